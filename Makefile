@@ -1,0 +1,35 @@
+# Two commands do all the set-up on a machine with Python 3.11 or newer: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test quick lint types format clean
+
+demo: $(INSTALLED)  ## train two small networks on bundled digits, run the analyses, draw the figures
+	$(BIN)/resnet-probe demo --out results/demo
+
+test: $(INSTALLED)  ## every test this machine can run
+	$(BIN)/python -m pytest
+
+quick: $(INSTALLED)  ## the tests without the slow ones and without the real checkpoints
+	$(BIN)/python -m pytest -m "not slow and not real and not browser and not gpu"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) results build dist .pytest_cache .mypy_cache .ruff_cache

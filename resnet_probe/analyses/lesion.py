@@ -1,0 +1,166 @@
+"""Lesion study: delete each unit at test time and measure what that does to the error.
+
+Source: Veit et al. 2016, section 4.1 and Fig. 3. A deleted residual block leaves its shortcut; a deleted layer of a
+network without blocks leaves an identity that fits (`anatomy.bypass`), since the paper does not say how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from resnet_probe.data import Data
+    from resnet_probe.unraveled import UnraveledNetwork
+
+__all__ = ["COLUMNS", "INTACT", "plot", "run"]
+
+COLUMNS = ("network", "block", "index", "stage", "resizes", "images", "wrong", "error", "loss", "changed") + (
+    "kind",
+    "shortcut",
+    "error_low",
+    "error_high",
+)
+INTACT = "(intact)"
+
+
+def run(
+    network: UnraveledNetwork,
+    data: Data,
+    *,
+    name: str,
+    batch_size: int = 64,
+    device: str = "cpu",
+    precision: str = "fp32",
+    progress: Callable[[int, int], None] | None = None,
+) -> Result:
+    """Delete every residual block (every convolution of a network without blocks), one at a time.
+
+    Args:
+        network: the unraveled network.
+        data: labelled images.
+        name: name of the network in the table.
+        batch_size: images per pass.
+        device: where the network's weights are.
+        precision: `fp32`, `bf16` or `fp16`.
+        progress: called with the images done and their number.
+
+    Returns:
+        Table `lesion`: the intact network first, then one row per unit from input to output. `error`, `error_low` and
+        `error_high` are in percent (the latter two a 95 % Wilson interval over the images), `loss` in nats, `changed`
+        counts predictions that differ from the intact network's.
+
+    Raises:
+        ValueError: the network has nothing that can be deleted, or its class count does not fit the data.
+    """
+    from resnet_probe.evaluate import evaluate  # noqa: PLC0415 - torch is needed to run, not to plot
+
+    if not network.surgical:
+        raise ValueError(
+            f"{name} has no residual blocks and no layer that an identity could replace; "
+            "`resnet-probe inspect` shows what it is made of"
+        )
+    variants = {INTACT: network.steps} | {unit.name: network.delete(unit.name).steps for unit in network.surgical}
+    scores = evaluate(
+        network, variants, data, batch_size=batch_size, device=device, precision=precision, progress=progress
+    )
+    plans = {unit.name: (i, unit.plan) for i, unit in enumerate(network.surgical)}
+    rows = []
+    for block, score in scores.items():
+        index, plan = plans.get(block, (None, None))
+        low, high = wilson(score.wrong, score.images)
+        rows.append(
+            {
+                "network": name,
+                "block": block,
+                "index": index,
+                "stage": plan.stage if plan else None,
+                "resizes": plan.resizes if plan else None,
+                "images": score.images,
+                "wrong": score.wrong,
+                "error": score.error,
+                "loss": score.loss,
+                "changed": score.changed,
+                "kind": plan.kind if plan else None,
+                "shortcut": (plan.shortcut or None) if plan else None,
+                "error_low": low,
+                "error_high": high,
+            }
+        )
+    return Result("lesion", COLUMNS, tuple(rows), {"classes": len(data.classes)})
+
+
+def wilson(wrong: int, images: int) -> tuple[float, float]:
+    """Wilson's 95 % interval for an error, in percent."""
+    from scipy.stats import binomtest  # noqa: PLC0415 - half a second, and only needed here
+
+    interval = binomtest(wrong, images).proportion_ci(method="wilson")
+    return 100 * float(interval.low), 100 * float(interval.high)
+
+
+def plot(result: Result) -> Figure:
+    """Error after deleting each unit, by its position (Veit et al. 2016, Fig. 3).
+
+    Filled markers are units that keep the shape of their input, open ones those that resize; whiskers are the 95 %
+    intervals, the dashed line is the intact network. Several networks in one table are drawn over relative position.
+    """
+    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+
+    networks = list(dict.fromkeys(row["network"] for row in result.rows))
+    looks = network_colours(networks)
+    with style():
+        figure, axes = new_figure("column", aspect=0.68)
+        for network in networks:
+            rows = [row for row in result.rows if row["network"] == network]
+            _draw(axes, rows, looks[network], label(network), relative=len(networks) > 1)
+        classes = result.settings.get("classes")
+        if classes and max(row["error"] for row in result.rows) > 60 * (1 - 1 / classes):
+            chance = 100 * (1 - 1 / classes)
+            axes.axhline(chance, color="0.6", linewidth=0.6, linestyle=":", zorder=0)
+            axes.annotate(
+                "chance", (1, chance), xycoords=("axes fraction", "data"), xytext=(-2, 2), fontsize=6, color="0.45",
+                textcoords="offset points", ha="right",
+            )  # fmt: skip
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("error (%)")
+        many = len(networks) > 1
+        axes.set_xlabel("position of the deleted unit (0 input, 1 output)" if many else _what(result.rows))
+        axes.legend(**_legend_place(result.rows))
+    return figure
+
+
+def _draw(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name: str, *, relative: bool) -> None:
+    intact = next(row for row in rows if row["block"] == INTACT)
+    lesions = [row for row in rows if row["block"] != INTACT]
+    span = max(len(lesions) - 1, 1)
+    x = [row["index"] / span if relative else row["index"] for row in lesions]
+    y = [row["error"] for row in lesions]
+    reach = [[row["error"] - row["error_low"] for row in lesions], [row["error_high"] - row["error"] for row in lesions]]
+    colour, marker = look["color"], look["marker"]
+    axes.axhline(intact["error"], color=colour, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+    axes.errorbar(x, y, yerr=reach, color=colour, linewidth=0.9, elinewidth=0.6, linestyle=look["linestyle"], zorder=2)
+    faces = ["white" if row["resizes"] else colour for row in lesions]
+    axes.scatter(x, y, c=faces, edgecolors=colour, marker=marker, s=12, linewidths=0.8, zorder=3)
+    axes.plot([], [], color=colour, linestyle=look["linestyle"], marker=marker, markersize=3.2, label=name)
+    if not relative:
+        axes.plot([], [], color=colour, linewidth=0.8, linestyle=(0, (4, 2)), label=f"intact: {intact['error']:.3g} %")
+        if any(row["resizes"] for row in lesions):
+            axes.scatter([], [], c="white", edgecolors=colour, marker=marker, s=12, linewidths=0.8, label="resizes")
+        for before, after in zip(lesions, lesions[1:], strict=False):
+            if before["stage"] != after["stage"]:
+                axes.axvline(after["index"] - 0.5, color="0.85", linewidth=0.6, zorder=0)
+
+
+def _what(rows: Sequence[dict[str, Any]]) -> str:
+    kinds = {row["kind"] for row in rows if row["block"] != INTACT}
+    return "deleted block (index from the input)" if kinds == {"block"} else "deleted layer (index from the input)"
+
+
+def _legend_place(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Above the axes, where it covers no point."""
+    return {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3, "frameon": False}

@@ -1,0 +1,44 @@
+"""How many paths of each length lead through a network, exactly.
+
+Unraveled, a network of n residual blocks is a set of 2^n paths: at each block a path goes through the
+residual branch or around it. The paths of one unit are a polynomial, in which the coefficient of t^k is the
+number of its paths of length k; a chain of units has the product of their polynomials.
+
+- `cifar`: the units of a CIFAR ResNet, from its depth alone.
+- `lengths`: the paths of a chain of units, in exact integers, and what their distribution is like.
+- `table`: `run` makes `paths.csv`; `distributions` reads it back.
+- `figure`: `plot` draws it.
+
+Length is counted in modules (residual branches on the path) or in layers (convolutions and linear layers on
+the path). Source: Veit, Wilber, Belongie 2016, arXiv 1605.06431, sections 3 and 4.1, Fig. 6a.
+"""
+
+from resnet_probe.analyses.paths.cifar import CifarResNet, cifar_resnet, resnet_polynomials
+from resnet_probe.analyses.paths.figure import plot
+from resnet_probe.analyses.paths.lengths import (
+    UNITS,
+    Polynomial,
+    Statistics,
+    central_interval,
+    multiply,
+    share,
+    statistics,
+)
+from resnet_probe.analyses.paths.table import COLUMNS, distributions, run
+
+__all__ = [
+    "COLUMNS",
+    "UNITS",
+    "CifarResNet",
+    "Polynomial",
+    "Statistics",
+    "central_interval",
+    "cifar_resnet",
+    "distributions",
+    "multiply",
+    "plot",
+    "resnet_polynomials",
+    "run",
+    "share",
+    "statistics",
+]

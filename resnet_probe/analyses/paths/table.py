@@ -1,0 +1,61 @@
+"""The table of path lengths: `run` makes it, `distributions` turns it back into counts."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from resnet_probe.analyses.paths.lengths import UNITS, Polynomial, known_unit, multiply, statistics
+from resnet_probe.results import Result
+
+COLUMNS = ("network", "unit", "length", "count", "fraction")
+
+
+def run(polynomials_by_unit: Mapping[str, Iterable[Sequence[int]]], network: str) -> Result:
+    """Count the paths of each length through a network.
+
+    Args:
+        polynomials_by_unit: for "module", "layer" or both, the polynomials of the units along the chain.
+        network: name for the table.
+
+    Returns:
+        The result "paths": `network, unit, length, count, fraction`, one row per length that occurs; `count`
+        exact, `fraction` of all paths. The settings hold the `Statistics` of each unit under "statistics".
+
+    Raises:
+        LookupError: an unknown unit.
+        ValueError: a polynomial that is none (see `multiply`).
+    """
+    rows: list[dict[str, Any]] = []
+    described = {}
+    for unit, polynomials in polynomials_by_unit.items():
+        known_unit(unit)
+        counts = multiply(polynomials)
+        described[unit] = asdict(statistics(counts))
+        total = described[unit]["total"]
+        rows += [
+            # Dividing integers rounds once, however large they are.
+            {"network": network, "unit": unit, "length": length, "count": count, "fraction": count / total}
+            for length, count in enumerate(counts)
+            if count
+        ]
+    return Result("paths", COLUMNS, tuple(rows), {"statistics": described})
+
+
+def distributions(result: Result) -> dict[str, dict[str, Polynomial]]:
+    """The table as counts: unit -> network -> entry k is the number of paths of length k."""
+    if missing := [column for column in COLUMNS if column not in result.columns]:
+        raise ValueError(
+            f"table {result.name} has no column {', '.join(missing)}; path lengths need {', '.join(COLUMNS)}"
+        )
+    counts: dict[str, dict[str, Counter[int]]] = {}
+    for row in result.rows:
+        if not (isinstance(row["length"], int) and isinstance(row["count"], int) and row["unit"] in UNITS):
+            raise ValueError(f"table {result.name} has a row without a unit, a whole length and a whole count: {row}")
+        counts.setdefault(row["unit"], {}).setdefault(str(row["network"]), Counter())[row["length"]] += row["count"]
+    if not counts:
+        raise ValueError(f"table {result.name} has no rows, so there is nothing to draw")
+    return {
+        unit: {name: tuple(found[length] for length in range(max(found) + 1)) for name, found in networks.items()}
+        for unit, networks in counts.items()
+    }

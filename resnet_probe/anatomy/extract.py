@@ -1,0 +1,193 @@
+"""Copy pieces of a traced graph into a new one: a whole unit, its shortcut alone, its branch alone, or a bypass.
+
+Every piece is a function of one tensor, the unit's input. Sizes that the model computed further up (a batch size taken
+from the input, say) are written in as constants, or as multiples of the batch size of that tensor.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx
+from torch.nn import functional as F
+
+from .tracing import BATCHES, Traced, holds_tensor
+from .units import UnitPlan
+
+__all__ = ["Mode", "bypass", "emit"]
+
+Mode = Literal["whole", "shortcut", "branch", "bypass"]
+
+
+def emit(
+    traced: Traced, plan: UnitPlan, graph: fx.Graph, x: fx.Node, *, mode: Mode = "whole", scale: float = 1.0
+) -> fx.Node:
+    """Append a piece of `plan` to `graph` and return the node that yields its output.
+
+    Args:
+        traced: the traced model that `plan` was found in.
+        plan: the unit.
+        graph: graph of a `GraphModule` whose root holds the traced model's modules.
+        x: node in `graph` that yields the unit's input.
+        mode: `whole`; for a block also `shortcut` or `branch`; for a layer also `bypass`, the identity that fits
+            channels and size (see `bypass`).
+        scale: factor on the residual branch, for `whole` and `branch`.
+
+    Raises:
+        ValueError: the mode does not exist for this kind of unit, or the piece needs more than its input.
+    """
+    region = plan.regions[0]
+    piece = _Piece(traced, plan, graph, x)
+    if mode == "whole" and scale == 1.0:
+        return piece.copy(plan.exit)
+    if mode == "bypass" and plan.kind == "layer":
+        return piece.call(bypass, x, plan.out_shape) if plan.resizes else x
+    if plan.kind != "block" or mode == "bypass" or region.shortcut is None:
+        raise ValueError(f"{plan.name} is of kind {plan.kind!r} and has no {mode}; residual blocks have a branch")
+    if mode == "shortcut":
+        return piece.copy(region.shortcut)
+    branch = piece.sum(region.branch)
+    if scale != 1.0:
+        branch = piece.call(operator.mul, branch, scale)
+    if mode == "branch":
+        return branch
+    return piece.call(operator.add, piece.copy(region.shortcut), branch)
+
+
+def bypass(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """The identity in place of a layer, made to fit the layer's output.
+
+    The paper does not say how a layer that changes shape is deleted; here the maps are strided, then cropped in the
+    middle if the layer did not pad; the first channels are kept, or zero channels added, half before and half after
+    (He et al. 2015, option A as commonly implemented).
+
+    Args:
+        x: input of the layer, `(N, C, H, W)`, `(N, C, L)` or `(N, C)`.
+        shape: output shape of the layer without the batch dimension, with as many dimensions.
+    """
+    if x.dim() != len(shape) + 1:
+        raise ValueError(
+            f"a layer from shape {tuple(x.shape[1:])} to {tuple(shape)} has no identity to put in its place"
+        )
+    for dim, size in enumerate(shape[1:], start=2):
+        have = x.shape[dim]
+        if have < size:
+            x = F.interpolate(x, size=tuple(shape[1:]), mode="nearest")
+            break
+        stride = have // size
+        x = x[(slice(None),) * dim + (slice(None, None, stride),)]
+        x = x.narrow(dim, (x.shape[dim] - size) // 2, size)
+    have, want = x.shape[1], shape[0]
+    if have > want:
+        return x[:, :want]
+    before = (want - have) // 2
+    return F.pad(x, (*(0, 0) * (x.dim() - 2), before, want - have - before))
+
+
+class _Piece:
+    """Copies what a node needs, from the unit's input on, into another graph; shared parts are copied once."""
+
+    def __init__(self, traced: Traced, plan: UnitPlan, graph: fx.Graph, x: fx.Node) -> None:
+        self.traced, self.plan, self.graph = traced, plan, graph
+        self.copies: dict[fx.Node, fx.Node | Any] = {plan.entry: x}
+        self.local = {plan.entry, *plan.nodes}
+
+    def copy(self, target: fx.Node) -> fx.Node:
+        for node in self._needed(target):
+            if node in self.copies:
+                continue
+            if self._is_outside_size(node):
+                self.copies[node] = self._size(node)
+            else:
+                self.copies[node] = self.graph.node_copy(node, lambda n: self.copies[n])
+        return self.copies[target]
+
+    def sum(self, terms: Iterable[fx.Node]) -> fx.Node:
+        total: fx.Node | None = None
+        for term in terms:
+            copied = self.copy(term)
+            total = copied if total is None else self.call(operator.add, total, copied)
+        assert total is not None
+        return total
+
+    def call(self, function: Callable[..., Any], *args: Any) -> fx.Node:
+        """Append a call that belongs to the same module as the unit's last operation."""
+        node = self.graph.call_function(function, args)
+        node.meta = dict(self.plan.exit.meta)
+        return node
+
+    def _needed(self, target: fx.Node) -> list[fx.Node]:
+        """Nodes to copy for `target`, in an order in which each comes after what it reads."""
+        order: list[fx.Node] = []
+        done = set(self.copies)
+        stack = [(target, False)]
+        while stack:
+            node, ready = stack.pop()
+            if ready:
+                order.append(node)
+                continue
+            if node in done:
+                continue
+            done.add(node)
+            if node.op == "placeholder" or (self.traced.carries_data(node) and self._outside(node)):
+                raise ValueError(
+                    f"{self.plan.name} reads {node.name!r} from outside itself, so it cannot be run alone; "
+                    "keep the module around it as one operation (leaves=...)"
+                )
+            stack.append((node, True))
+            if not self._is_outside_size(node):
+                stack.extend((source, False) for source in node.all_input_nodes)
+        return order
+
+    def _outside(self, node: fx.Node) -> bool:
+        return node not in self.local and self._reads_input(node)
+
+    def _is_outside_size(self, node: fx.Node) -> bool:
+        """A size, or a tensor made from sizes alone, that depends on data the unit does not see."""
+        if node in self.local or holds_tensor(self.traced.values[node][0]):
+            return False
+        return any(self._outside_data(source) for source in self._ancestors(node))
+
+    def _outside_data(self, node: fx.Node) -> bool:
+        return node not in self.local and self._reads_input(node) and holds_tensor(self.traced.values[node][0])
+
+    def _reads_input(self, node: fx.Node) -> bool:
+        return node is self.traced.source or self.traced.source in self._ancestors(node)
+
+    def _ancestors(self, node: fx.Node) -> set[fx.Node]:
+        seen: set[fx.Node] = set()
+        stack = list(node.all_input_nodes)
+        while stack:
+            before = stack.pop()
+            if before not in seen and before not in self.local:
+                seen.add(before)
+                stack.extend(before.all_input_nodes)
+        return seen
+
+    def _size(self, node: fx.Node) -> Any:
+        """The value of a size node as a function of the batch dimension of the unit's input."""
+        return self._affine(*self.traced.values[node])
+
+    def _affine(self, low: Any, high: Any) -> Any:
+        if isinstance(low, (tuple, list)):
+            items = [self._affine(a, b) for a, b in zip(low, high, strict=True)]
+            return type(low)(items) if type(low) in (tuple, list) else tuple(items)
+        if low == high:
+            return low
+        entry = [shape[0] for batch in range(2) if (shape := self.traced.shape(self.plan.entry, batch))]
+        slope = (high - low) // (BATCHES[1] - BATCHES[0])
+        per_item = entry[0] // BATCHES[0]
+        if [per_item * b for b in BATCHES] != entry or slope * BATCHES[0] != low or slope % per_item:
+            raise ValueError(
+                f"{self.plan.name} needs a size that does not follow from its own input ({low} for a batch of "
+                f"{BATCHES[0]}, {high} for {BATCHES[1]}); keep the module around it as one operation (leaves=...)"
+            )
+        batch = self.call(operator.getitem, self.call(getattr, self.copies[self.plan.entry], "shape"), 0)
+        factor = slope // per_item
+        return batch if factor == 1 else self.call(operator.mul, batch, factor)
+
+
+torch.fx.wrap("bypass")

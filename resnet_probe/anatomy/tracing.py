@@ -1,0 +1,374 @@
+"""From any `nn.Module` to a data-flow graph in which nothing is overwritten.
+
+`trace(model, shape)` runs `torch.fx` over a copy of the model that shares its weights, turns every in-place operation
+into an out-of-place one, and records what each node yields for two batch sizes, so that later steps know which nodes
+carry data, which carry only sizes, and how those sizes grow with the batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import operator
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+__all__ = ["Traced", "UntraceableError", "share_tensors", "trace", "unwrap"]
+
+BATCHES = (2, 3)  # two batch sizes tell which sizes depend on the batch, and how
+
+_IN_PLACE_OPERATORS = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+    operator.ifloordiv: operator.floordiv,
+    operator.imatmul: operator.matmul,
+    operator.ipow: operator.pow,
+}
+
+# Nodes that read a tensor's shape, type or device but none of its values.
+_VALUE_FREE = frozenset(
+    f"{prefix}{suffix}"
+    for prefix, suffix in (
+        *(("new_", made) for made in ("zeros", "ones", "full", "empty", "tensor")),
+        *((made, "_like") for made in ("zeros", "ones", "full", "empty", "rand", "randn")),
+    )
+)
+
+
+class UntraceableError(ValueError):
+    """`torch.fx` could not follow the model's `forward`; the message names the line and what to do."""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A model as an out-of-place `torch.fx` graph, with what every node yields.
+
+    Attributes:
+        module: the traced copy, in evaluation mode; its parameters and buffers are the caller's tensors.
+        source: node that is fed the input batch `(N, C, H, W)`.
+        result: node whose value is the model's output.
+        values: per node, its value for each batch size in `BATCHES` (tensors without storage, or sizes).
+        input_shape: `(C, H, W)`, or whatever follows the batch dimension.
+    """
+
+    module: fx.GraphModule
+    source: fx.Node
+    result: fx.Node
+    values: dict[fx.Node, tuple[Any, ...]]
+    input_shape: tuple[int, ...]
+
+    def carries_data(self, node: fx.Node) -> bool:
+        """Whether the node yields a tensor (or a container with one) whose values are computed, not only its size."""
+        return holds_tensor(self.values[node][0]) and not is_value_free(node)
+
+    def shape(self, node: fx.Node, batch: int = 0) -> tuple[int, ...] | None:
+        """Shape of the node's tensor for `BATCHES[batch]`, or None if it yields no single tensor."""
+        value = self.values[node][batch]
+        return tuple(value.shape) if isinstance(value, Tensor) else None
+
+
+def trace(model: nn.Module, shape: Sequence[int], *, leaves: Sequence[str | type[nn.Module]] = ()) -> Traced:
+    """Trace `model` for inputs of shape `(N, *shape)`.
+
+    Args:
+        model: any module whose `forward` takes one tensor and returns one tensor. It is not changed.
+        shape: shape of one input without the batch dimension, e.g. `(3, 32, 32)`.
+        leaves: module paths or classes to keep as one operation, for code that `torch.fx` cannot follow.
+
+    Raises:
+        UntraceableError: `forward` branches on data, mutates a tensor by index, or returns no single tensor.
+        ValueError: the model does not accept inputs of this shape.
+    """
+    shared = share_tensors(unwrap(model)).eval()
+    try:
+        graph = _graph(shared, leaves)
+    except Exception as error:
+        raise UntraceableError(_explain(model, error)) from error
+    module = fx.GraphModule(shared, graph, type(unwrap(model)).__name__)
+    _remove_checks(module)
+    _remove_identities(module)
+    _make_out_of_place(module)
+    source, result = _ends(module, model)
+    values = _record(module, tuple(shape), source, model)
+    return Traced(module, source, result, values, tuple(shape))
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The network inside `DataParallel`, `DistributedDataParallel` and `torch.compile` wrappers."""
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif hasattr(model, "_orig_mod"):
+            model = cast(nn.Module, model._orig_mod)
+        else:
+            return model
+
+
+def share_tensors(model: nn.Module) -> nn.Module:
+    """A structural copy of `model` whose parameters and buffers are the same tensors, without the caller's hooks.
+
+    Hooks that torch itself needs to compute a weight (`weight_norm`, `spectral_norm`) are kept.
+    """
+    memo = {id(value): value for module in model.modules() for value in _tensors(module)}
+    clone = copy.deepcopy(model, memo)
+    for module in clone.modules():
+        for name, hooks in vars(module).items():
+            if name.endswith("_hooks") and isinstance(hooks, dict):
+                for key in [k for k, hook in hooks.items() if not _belongs_to_torch(hook)]:
+                    del hooks[key]
+    return clone
+
+
+def holds_tensor(value: Any) -> bool:
+    """Whether a tensor is in `value`, looking into lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        return True
+    if isinstance(value, dict):
+        return any(holds_tensor(v) for v in value.values())
+    return isinstance(value, (list, tuple)) and any(holds_tensor(v) for v in value)
+
+
+def is_value_free(node: fx.Node) -> bool:
+    """Whether the node only takes over shape, type or device of its input (`zeros_like`, `new_zeros`, ...)."""
+    return operation_name(node) in _VALUE_FREE
+
+
+def operation_name(node: fx.Node) -> str:
+    """Plain name of a node's function or method (`add`, `cat`, `flatten`); the target for other nodes."""
+    if node.op == "call_function":
+        return getattr(node.target, "__name__", str(node.target))
+    return str(node.target)
+
+
+def _graph(root: nn.Module, leaves: Sequence[str | type[nn.Module]]) -> fx.Graph:
+    """Trace into timm's no-trace blocks if that works (most are marked for in-place operations only), else around."""
+    if isinstance(root, fx.GraphModule) and not leaves:
+        return root.graph  # traced before; its nodes know the modules they came from, its code does not
+    known = {name for name, _ in root.named_modules()}
+    if unknown := sorted({leaf for leaf in leaves if isinstance(leaf, str)} - known):
+        raise LookupError(f"the model has no module {unknown[0]!r}; leaves are paths of named_modules()")
+    try:
+        return _Tracer(leaves, open_blocks=True).trace(root, concrete_args=_defaults(root))
+    except Exception:
+        if "timm.models" not in sys.modules:
+            raise
+        return _Tracer(leaves, open_blocks=False).trace(root, concrete_args=_defaults(root))
+
+
+class _Tracer(fx.Tracer):
+    """A tracer that keeps timm's untraceable modules, and those the caller names, as single operations."""
+
+    def __init__(self, leaves: Sequence[str | type[nn.Module]], *, open_blocks: bool) -> None:
+        functions, self._marked_by_timm = _timm_leaves()
+        super().__init__(autowrap_functions=functions, param_shapes_constant=True)
+        self._names = {leaf for leaf in leaves if isinstance(leaf, str)}
+        self._classes = tuple(leaf for leaf in leaves if isinstance(leaf, type))
+        self._open_blocks = open_blocks
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if module_qualified_name in self._names or isinstance(m, self._classes):
+            return True
+        if isinstance(m, self._marked_by_timm):
+            has_layers_inside = any(True for child in m.children() for _ in child.parameters())
+            return not (self._open_blocks and has_layers_inside)
+        return super().is_leaf_module(m, module_qualified_name)
+
+
+def _timm_leaves() -> tuple[tuple[Any, ...], tuple[type[nn.Module], ...]]:
+    """Functions and modules that timm itself declares untraceable, if the model's code has loaded timm."""
+    if "timm.models" not in sys.modules:
+        return (), ()
+    from timm.models import get_notrace_functions, get_notrace_modules  # noqa: PLC0415 - optional, already loaded
+
+    return tuple(get_notrace_functions()), tuple(get_notrace_modules())
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from (p for p in module._parameters.values() if p is not None)
+    yield from (b for b in module._buffers.values() if b is not None)
+    yield from (v for v in vars(module).values() if isinstance(v, Tensor))
+
+
+def _belongs_to_torch(hook: Any) -> bool:
+    return type(hook).__module__.startswith("torch.nn.utils")
+
+
+def _defaults(model: nn.Module) -> dict[str, Any]:
+    """Values of all arguments of `forward` but the first, so that `if mask is not None` is decided, not traced."""
+    parameters = list(inspect.signature(model.forward).parameters.values())[1:]
+    return {
+        p.name: p.default
+        for p in parameters
+        if p.default is not p.empty and isinstance(p.default, (bool, int, float, str, type(None)))
+    }
+
+
+def _remove_checks(module: fx.GraphModule) -> None:
+    """Drop assertions on sizes, then everything that nothing uses."""
+    for node in reversed(module.graph.nodes):
+        if node.op == "call_function" and node.target in (torch._assert, getattr(torch, "_check", None)):
+            module.graph.erase_node(node)
+    # fx keeps calls of modules in case they have side effects; a network in evaluation mode has none that count
+    for node in reversed(module.graph.nodes):
+        dead = not node.users and node.op not in ("placeholder", "output")
+        if dead and not _mutates(module, node):
+            module.graph.erase_node(node)
+
+
+def _remove_identities(module: fx.GraphModule) -> None:
+    """An `nn.Identity` on a shortcut leaves it an identity shortcut."""
+    for node in list(module.graph.nodes):
+        if node.op == "call_module" and type(module.get_submodule(str(node.target))) is nn.Identity:
+            node.replace_all_uses_with(node.args[0])
+            module.graph.erase_node(node)
+
+
+def _mutates(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether the node writes into its first argument."""
+    if node.op == "call_module":
+        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
+    if node.op == "call_function":
+        if node.target in _IN_PLACE_OPERATORS or node.target is operator.setitem:
+            return True
+        return bool(node.kwargs.get("inplace")) or _out_of_place_function(node.target) is not None
+    return node.op == "call_method" and _is_in_place_name(str(node.target))
+
+
+def _is_in_place_name(name: str) -> bool:
+    return name.endswith("_") and not name.endswith("__")
+
+
+def _out_of_place_function(target: Any) -> Any | None:
+    """`torch.relu` for `torch.relu_`, and so on; None if the function is no in-place one."""
+    name = getattr(target, "__name__", "")
+    if not _is_in_place_name(name):
+        return None
+    home = sys.modules.get(getattr(target, "__module__", None) or "", None)
+    for place in (home, torch.nn.functional, torch):
+        if callable(found := getattr(place, name[:-1], None)):
+            return found
+    return None
+
+
+def _make_out_of_place(module: fx.GraphModule) -> None:
+    """Rewrite each in-place operation; later readers of the overwritten tensor read the new value, as they did before.
+
+    Raises:
+        UntraceableError: an assignment into a slice (`x[...] = y`), which has no out-of-place counterpart here.
+    """
+    order = {node: i for i, node in enumerate(module.graph.nodes)}
+    replaced: set[str] = set()
+    for node in list(module.graph.nodes):
+        if not _mutates(module, node):
+            continue
+        if node.target is operator.setitem:
+            raise UntraceableError(
+                f"{_place(node)} assigns into a part of a tensor, which cannot be unraveled; "
+                "build the tensor with torch.cat, torch.where or F.pad instead"
+            )
+        overwritten = node.args[0] if node.args else None
+        if node.op == "call_module" and str(node.target) not in replaced:
+            replaced.add(str(node.target))
+            module.get_submodule(str(node.target)).inplace = False  # type: ignore[assignment]  # the copy's, not the caller's
+        elif node.op == "call_function" and node.target in _IN_PLACE_OPERATORS:
+            node.target = _IN_PLACE_OPERATORS[node.target]  # type: ignore[index]
+        elif node.op == "call_function" and not node.kwargs.get("inplace"):
+            node.target = _out_of_place_function(node.target)  # type: ignore[assignment]
+        elif node.op == "call_method":
+            node.target = str(node.target)[:-1]
+        node.kwargs = {k: v for k, v in node.kwargs.items() if k != "inplace"}
+        if isinstance(overwritten, fx.Node):
+            late = [user for user in overwritten.users if order[user] > order[node]]
+            for user in late:
+                user.replace_input_with(overwritten, node)
+    module.recompile()
+
+
+def _ends(module: fx.GraphModule, model: nn.Module) -> tuple[fx.Node, fx.Node]:
+    """Input placeholder and the one node that is returned; unused placeholders are removed."""
+    placeholders = [n for n in module.graph.nodes if n.op == "placeholder"]
+    for node in placeholders[1:]:
+        if not node.users:
+            module.graph.erase_node(node)
+    output = next(n for n in module.graph.nodes if n.op == "output")
+    if len(output.all_input_nodes) != 1:
+        raise UntraceableError(
+            f"{type(model).__name__} returns {len(output.all_input_nodes)} tensors and one is needed: "
+            "wrap the model so that forward returns the one to study (for example the class scores)"
+        )
+    result = output.all_input_nodes[0]
+    output.args = (result,)
+    module.recompile()
+    return placeholders[0], result
+
+
+class _Recorder(fx.Interpreter):
+    """Runs the graph and keeps what every node yields."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.seen: dict[fx.Node, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        self.seen[n] = value = super().run_node(n)
+        return value
+
+
+def _record(
+    module: fx.GraphModule, shape: tuple[int, ...], source: fx.Node, model: nn.Module
+) -> dict[fx.Node, tuple[Any, ...]]:
+    """Value of every node for both batch sizes, computed on tensors that have a shape but no storage."""
+    like = next(module.parameters(), torch.empty(0))
+    dtype = like.dtype if like.dtype.is_floating_point else torch.float32
+    seen = []
+    for batch in BATCHES:
+        recorder = _Recorder(module)
+        recorder.extra_traceback = False
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+                recorder.run(torch.empty((batch, *shape), dtype=dtype, device=like.device))
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ValueError(
+                f"{type(model).__name__} does not accept inputs of shape {shape}: {reason}; "
+                "give the size the network was made for"
+            ) from error
+        seen.append(recorder.seen)
+    return {node: tuple(run[node] for run in seen) for node in seen[0]}
+
+
+def _explain(model: nn.Module, error: Exception) -> str:
+    """One line: which line of the model's code stopped the trace, why, and what to do."""
+    name = type(unwrap(model)).__name__
+    torch_home = str(Path(torch.__file__).parent)
+    own = Path(__file__).parent
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if not f.filename.startswith(torch_home) and Path(f.filename).parent != own
+    ]
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if not frames:
+        return f"cannot trace {name}: {reason}"
+    at = frames[-1]
+    return (
+        f"cannot trace {name}: line {at.lineno} of {at.filename}, `{at.line}`, stopped it ({reason}); "
+        "make that line independent of the data, or keep the module it stands in as one operation: "
+        "unravel(..., leaves=['its.path'])"
+    )
+
+
+def _place(node: fx.Node) -> str:
+    """Where in the model a node stands, for messages."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return f"forward of {list(stack)[-1]!r}" if stack else "forward"

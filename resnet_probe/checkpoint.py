@@ -1,0 +1,284 @@
+"""Weights <-> network: load anyone's checkpoint, its architecture read from the weights; save and load our own.
+
+>>> checkpoint = load("resnet56.th")
+>>> checkpoint.arch, checkpoint.notes
+
+`load` reads the file safely (`resnet_probe.weights`), names its network (`resnet_probe.architecture`), builds it and
+puts the weights in. `save` writes a safetensors file whose header says what the network is and how it came about, so
+that nothing has to be guessed when it is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from . import architecture
+from .models import family_of, resolve
+from .unraveled import unravel
+from .weights import OWN_KEY, CheckpointError, Weights, read_weights
+
+__all__ = ["Checkpoint", "CheckpointError", "load", "save", "untrained"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with its weights, and where both came from.
+
+    `model`: in evaluation mode, on the CPU. `name`: the file's stem. `arch`: a name that `resnet_probe.models.resolve`
+    takes. `sha256`: hash of the file. `notes`: what was ambiguous and how it was decided. `metadata`: of our own
+    format, or plain values beside the weights (`best_prec1`). `input_size`: side of the images the network is made
+    for, in pixels, where known.
+    """
+
+    model: nn.Module
+    name: str
+    arch: str
+    sha256: str
+    notes: tuple[str, ...]
+    metadata: dict[str, Any]
+    num_classes: int
+    in_channels: int
+    input_size: int | None
+
+
+def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
+    """Load the checkpoint `path`.
+
+    `arch` settles what the network is, in place of the weights or of the file's own description.
+
+    Nothing of the file is run, and torch's random state stays as it is. A factory named by `arch` is the user's code
+    and does run. Raises CheckpointError if the file cannot be read safely, or if its weights fit no known network or
+    not the one given; LookupError or ValueError as `resolve` does if `arch` is no network.
+    """
+    path = Path(path)
+    weights = read_weights(path)
+    notes = list(weights.notes)
+    reading = None
+    if arch is None:
+        reading = _own_reading(path, weights) if weights.own else architecture.read(weights.shapes)
+        if reading is None:
+            raise CheckpointError(f"{path}: {_unknown(weights)}")
+        notes += reading.notes
+    elif weights.own and weights.metadata.get("arch") != arch:
+        notes.append(f"the file names its network {weights.metadata.get('arch')}; read as {arch}, as told")
+    chosen = arch if reading is None else reading.arch
+    assert chosen is not None
+    if weights.own:
+        weights.tensors.update(_removed(weights.metadata))
+    try:
+        model = _fitted(path, weights, chosen, given=arch is not None)
+    except (LookupError, ValueError) as error:
+        if arch is not None or isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} names a network that cannot be built: {error}") from error
+    shapes = _shapes(model)
+    canonical = str(model.arch) if family_of(chosen) else chosen
+    called = re.search(r"resnet[-_]?(\d+)", path.stem.lower())
+    actual = re.match(r"(?:cifar:|torchvision:)?resnet(\d+)", canonical)
+    if called and actual and called[1] != actual[1]:
+        notes.append(f"the file is called {called[0]}, its weights are those of {canonical}")
+    input_size = _input_size(canonical, model, weights)
+    return Checkpoint(
+        model=_edited(path, model, weights.metadata) if weights.own else model,
+        name=path.stem,
+        arch=canonical,
+        sha256=weights.sha256,
+        notes=tuple(notes),
+        metadata=weights.metadata,
+        num_classes=_classes(shapes),
+        in_channels=_channels(shapes),
+        input_size=input_size,
+    )
+
+
+def untrained(arch: str, *, seed: int = 0) -> Checkpoint:
+    """The network `arch` with random weights, as if it came from a file; its `sha256` is empty.
+
+    The same seed gives the same weights, and torch's random state stays as it is. Raises LookupError or ValueError as
+    `resolve` does.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = resolve(arch).eval()
+    shapes = _shapes(model)
+    canonical = str(model.arch) if family_of(arch) else arch
+    size = _input_size(canonical, model, None)
+    return Checkpoint(model, arch, canonical, "", (), {}, _classes(shapes), _channels(shapes), size)
+
+
+def save(
+    path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], *, arch: str, metadata: Mapping[str, Any]
+) -> Path:
+    """Write weights and their description as safetensors; the same input gives the same bytes.
+
+    `metadata`: anything JSON can hold, usually `normalize`, `recipe`, `data`, `error` (percent), `edits`,
+    `input_size`. The file appears whole or not at all. Raises ValueError if the metadata is not JSON, CheckpointError
+    if the file cannot be written.
+    """
+    path = Path(path)
+    state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
+    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
+    try:
+        description = json.dumps({**metadata, "arch": arch, "format": FORMAT}, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"metadata of {path.name} is not JSON ({error}); give strings, finite numbers, lists and dicts"
+        ) from None
+    # One entry only: safetensors writes several in random order.
+    content = safetensors.torch.save(tensors, metadata={OWN_KEY: description})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}; give a file in a folder that can be written"
+        ) from None
+    return path
+
+
+def _own_reading(path: Path, weights: Weights) -> architecture.Reading:
+    arch, version = weights.metadata.get("arch"), weights.metadata.get("format")
+    if not isinstance(arch, str) or version != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {version} and network {arch}; this version reads format {FORMAT}: update resnet-probe"
+        )
+    if not family_of(arch) and not arch.startswith(("torchvision:", "timm:")):
+        # The name is part of the file, and building it would run code that the file's author chose.
+        raise CheckpointError(f"{path} names its network {arch}, which is code; if you trust it, give --arch {arch}")
+    return architecture.Reading(arch)
+
+
+def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> nn.Module:
+    """The network `arch` with the weights in it; its numbers of classes and of channels are those of the weights."""
+    shapes = weights.shapes
+    model = _built(arch)
+    expected = _shapes(model)
+    names = architecture.align(shapes, expected)
+    tensors = {names[name]: tensor for name, tensor in weights.tensors.items()}
+    sizes = {
+        "num_classes": _size(tensors, architecture.head(expected), 0),
+        "in_channels": _size(tensors, architecture.stem(expected), 1),
+    }
+    default = {"num_classes": _classes(expected), "in_channels": _channels(expected)}
+    different = {key: size for key, size in sizes.items() if size is not None and size != default[key]}
+    if different:
+        model = _built(arch, **different)
+        expected = _shapes(model)
+    for counter in expected:  # old files have none; it counts training steps and changes nothing in evaluation
+        if counter.endswith("num_batches_tracked"):
+            tensors.setdefault(counter, torch.zeros((), dtype=torch.int64))
+    differences = _differences({name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected)
+    if len(tensors) < len(weights.tensors):
+        differences.insert(0, "two tensors of the file have the same place")
+    if differences:
+        listed = "; ".join(differences[:3]) + (f"; and {len(differences) - 3} more" if len(differences) > 3 else "")
+        if given or weights.own:
+            raise CheckpointError(f"{path}: the weights do not fit {arch}: {listed}; give the --arch they belong to")
+        raise CheckpointError(f"{path}: {_unknown(weights)} (closest {arch}: {listed})")
+    model.load_state_dict(tensors, assign=True)
+    if any(tensor.is_meta for tensor in chain(model.parameters(), model.buffers())):  # a table that is not in the file
+        with torch.random.fork_rng(devices=[]):
+            model = resolve(arch, **different)
+        model.load_state_dict(tensors)
+    return model.eval()
+
+
+def _built(arch: str, **sizes: int) -> nn.Module:
+    """Build a network and leave the random state as it is; our own and torchvision's get no values at all."""
+    if family_of(arch) or arch.startswith("torchvision:"):
+        try:
+            with torch.device("meta"):
+                return resolve(arch, **sizes)
+        except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
+            pass
+    with torch.random.fork_rng(devices=[]):
+        return resolve(arch, **sizes)
+
+
+def _differences(found: architecture.Shapes, expected: architecture.Shapes) -> list[str]:
+    differences = []
+    for name, shape in expected.items():
+        if name not in found:
+            differences.append(f"no {name} ({_by(shape)})")
+        elif found[name] != shape:
+            differences.append(f"{name} is {_by(found[name])}, not {_by(shape)}")
+    return differences + [f"{name} ({_by(found[name])}) has no place" for name in found if name not in expected]
+
+
+def _unknown(weights: Weights) -> str:
+    names = list(weights.tensors)
+    return (
+        f"weights of no known network ({len(names)} tensors: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}); "
+        "name it with --arch, such as resnet56, torchvision:resnet50, timm:NAME or file.py:factory"
+    )
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def _classes(shapes: architecture.Shapes) -> int:
+    return shapes[architecture.head(shapes)][0]
+
+
+def _channels(shapes: architecture.Shapes) -> int:
+    stem = architecture.stem(shapes)
+    return shapes[stem][1] if stem else 3
+
+
+def _size(tensors: Mapping[str, Tensor], name: str | None, dimension: int) -> int | None:
+    shape = tensors[name].shape if name is not None and name in tensors else ()
+    return shape[dimension] if len(shape) > dimension else None
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "one number"
+
+
+def _removed(metadata: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Stand-ins for the weights that an edit left out of the file; nothing reads them after the edit is made again."""
+    return {
+        name: torch.zeros(shape, dtype=getattr(torch, dtype))
+        for name, (dtype, *shape) in metadata.get("removed", {}).items()
+    }
+
+
+def _edited(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> nn.Module:
+    """The network after the edits that its file names."""
+    if not metadata.get("edits"):
+        return model
+    try:
+        return unravel(model, tuple(metadata["input_shape"])).edit(metadata["edits"]).to_module()
+    except (KeyError, LookupError, ValueError) as error:
+        raise CheckpointError(f"{path} holds an edit that cannot be made again: {error}") from error
+
+
+def _input_size(arch: str, model: nn.Module, weights: Weights | None) -> int | None:
+    own = weights is not None and weights.own
+    described = weights.metadata.get("input_size") if weights and own else getattr(model, "input_size", None)
+    if isinstance(described, int):
+        return described
+    if arch.startswith("torchvision:"):
+        return 299 if arch == "torchvision:inception_v3" else 224
+    if arch.startswith("timm:"):
+        size = getattr(model, "pretrained_cfg", {}).get("input_size")
+        return int(size[-1]) if size else None
+    return 32 if family_of(arch) and _channels(_shapes(model)) == 3 and not own else None

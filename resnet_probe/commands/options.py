@@ -1,0 +1,150 @@
+"""Options that commands share, each under its own name; a command composes those it needs.
+
+    @click.command("paths")
+    @options.out
+    @options.formats
+    @options.quiet
+    def command(out, formats, quiet): ...
+
+Also here: what every command knows about its invocation (`Invocation`, `command_line`, `arguments`).
+"""
+
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from click import get_current_context
+
+FORMATS = ("pdf", "svg", "png")
+PRECISIONS = ("fp32", "bf16", "fp16")
+SPLITS = ("train", "val", "test")
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@dataclass
+class Invocation:
+    """One call of the program: the words of its command line, and whether a traceback is wanted."""
+
+    words: tuple[str, ...] = ()
+    debug: bool = False
+
+
+def command_line() -> str:
+    """The command line that is running, ready to be pasted into a shell."""
+    invocation = get_current_context().find_object(Invocation)
+    words = invocation.words if invocation else tuple(sys.argv[1:])
+    return shlex.join(("resnet-probe", *words))
+
+
+def arguments() -> dict[str, Any]:
+    """The running command's options and arguments with their values, for `results.provenance`."""
+    return dict(get_current_context().params)
+
+
+def _ask_for_traceback(context: click.Context, _: click.Parameter, value: bool) -> bool:
+    if value:
+        context.ensure_object(Invocation).debug = True
+    return value
+
+
+def _parse_formats(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    formats = tuple(dict.fromkeys(part.strip().lower() for part in value.split(",") if part.strip()))
+    wrong = [part for part in formats if part not in FORMATS]
+    if wrong or not formats:
+        given = ", ".join(wrong) or "nothing"
+        raise click.BadParameter(f"{given} given; choose from {', '.join(FORMATS)}, separated by commas")
+    return formats
+
+
+debug: Decorator = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    envvar="RESNET_PROBE_DEBUG",
+    callback=_ask_for_traceback,
+    help="Show the traceback when something fails (also: RESNET_PROBE_DEBUG=1).",
+)
+
+ckpt: Decorator = click.option(
+    "--ckpt",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Checkpoint: safetensors or PyTorch weights; the architecture is read from them.",
+)
+
+arch: Decorator = click.option(
+    "--arch",
+    metavar="NAME",
+    help="Architecture: resnet56, torchvision:resnet50, timm:NAME, package.module:factory or file.py:factory.",
+)
+
+data: Decorator = click.option(
+    "--data",
+    metavar="NAME|FOLDER",
+    help="Images: digits, cifar10, cifar100, fake, or a folder of class folders (or of train, val, test).",
+)
+
+data_root: Decorator = click.option(
+    "--data-root",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where data sets by name are kept.  [default: the platform's cache folder]",
+)
+
+split: Decorator = click.option(
+    "--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Part of the data set."
+)
+
+limit: Decorator = click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Use N images only, drawn once with --seed."
+)
+
+batch_size: Decorator = click.option(
+    "--batch-size", type=click.IntRange(min=1), metavar="N", help="Images per batch.  [default: chosen to fit]"
+)
+
+normalize: Decorator = click.option(
+    "--normalize",
+    metavar="NAME|MEAN;STD",
+    help="Normalisation of the images: cifar10, imagenet, none, or channel means and deviations as 'm,m,m;s,s,s'.",
+)
+
+device: Decorator = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Where to compute: auto, cpu, cuda, cuda:1, mps.",
+)
+
+precision: Decorator = click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Numbers to compute with."
+)
+
+seed: Decorator = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Seed of every random draw."
+)
+
+out: Decorator = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for table, settings and figures.  [default: results/COMMAND-NETWORK]",
+)
+
+formats: Decorator = click.option(
+    "--format",
+    "formats",
+    default=",".join(FORMATS),
+    show_default=True,
+    metavar="LIST",
+    callback=_parse_formats,
+    help="Formats of the figures: any of pdf, svg, png, separated by commas.",
+)
+
+quiet: Decorator = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")

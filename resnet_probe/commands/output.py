@@ -1,0 +1,82 @@
+"""What a command writes and prints: the folder of a run, its files, a short summary."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+    from resnet_probe.results import Result
+
+
+def run_folder(out: Path | None, command: str, network: str) -> Path:
+    """The folder for a run, made and checked for writing, so that a long run does not fail at its end.
+
+    Args:
+        out: the option `--out`; without it, `results/<command>-<network>`.
+        command: name of the command.
+        network: name of the checkpoint or the architecture; what cannot stand in a file name becomes `-`.
+
+    Raises:
+        click.UsageError: the folder cannot be made or written to.
+    """
+    folder = out or Path("results") / f"{command}-{file_name(network)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise click.UsageError(
+            f"cannot write to the folder {folder} ({reason}); give --out a folder that can be written to"
+        ) from error
+    return folder
+
+
+def file_name(text: str) -> str:
+    """A name as part of a file name: `torchvision:resnet50` becomes `torchvision-resnet50`."""
+    kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in text)
+    return kept.strip(".-") or "network"
+
+
+def write(
+    result: "Result",
+    figures: Iterable[tuple[str, "Figure"]],
+    folder: Path,
+    formats: Sequence[str],
+) -> list[Path]:
+    """Save a table with its settings, and figures by name, with the table's origin in each figure."""
+    from resnet_probe.figures import save
+
+    paths = result.save(folder)
+    for name, figure in figures:
+        paths += save(figure, folder, name, formats, metadata=result.origin())
+    return paths
+
+
+def console(quiet: bool = False) -> "Console":
+    """Where a command prints. Plain text, never cut or wrapped, where the output is not a terminal."""
+    from rich.console import Console
+
+    return Console(quiet=quiet, highlight=False, markup=False, soft_wrap=True)
+
+
+def summarise(screen: "Console", title: str, facts: Iterable[tuple[str, str]]) -> None:
+    """Print a title, then one line per fact, with the values below one another."""
+    facts = list(facts)
+    width = max((len(name) for name, _ in facts), default=0)
+    screen.print(title, style="bold")
+    for name, value in facts:
+        screen.print(f"  {name:<{width}}  {value}")
+
+
+def listing(paths: Sequence[Path]) -> str:
+    """Files that were written: their folder, and what is in it."""
+    folder = os.path.commonpath([path.parent for path in paths])
+    return f"{Path(folder)}{os.sep}: {', '.join(path.name for path in paths)}"

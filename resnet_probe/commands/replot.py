@@ -1,0 +1,59 @@
+"""`resnet-probe replot`: the figures of a run again, from its tables alone."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import rich_click as click
+
+from resnet_probe.commands import options, output
+
+# Result name -> what draws it. These modules must not import torch.
+PLOTS = {
+    "lesion": "resnet_probe.analyses.lesion:plot",
+    "paths": "resnet_probe.analyses.paths:plot",
+}
+
+
+@click.command("replot")
+@click.option(
+    "--run",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder with tables that an earlier command wrote.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the figures.  [default: that of --run]"
+)
+@options.formats
+@options.quiet
+def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool) -> None:
+    """Draw the figures of a run again from its CSV tables, without torch.
+
+    Takes every table in the folder that a command of this program writes. Where the settings stand beside a
+    table, the figures say again which command and checkpoint they come from.
+    """
+    found = [name for name in PLOTS if (run / f"{name}.csv").is_file()]
+    if not found:
+        raise click.UsageError(_nothing_in(run))
+    folder = output.run_folder(out or run, "replot", run.name)
+
+    from resnet_probe.figures import save
+    from resnet_probe.results import read
+
+    facts = []
+    for name in found:
+        result = read(run, name)
+        module, function = PLOTS[name].split(":")
+        figure = getattr(import_module(module), function)(result)
+        files = save(figure, folder, name, formats, metadata=result.origin())
+        facts.append((f"{name}.csv", f"{len(result.rows)} rows -> {output.listing(files)}"))
+    output.summarise(output.console(quiet), str(run), facts)
+
+
+def _nothing_in(run: Path) -> str:
+    expected = ", ".join(f"{name}.csv" for name in PLOTS)
+    below = sorted({path.parent for name in PLOTS for path in run.glob(f"*/{name}.csv")})
+    hint = f"; did you mean {below[0]}?" if below else "; give the folder that another command wrote with --out"
+    return f"no table to draw in {run}: expected {expected}{hint}"

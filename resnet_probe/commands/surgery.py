@@ -1,0 +1,90 @@
+"""`resnet-probe surgery`: delete, scale and reorder blocks, and save what remains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from resnet_probe.commands import options, output
+
+
+@click.command("surgery")
+@options.ckpt
+@options.arch
+@click.option("--delete", "deleted", multiple=True, metavar="BLOCK[,BLOCK...]", help="Blocks (or layers) to delete.")
+@click.option("--scale", "scaled", multiple=True, metavar="BLOCK=FACTOR", help="Multiply a residual branch by a factor.")
+@click.option(
+    "--reorder",
+    metavar="BLOCK,BLOCK,...",
+    help="Blocks in their new order; they fill the places that these blocks have now.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write, as safetensors."
+)
+@options.quiet
+def command(
+    *,
+    ckpt: Path | None,
+    arch: str | None,
+    deleted: Sequence[str],
+    scaled: Sequence[str],
+    reorder: str | None,
+    out: Path,
+    quiet: bool,
+) -> None:
+    """Edit a network and save it: weights as safetensors, and the recipe beside them as JSON.
+
+    The file loads again with --ckpt in every command, and gives the same outputs bit for bit. Edits are made in the
+    order delete, scale, reorder. `resnet-probe inspect` lists the blocks.
+    """
+    if ckpt is None:
+        raise click.UsageError("no checkpoint given; give --ckpt FILE")
+    edits = _edits(deleted, scaled, reorder)
+    if out.is_dir():
+        raise click.UsageError(f"--out {out} is a folder; give the file to write, such as {out / 'edited.safetensors'}")
+
+    from resnet_probe.commands import subject
+    from resnet_probe.surgery import export
+
+    chosen = subject.load(ckpt, arch)
+    network = subject.unraveled(chosen)
+    written = export(chosen.checkpoint, network, edits, out)
+    facts = [
+        ("parameters", f"{written.parameters_before:,} -> {written.parameters_after:,}"),
+        *(("edit", f"{kind}: {_text(what)}") for edit in edits for kind, what in edit.items()),
+        *(("note", note) for note in chosen.checkpoint.notes),
+        ("written", output.listing([written.weights, written.recipe])),
+    ]
+    output.summarise(output.console(quiet), f"{chosen.name}, edited", facts)
+
+
+def _edits(deleted: Sequence[str], scaled: Sequence[str], reorder: str | None) -> list[dict[str, Any]]:
+    edits: list[dict[str, Any]] = []
+    if names := [name for entry in deleted for name in _names(entry)]:
+        edits.append({"delete": names})
+    if scaled:
+        edits.append({"scale": dict(_factor(entry) for entry in scaled)})
+    if reorder:
+        edits.append({"reorder": _names(reorder)})
+    if not edits:
+        raise click.UsageError("nothing to do; give --delete BLOCK, --scale BLOCK=FACTOR or --reorder BLOCK,BLOCK")
+    return edits
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _factor(entry: str) -> tuple[str, float]:
+    name, sign, factor = entry.rpartition("=")
+    try:
+        return name.strip(), float(factor) if sign else float("nan")
+    except ValueError:
+        raise click.UsageError(f"--scale {entry}: give BLOCK=FACTOR, such as layer2.3=0.5") from None
+
+
+def _text(what: Any) -> str:
+    return ", ".join(f"{k} x {v:g}" for k, v in what.items()) if isinstance(what, dict) else ", ".join(what)

@@ -1,0 +1,113 @@
+"""Labelled images: a data set's name or a folder becomes batches, normalised in one place.
+
+load_data         a name (NAMES) or a folder -> Data
+Data              images in a fixed order: batches, subsets, shards, fingerprint
+NORMALIZATIONS    the known means and standard deviations
+DataError         what cannot be read, and what to do about it
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from resnet_probe.data.dataset import Data
+from resnet_probe.data.errors import DataError
+from resnet_probe.data.folder import load_folder
+from resnet_probe.data.limit import spread
+from resnet_probe.data.named import cifar, cifar_in, digits, fake
+from resnet_probe.data.normalization import NORMALIZATIONS, normalizations_for, parse_normalization
+
+__all__ = [
+    "NAMES",
+    "NORMALIZATIONS",
+    "Data",
+    "DataError",
+    "load_data",
+    "normalizations_for",
+    "parse_normalization",
+]
+
+# What each name gives, in one line for help texts.
+NAMES: dict[str, str] = {
+    "digits": "scikit-learn's handwritten digits, 1 x 8 x 8, 10 classes, part of the installation",
+    "cifar10": "CIFAR-10, 3 x 32 x 32, 10 classes, fetched when it is not there",
+    "cifar100": "CIFAR-100, 3 x 32 x 32, 100 classes, fetched when it is not there",
+    "fake": "random bytes, 3 x 32 x 32, 10 classes",
+}
+
+
+def load_data(
+    spec: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    normalize: str | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    notify: Callable[[str], None] | None = None,
+) -> Data:
+    """Return the images that `spec` names.
+
+    spec: a name from NAMES; or a folder: with class folders in it, with split folders that hold class folders, or
+        with the original files of CIFAR-10 or CIFAR-100. A name goes first: write "./digits" for a folder "digits".
+    root: where CIFAR's files are, or are fetched to; the user's cache folder by default.
+    split: "train" or "test", or the name of a split folder.
+    limit: keep this many images, spread evenly over the classes in stored order (see `limit.spread`).
+    normalize: a name from NORMALIZATIONS, or "mean;std"; by default the data set's own, for folders "imagenet".
+    size: side in pixels of square images to cut from a folder's images of other sizes, or of fake images; the other
+        data sets have one size and keep it.
+    seed: of the fake images.
+    notify: gets one line before anything is fetched.
+
+    Raises DataError for a spec, split, limit, normalisation or size that does not exist, and for files that are
+    missing or broken.
+
+    >>> load_data("digits").input_shape
+    (1, 8, 8)
+    """
+    for what, value in (("limit", limit), ("size", size)):
+        if value is not None and value < 1:
+            raise DataError(f"{what} {value}: it must be at least 1; leave it out for no {what}")
+    if normalize is not None:
+        parse_normalization(normalize)  # before files are read, since that may take long
+    name = os.fspath(spec)
+    if name == "digits":
+        data = digits(split)
+    elif name == "fake":
+        data = fake(split, seed=seed, size=size)
+    elif name in NAMES:
+        data = cifar(name, split, root=_root(root), download=True, notify=notify)
+    else:
+        folder = _existing_folder(name)
+        original = cifar_in(folder)
+        if original is None:
+            return load_folder(folder, split=split, limit=limit, normalization=normalize or "imagenet", size=size)
+        data = cifar(original, split, root=folder, download=False)
+    if limit is not None and limit < len(data):
+        data = data.subset(spread(data.labels, limit))
+    return data if normalize is None else replace(data, normalization=normalize)
+
+
+def _root(root: str | os.PathLike[str] | None) -> Path:
+    if root is not None:
+        return Path(root).expanduser()
+    from platformdirs import user_cache_path  # noqa: PLC0415  # only needed here
+
+    return user_cache_path("resnet-probe") / "data"
+
+
+def _existing_folder(spec: str) -> Path:
+    folder = Path(spec).expanduser()
+    if spec and folder.is_dir():
+        return folder
+    if spec and folder.exists():
+        raise DataError(f"data {spec!r} is a file: give the folder that holds class folders (unpack an archive first)")
+    known = [*NAMES, *(str(folder.parent / entry.name) for entry in folder.parent.glob("*/"))]
+    close = difflib.get_close_matches(spec, known, n=1, cutoff=0.7)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise DataError(f"no data {spec!r}: give {', '.join(NAMES)} or a folder that exists{hint}")

@@ -1,0 +1,167 @@
+"""Data: labelled images in a fixed order, and the ways to take parts of them.
+
+Data.batches              normalised batches on a device, in order
+Data.subset, Data.shard   parts that share the pixels
+Data.with_normalization   the same pixels, normalised in another way
+Data.fingerprint          what was measured, independent of paths and machines
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from resnet_probe.data.errors import DataError
+from resnet_probe.data.files import ImageFiles
+from resnet_probe.data.normalization import normalizer, parse_normalization
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Labelled images in a fixed order.
+
+    name: the data set, or the folder's name.
+    split: the part of it that this is.
+    images: uint8 (N, C, H, W) in memory, or the files that are decoded when a batch needs them.
+    labels: int64 (N,).
+    classes: the name of each label.
+    normalization: what `batches` applies: a name from NORMALIZATIONS or "mean;std".
+
+    Raises DataError where the normalisation does not fit the number of channels.
+
+    >>> from resnet_probe.data import load_data
+    >>> data = load_data("digits", limit=100)
+    >>> [tuple(x.shape) for x, y in data.batches(64)]
+    [(64, 1, 8, 8), (36, 1, 8, 8)]
+    """
+
+    name: str
+    split: str
+    images: Tensor | ImageFiles
+    labels: Tensor
+    classes: tuple[str, ...]
+    normalization: str
+
+    def __post_init__(self) -> None:
+        assert len(self.images) == len(self.labels)
+        assert isinstance(self.images, ImageFiles) or self.images.dtype == torch.uint8
+        known = parse_normalization(self.normalization)
+        channels = self.input_shape[0]
+        if known is not None and len(known[0]) not in (1, channels):
+            raise DataError(
+                f"normalisation {self.normalization!r} is for {len(known[0])} channels, but the images of {self.name} "
+                f"have {channels}: give one value, or one for each channel"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def mean(self) -> tuple[float, ...] | None:
+        """Mean that is subtracted from pixels in 0..1, one value or one per channel; None without normalisation."""
+        known = parse_normalization(self.normalization)
+        return known[0] if known else None
+
+    @property
+    def std(self) -> tuple[float, ...] | None:
+        """Standard deviation that the pixels are divided by; None without normalisation."""
+        known = parse_normalization(self.normalization)
+        return known[1] if known else None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hexadecimal) of shape, pixels and labels in order; paths, names and normalisation do not count.
+
+        Files that are not held in memory count with their bytes instead of their pixels.
+        """
+        digest = hashlib.sha256(repr((tuple(self.images.shape), len(self.classes))).encode())
+        if isinstance(self.images, ImageFiles):
+            self.images.add_to(digest)
+        else:
+            digest.update(self.images.cpu().contiguous().numpy().data)
+        digest.update(self.labels.cpu().numpy().astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def with_normalization(self, normalization: str) -> Data:
+        """Return the same images, not copied, with another normalisation (a name or "mean;std")."""
+        return self._same_pixels(replace(self, normalization=normalization))
+
+    def subset(self, index: slice | Sequence[int] | Tensor) -> Data:
+        """Return the images at `index`, in its order; a slice shares the pixels, other indices copy them."""
+        if not isinstance(index, slice):
+            index = torch.as_tensor(index, dtype=torch.int64)
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def shard(self, rank: int, world: int) -> Data:
+        """Return every `world`-th image from number `rank` on.
+
+        The shards of all ranks hold every image exactly once: nothing is padded, so sizes may differ by one.
+        Raises ValueError unless 0 <= rank < world.
+        """
+        if not 0 <= rank < world:
+            raise ValueError(f"no shard {rank} of {world}: rank must be 0 to {world - 1}")
+        return self.subset(slice(rank, None, world))
+
+    def to(self, device: torch.device | str) -> Data:
+        """Return the data with its pixels (where in memory) and labels on `device`."""
+        images = self.images if isinstance(self.images, ImageFiles) else self.images.to(device)
+        return self._same_pixels(replace(self, images=images, labels=self.labels.to(device)))
+
+    def pixels(self, index: slice | Tensor = slice(None)) -> Tensor:
+        """Return the uint8 pixels (n, C, H, W) at `index`, as stored."""
+        part = self.images[index]
+        return part.decode() if isinstance(part, ImageFiles) else part
+
+    def normalizer(self, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
+        """Return the function that makes network input of uint8 pixels (n, C, H, W) on `device`."""
+        return normalizer(parse_normalization(self.normalization), device)
+
+    def batches(self, batch_size: int, *, device: torch.device | str = "cpu") -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield normalised float32 images (n, C, H, W) and int64 labels (n,) on `device`, in order, each image once.
+
+        The bytes are sent, and become floats on the device; the host does not wait for it. The last batch may be
+        smaller. Raises ValueError for a batch size below 1, DataError for a file that cannot be decoded.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch size {batch_size}: it must be at least 1")
+        device = torch.device(device)
+        normalize = self.normalizer(device)
+        cuts = [slice(start, start + batch_size) for start in range(0, len(self), batch_size)]
+        for cut, pixels in zip(cuts, self._pixel_batches(cuts), strict=True):
+            yield normalize(_send(pixels, device)), _send(self.labels[cut], device)
+
+    def _same_pixels(self, other: Data) -> Data:
+        if "fingerprint" in self.__dict__:  # hashing 50,000 images again would take a while
+            other.__dict__["fingerprint"] = self.fingerprint
+        return other
+
+    def _pixel_batches(self, cuts: list[slice]) -> Iterator[Tensor]:
+        if not isinstance(self.images, ImageFiles):
+            yield from (self.images[cut] for cut in cuts)
+            return
+        # The next batch is decoded while the network works on this one.
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            waiting = [ahead.submit(self.pixels, cut) for cut in cuts[:1]]
+            for number in range(len(cuts)):
+                current = waiting.pop()
+                waiting += [ahead.submit(self.pixels, cut) for cut in cuts[number + 1 : number + 2]]
+                yield current.result()
+
+
+def _send(tensor: Tensor, device: torch.device) -> Tensor:
+    # Only a copy from pinned memory to a CUDA device runs while the host goes on.
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

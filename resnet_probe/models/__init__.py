@@ -1,0 +1,88 @@
+"""Networks by name: those of the papers, torchvision's, timm's, and the user's own.
+
+>>> from resnet_probe.models import resolve
+>>> resolve("resnet110-preact").arch
+'resnet110-preact'
+
+Names of our own networks are a family with a depth, then tokens in any order:
+
+- `resnet56`: CIFAR ResNet, 6n+2 layers, three stages of n blocks with 16, 32, 64 filters, option A shortcuts. Tokens:
+  `A`, `B`, `C` (shortcuts: zero-padding, 1x1 projection where the shape changes, 1x1 projection everywhere), `B3x3`
+  (3x3 projection); `bottleneck` (9n+2 layers, option B by default); `preact` (full pre-activation, He 2016),
+  `preactraw` (each shortcut takes the block's raw input), `preactopen` (raw input but for projections, and no BN-ReLU
+  after the last block); `w32` (filters of the first stage, doubled from stage to stage), `w16.32.128` (filters of each
+  stage); `s2.2.2.2` (blocks of each stage, three or any other number): `resnet18-s2.2.2.2-w64-B` is the ResNet-18 for
+  CIFAR that many use.
+- `plain56`: the same layers without shortcuts; tokens `bottleneck`, `w…`, `s…`.
+- `vgg11`, `vgg13`, `vgg16`, `vgg19`: batch norm, one linear classifier. Tokens: `w32` (filters of the first group;
+  then 2, 4, 8, 8 times as many), `c64.M.128.M` (any layout, M for a max pool; the depth is the number of convolutions
+  plus 3), `f512.512` (hidden linear layers), `nobn`, `nobias`.
+- `lenet5` (tanh and average pooling), `lenet5-relu` (ReLU and max pooling); they take 32x32 images only, all others
+  any size from 8x8.
+
+`cifar:` may stand in front of any of these, and has to for `cifar:resnet50` and `cifar:resnet152`, whose bare names
+mean other networks to most people. Others are `torchvision:NAME`, `timm:NAME`, `package.module:factory` and
+`file.py:factory`.
+
+`MODELS` maps families to builders, `resolve` builds any network by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from torch import nn
+
+from .external import factory_model, suggest, timm_model, torchvision_model, torchvision_names
+from .lenet import LeNet5, lenet
+from .names import LeNetSpec, ResNetSpec, VGGSpec, family_of, parse_lenet, parse_resnet, parse_vgg
+from .resnet import ResNet, resnet
+from .vgg import VGG, vgg
+
+__all__ = [
+    "MODELS",
+    "VGG",
+    "LeNet5",
+    "LeNetSpec",
+    "ResNet",
+    "ResNetSpec",
+    "VGGSpec",
+    "family_of",
+    "parse_lenet",
+    "parse_resnet",
+    "parse_vgg",
+    "resolve",
+]
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"resnet": resnet, "plain": resnet, "vgg": vgg, "lenet": lenet}
+
+_LIBRARIES: dict[str, Callable[..., nn.Module]] = {"torchvision": torchvision_model, "timm": timm_model}
+_EXAMPLES = [f"{family}{depth}" for family in ("resnet", "plain") for depth in (20, 32, 44, 56, 110, 1202)]
+_EXAMPLES += ["resnet164-bottleneck", "resnet110-preact", "vgg11", "vgg13", "vgg16", "vgg19", "lenet5"]
+
+
+def resolve(arch: str, *, num_classes: int | None = None, in_channels: int | None = None) -> nn.Module:
+    """Build the network called `arch` with random weights, in training mode.
+
+    The weights are drawn from torch's global generator, as those of every `nn.Module`. `num_classes` and `in_channels`
+    default to 10 and 3 for our own networks, and to their own defaults for all others. Our own have the attributes
+    `arch` (canonical name), `num_classes` and `in_channels`. Raises LookupError for an unknown name (with the closest
+    known ones), ValueError for a known family with details that do not exist.
+    """
+    if family := family_of(arch):
+        return MODELS[family](
+            arch,
+            num_classes=10 if num_classes is None else num_classes,
+            in_channels=3 if in_channels is None else in_channels,
+        )
+    prefix, colon, rest = arch.partition(":")
+    if prefix in _LIBRARIES and rest:
+        return _LIBRARIES[prefix](rest, num_classes=num_classes, in_channels=in_channels)
+    if colon and prefix != "cifar":
+        return factory_model(arch, num_classes=num_classes, in_channels=in_channels)
+    name = rest if prefix == "cifar" else arch
+    hint = suggest(name, [*_EXAMPLES, *torchvision_names()])
+    for theirs in torchvision_names():
+        hint = re.sub(rf" {theirs}\b", f" torchvision:{theirs}", hint)
+    raise LookupError(f"unknown network {arch!r}{hint} (also timm:NAME, package.module:factory and file.py:factory)")

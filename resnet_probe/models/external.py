@@ -1,0 +1,150 @@
+"""Networks of other libraries and of the user's own code.
+
+Their names are `torchvision:NAME`, `timm:NAME`, `package.module:factory` and `file.py:factory`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torchvision
+from torch import nn
+
+# Without it these two warn of a coming change of initialisation, and draw their weights from a slow truncated normal.
+_TORCHVISION_OPTIONS: dict[str, dict[str, Any]] = {
+    "googlenet": {"init_weights": False},
+    "inception_v3": {"init_weights": False},
+}
+
+
+def torchvision_model(name: str, *, num_classes: int | None = None, in_channels: int | None = None) -> nn.Module:
+    """Build torchvision's classification network `name` with random weights; nothing is downloaded.
+
+    Raises LookupError for an unknown name, ValueError for anything but 3 input channels.
+    """
+    names = torchvision_names()
+    if name not in names:
+        raise LookupError(f"torchvision has no classification network {name!r}{suggest(name, names)}")
+    if in_channels not in (None, 3):
+        raise ValueError(
+            f"torchvision:{name} for {in_channels} input channels; torchvision's networks take 3, "
+            "give the network as file.py:factory"
+        )
+    options = dict(_TORCHVISION_OPTIONS.get(name, {}))
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    return torchvision.models.get_model(name, weights=None, **options)
+
+
+def torchvision_names() -> list[str]:
+    """Names of torchvision's classification networks."""
+    return torchvision.models.list_models(module=torchvision.models)
+
+
+def timm_model(name: str, *, num_classes: int | None = None, in_channels: int | None = None) -> nn.Module:
+    """Build timm's network `name` with random weights; nothing is downloaded.
+
+    Raises LookupError if timm is missing or does not know the name.
+    """
+    try:
+        timm = importlib.import_module("timm")
+    except ImportError:
+        raise LookupError(f"timm:{name} needs the package timm; install resnet-probe[timm]") from None
+    if not timm.is_model(name):  # keeps out `hf-hub:…`, which would download
+        raise LookupError(f"timm has no network {name!r}{suggest(name, timm.list_models())}")
+    options = {"num_classes": num_classes, "in_chans": in_channels}
+    return timm.create_model(
+        name, pretrained=False, **{key: value for key, value in options.items() if value is not None}
+    )
+
+
+def factory_model(arch: str, *, num_classes: int | None = None, in_channels: int | None = None) -> nn.Module:
+    """Build a network with the user's own code, `package.module:factory` or `file.py:factory`.
+
+    The factory is called with `num_classes` and with `in_channels` (or `in_chans`) as far as these are given and it
+    has parameters of these names. The module's code runs: call this only with a name that the user typed, never with
+    one that came out of a file. Raises LookupError if module or factory is missing, ValueError if it fails or returns
+    no `nn.Module`.
+    """
+    source, _, name = arch.rpartition(":")
+    module = _import_file(Path(source)) if source.endswith(".py") else _import_module(source)
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        callables = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise LookupError(f"{source} has no factory {name!r}{suggest(name, callables)}")
+    options = _accepted(factory, {"num_classes": num_classes, "in_channels": in_channels, "in_chans": in_channels})
+    try:
+        model = factory(**options)
+    except Exception as error:
+        raise ValueError(
+            f"{arch} failed with {type(error).__name__}: {_line(error)}; a factory must work without further arguments"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{arch} returned {type(model).__name__}; a factory must return a torch.nn.Module")
+    return model
+
+
+def suggest(name: str, known: Sequence[str]) -> str:
+    """End of an error message: the known names closest to `name`, or the first ones."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; known are {', '.join(known[:5])}{', …' if len(known) > 5 else ''}" if known else ""
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise LookupError(
+            f"cannot import {name!r} ({type(error).__name__}: {_line(error)}); "
+            "give an importable package.module:factory or file.py:factory"
+        ) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise LookupError(f"no file {path}; give the path of a Python file, as in path/to/net.py:factory")
+    resolved = path.resolve()
+    digest = hashlib.sha256(str(resolved).encode()).hexdigest()
+    name = f"{path.stem}_{digest[:12]}"  # two files of one name must not replace each other
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    if spec is None or spec.loader is None:
+        raise LookupError(f"{path} is no Python file that can be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling look a class's module up here
+    sys.path.insert(0, str(resolved.parent))  # as when Python runs the file: it may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise LookupError(
+            f"cannot import {path} ({type(error).__name__}: {_line(error)}); the file must import without errors"
+        ) from error
+    finally:
+        sys.path.remove(str(resolved.parent))
+    return module
+
+
+def _accepted(factory: Callable[..., Any], options: dict[str, int | None]) -> dict[str, int]:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:  # some built-in callables have no signature
+        return {}
+    names = {parameter.name for parameter in parameters}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        names.add("num_classes")  # the usual meaning of **kwargs in a factory: they go to the network's class
+    return {name: value for name, value in options.items() if value is not None and name in names}
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,269 @@
+"""Names of the package's networks: what `resnet110-preact` or `vgg16-w32` stands for, and back.
+
+A name is a family with a depth, then tokens joined by `-` in any order. `ResNetSpec`, `VGGSpec` and `LeNetSpec` are
+what a name means; `parse_resnet`, `parse_vgg` and `parse_lenet` read a name, and the `name` of a spec is its canonical
+spelling. The grammar is in the docstring of `resnet_probe.models`. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+SHORTCUTS = {
+    "A": "strided slicing and zero channels, no parameters",
+    "B": "1x1 projection where the shape changes, identity elsewhere",
+    "B3x3": "3x3 projection where the shape changes, identity elsewhere",
+    "C": "1x1 projection in every block",
+}
+ORDERS = {  # post-activation, the addition before the activation (He 2015), has no token
+    "preact": "full pre-activation, in the first block and where the shape changes shared with the shortcut (He 2016)",
+    "preactraw": "full pre-activation inside the branch; every shortcut takes the block's raw input",
+    "preactopen": "full pre-activation, shared only where the shortcut is a projection; no BN-ReLU at the end",
+}
+VGG_GROUPS = {
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}  # Simonyan 2015, Table 1
+_IMAGENET = (18, 34, 50, 101, 152)  # He 2015, Table 1: bare names that mean torchvision's networks to most people
+
+
+@dataclass(frozen=True)
+class ResNetSpec:
+    """A residual network for small images, or, with the shortcut `none`, the plain network of the same layers.
+
+    `blocks`: residual blocks per stage. `widths`: filters of the 3x3 convolutions per stage (a bottleneck block puts
+    out four times as many). `block`: `basic` or `bottleneck`. `shortcut`: a key of `SHORTCUTS`, or `none`. `order`: a
+    key of `ORDERS`.
+    """
+
+    blocks: tuple[int, ...]
+    widths: tuple[int, ...] = (16, 32, 64)
+    block: str = "basic"
+    shortcut: str = "A"
+    order: str = "post"
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.blocks) or min(self.blocks + self.widths) < 1:
+            raise ValueError(
+                f"blocks {self.blocks} and widths {self.widths} per stage; give as many of both, each 1 or more"
+            )
+        if self.shortcut == "none" and self.order != "post":
+            raise ValueError(
+                f"a plain network with order {self.order}; plain networks have post-activation only, drop the token"
+            )
+
+    @property
+    def layers_per_block(self) -> int:
+        """Convolutions in one residual branch."""
+        return 2 if self.block == "basic" else 3
+
+    @property
+    def expansion(self) -> int:
+        """Output channels of a block, in multiples of its width."""
+        return 1 if self.block == "basic" else 4
+
+    @property
+    def depth(self) -> int:
+        """Weighted layers: the first convolution, those of the branches, and the classifier."""
+        return self.layers_per_block * sum(self.blocks) + 2
+
+    @property
+    def name(self) -> str:
+        """The canonical name, which `parse_resnet` reads back to an equal spec."""
+        plain = self.shortcut == "none"
+        tokens = []
+        if len(self.blocks) != 3 or len(set(self.blocks)) != 1:
+            tokens.append("s" + _dotted(self.blocks))
+        if self.widths != _doubling(self.widths[0], len(self.blocks)):
+            tokens.append("w" + _dotted(self.widths))
+        elif self.widths[0] != 16:
+            tokens.append(f"w{self.widths[0]}")
+        if self.block == "bottleneck":
+            tokens.append("bottleneck")
+        if not plain and self.shortcut != _default_shortcut(self.block):
+            tokens.append(self.shortcut)
+        if self.order != "post":
+            tokens.append(self.order)
+        prefix = "cifar:" if not plain and not tokens and self.depth in _IMAGENET else ""
+        return prefix + "-".join([f"{'plain' if plain else 'resnet'}{self.depth}", *tokens])
+
+
+@dataclass(frozen=True)
+class VGGSpec:
+    """A VGG network for small images.
+
+    `layout`: widths of the 3x3 convolutions in order, 0 for a 2x2 max pool; `hidden`: widths of hidden linear layers.
+    """
+
+    layout: tuple[int, ...]
+    hidden: tuple[int, ...] = ()
+    norm: bool = True
+    bias: bool = True
+
+    @property
+    def depth(self) -> int:
+        """Convolutions plus 3: VGG networks are named with the paper's three linear layers, whatever the classifier."""
+        return sum(width > 0 for width in self.layout) + 3
+
+    @property
+    def name(self) -> str:
+        """The canonical name, which `parse_vgg` reads back to an equal spec."""
+        tokens = []
+        if self.depth in VGG_GROUPS and self.layout == vgg_layout(self.depth, self.layout[0]):
+            if self.layout[0] != 64:
+                tokens.append(f"w{self.layout[0]}")
+        else:
+            tokens.append("c" + ".".join(str(width) if width else "M" for width in self.layout))
+        if self.hidden:
+            tokens.append("f" + _dotted(self.hidden))
+        tokens += [token for token, absent in (("nobn", not self.norm), ("nobias", not self.bias)) if absent]
+        return "-".join([f"vgg{self.depth}", *tokens])
+
+
+@dataclass(frozen=True)
+class LeNetSpec:
+    """LeNet-5; `relu`: ReLU and max pooling, as in tutorials, where the paper has tanh and averages."""
+
+    relu: bool = False
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+        return "lenet5-relu" if self.relu else "lenet5"
+
+
+def vgg_layout(depth: int, width: int = 64) -> tuple[int, ...]:
+    """Layout of VGG-`depth` (11, 13, 16, 19) whose first convolution has `width` filters.
+
+    The five groups have width, 2, 4, 8 and 8 times as many filters, and a pool (0) after each.
+    """
+    groups = zip(VGG_GROUPS[depth], (1, 2, 4, 8, 8), strict=True)
+    return tuple(entry for count, factor in groups for entry in (factor * width,) * count + (0,))
+
+
+def parse_resnet(name: str) -> ResNetSpec:
+    """Read a `resnet…` or `plain…` name.
+
+    Raises ValueError for a depth that does not exist and for an unknown or repeated token.
+    """
+    family, depth, tokens = _split(name)
+    plain = family == "plain"
+    allowed = {"s": r"s\d+(\.\d+)*", "w": r"w\d+(\.\d+)*", "block": "bottleneck"}
+    listed = "s2.2.2 (blocks per stage), w32 (first width), bottleneck"
+    if not plain:
+        allowed |= {"shortcut": "|".join(SHORTCUTS), "order": "|".join(ORDERS)}
+        listed += f", {', '.join(SHORTCUTS)}, {', '.join(ORDERS)}"
+    given = _tokens(name, tokens, allowed, listed)
+    if depth in _IMAGENET and not plain and not tokens and not name.startswith("cifar:"):
+        raise ValueError(f"resnet{depth} is a network for ImageNet; give {_ours(depth)} or torchvision:resnet{depth}")
+    block = given.get("block", "basic")
+    blocks = _numbers(given["s"]) if "s" in given else _equal_stages(name, family, depth, block)
+    widths = _numbers(given.get("w", "w16"))
+    if len(widths) == 1:
+        widths = _doubling(widths[0], len(blocks))
+    shortcut = "none" if plain else given.get("shortcut", _default_shortcut(block))
+    spec = ResNetSpec(blocks, widths, block, shortcut, given.get("order", "post"))
+    if spec.depth != depth:
+        raise ValueError(
+            f"{name}: {sum(blocks)} {block} blocks make depth {spec.depth}; write {family}{spec.depth}-{given['s']}"
+        )
+    return spec
+
+
+def parse_vgg(name: str) -> VGGSpec:
+    """Read a `vgg…` name.
+
+    Raises ValueError for a depth other than 11, 13, 16, 19 without a layout, and for an unknown or repeated token.
+    """
+    _, depth, tokens = _split(name)
+    allowed = {"w": r"w\d+", "c": r"c\d+(\.(\d+|M))*", "f": r"f\d+(\.\d+)*", "nobn": "nobn", "nobias": "nobias"}
+    given = _tokens(
+        name, tokens, allowed, "w32 (first width), c64.M.128.M (layout), f512.512 (hidden linear layers), nobn, nobias"
+    )
+    if "c" in given:
+        layout = tuple(0 if entry == "M" else int(entry) for entry in given["c"][1:].split("."))
+        if "w" in given or VGGSpec(layout).depth != depth:
+            right = f"vgg{VGGSpec(layout).depth}-{given['c']}"
+            raise ValueError(f"{name}: depth or width do not go with the layout; write {right}, without a width")
+    elif depth not in VGG_GROUPS:
+        raise ValueError(
+            f"{name}: there is no vgg{depth}; depths are 11, 13, 16 and 19, or give the layout, as in vgg5-c64.M.128.M"
+        )
+    else:
+        layout = vgg_layout(depth, int(given.get("w", "w64")[1:]))
+    if 0 in (int(entry) for token in ("w", "c", "f") for entry in re.findall(r"\d+", given.get(token, ""))):
+        raise ValueError(f"{name}: a width of 0; give widths of 1 or more")
+    return VGGSpec(layout, _numbers(given["f"]) if "f" in given else (), "nobn" not in given, "nobias" not in given)
+
+
+def parse_lenet(name: str) -> LeNetSpec:
+    """Read `lenet5` or `lenet5-relu`. Raises ValueError otherwise."""
+    _, depth, tokens = _split(name)
+    if depth != 5:
+        raise ValueError(f"{name}: there is no lenet{depth}; the network is lenet5")
+    return LeNetSpec("relu" in _tokens(name, tokens, {"relu": "relu"}, "relu"))
+
+
+def family_of(name: str) -> str | None:
+    """`resnet`, `plain`, `vgg` or `lenet` for a name of ours, right or wrong in its details; None for anything else."""
+    match = re.fullmatch(r"(?:cifar:)?(resnet|plain|vgg|lenet)\d+(-.*)?", name)
+    return match.group(1) if match else None
+
+
+def _split(name: str) -> tuple[str, int, list[str]]:
+    head, *tokens = name.removeprefix("cifar:").split("-")
+    match = re.fullmatch(r"([a-z]+)(\d+)", head)
+    if match is None:
+        raise ValueError(f"{name}: a name is a family with a depth and tokens, such as resnet56-B or vgg16-w32")
+    return match.group(1), int(match.group(2)), tokens
+
+
+def _tokens(name: str, tokens: list[str], allowed: dict[str, str], listed: str) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for token in tokens:
+        kind = next((kind for kind, pattern in allowed.items() if re.fullmatch(pattern, token)), None)
+        if kind is None:
+            raise ValueError(f"{name}: unknown token {token!r}; allowed are {listed}")
+        if kind in given:
+            raise ValueError(f"{name}: {given[kind]} and {token} exclude each other; give one")
+        given[kind] = token
+    return given
+
+
+def _equal_stages(name: str, family: str, depth: int, block: str) -> tuple[int, ...]:
+    step = 3 * (2 if block == "basic" else 3)
+    blocks, rest = divmod(depth - 2, step)
+    if rest == 0 and blocks >= 1:
+        return (blocks,) * 3
+    near = " and ".join(str(step * n + 2) for n in (blocks, blocks + 1) if n >= 1)
+    other = f"; give {_ours(depth)} or torchvision:resnet{depth}" if depth in _IMAGENET and family == "resnet" else ""
+    raise ValueError(
+        f"{name}: no {family} network of {block} blocks has {depth} layers; depths are {step}n+2, near {near}{other}"
+    )
+
+
+def _ours(depth: int) -> str:
+    """The network for small images that may be meant by the name of an ImageNet network."""
+    if (depth - 2) % 6 == 0:
+        return f"cifar:resnet{depth} (6n+2 layers)"
+    stages = {18: "2.2.2.2", 34: "3.4.6.3", 101: "3.4.23.3"}[depth]
+    return f"resnet{depth}-s{stages}-w64-{'B' if depth < 50 else 'bottleneck'} (the same stages for small images)"
+
+
+def _default_shortcut(block: str) -> str:
+    return "A" if block == "basic" else "B"
+
+
+def _doubling(first: int, stages: int) -> tuple[int, ...]:
+    return tuple(first * 2**stage for stage in range(stages))
+
+
+def _numbers(token: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in token[1:].split("."))
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))

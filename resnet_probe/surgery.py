@@ -1,0 +1,70 @@
+"""Save an edited network: its weights, and the recipe that made it.
+
+The file holds the tensors that the edited network still uses, and in its header the architecture and the edits.
+`checkpoint.load` rebuilds the network from it; a recipe beside it says the same to people.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_probe.checkpoint import Checkpoint, save
+from resnet_probe.unraveled import UnraveledNetwork
+
+__all__ = ["Exported", "export"]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files that `export` wrote, and what the edit saved."""
+
+    weights: Path
+    recipe: Path
+    parameters_before: int
+    parameters_after: int
+
+
+def export(
+    source: Checkpoint, network: UnraveledNetwork, edits: Sequence[Mapping[str, Any]], path: str | Path
+) -> Exported:
+    """Write the edited network as safetensors at `path` and the recipe beside it, as `<stem>.recipe.json`.
+
+    Args:
+        source: the checkpoint that was edited.
+        network: its unraveled network, before the edits.
+        edits: as `UnraveledNetwork.edit` takes them.
+        path: file to write; `.safetensors` is appended if it has another ending.
+
+    Raises:
+        LookupError, ValueError: an edit is not possible.
+        CheckpointError: the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        path = path.with_name(path.name + ".safetensors")
+    edited = network.edit(edits).to_module()
+    before, after = source.model.state_dict(), edited.state_dict()
+    kept = {name: tensor for name, tensor in before.items() if name in after}
+    removed = {name: [str(t.dtype).removeprefix("torch."), *t.shape] for name, t in before.items() if name not in after}
+    recipe = {
+        "arch": source.arch,
+        "edits": [*source.metadata.get("edits", []), *map(dict, edits)],
+        "source": {"name": source.name, "sha256": source.sha256},
+        "input_shape": list(network.input_shape),
+    }
+    described = {k: v for k, v in source.metadata.items() if k in ("normalize", "data", "recipe", "input_size")}
+    described.setdefault("input_size", network.input_shape[-1])
+    removed = {**source.metadata.get("removed", {}), **removed}
+    save(path, kept, arch=source.arch, metadata={**described, **recipe, "removed": removed})
+    counts = [sum(p.numel() for p in model.parameters()) for model in (source.model, edited)]
+    recipe_path = path.with_suffix(".recipe.json")
+    text = json.dumps({**recipe, "parameters": {"before": counts[0], "after": counts[1]}}, indent=2)
+    temporary = recipe_path.with_name(f".{recipe_path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(recipe_path)
+    return Exported(path, recipe_path, *counts)

@@ -1,0 +1,356 @@
+"""The unraveled network: a chain of units that can be run, cut, scaled and put in another order.
+
+    net = unravel(model, (3, 32, 32))
+    net.delete("layer2.3")(images)       # the model without that block
+    net.delete("layer2.3").to_module()   # the same as an ordinary nn.Module
+
+Editing returns another chain over the same units, so no weights are copied, and nothing is ever done to the caller's
+model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from .anatomy import Anatomy, Mode, UnitPlan, dissect, emit, share_tensors, unwrap
+
+__all__ = ["Certificate", "Step", "Unit", "UnraveledNetwork", "unravel"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One link of a chain: which unit stands there, and what is run of it.
+
+    Attributes:
+        unit: position of the unit in `UnraveledNetwork.units`.
+        mode: `whole`, `shortcut` (the block is deleted), `branch`, or `bypass` (the layer is deleted).
+        scale: factor on a block's residual branch.
+    """
+
+    unit: int
+    mode: Mode = "whole"
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was checked numerically when the network was unraveled.
+
+    Attributes:
+        chain_error: largest difference between chain and model, relative to the largest output of the model.
+        block_errors: per block, the largest difference between the block and shortcut + branch, likewise relative.
+        tolerance: differences up to this count as equal.
+    """
+
+    chain_error: float
+    block_errors: Mapping[str, float]
+    tolerance: float
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Blocks that are not the sum of shortcut and branch; they are not offered for surgery."""
+        return tuple(name for name, error in self.block_errors.items() if not error <= self.tolerance)
+
+
+class Unit:
+    """A unit that can be run whole, or in part. Made by `unravel`."""
+
+    def __init__(self, plan: UnitPlan, anatomy: Anatomy) -> None:
+        self.plan = plan
+        self._anatomy = anatomy
+        self._modules: dict[tuple[Mode, float], nn.Module] = {}
+
+    @property
+    def name(self) -> str:
+        """Module path, unique in the network."""
+        return self.plan.name
+
+    @property
+    def kind(self) -> str:
+        """`block`, `layer`, `parallel` or `other`."""
+        return self.plan.kind
+
+    @property
+    def has_identity_shortcut(self) -> bool:
+        """Whether deleting the unit leaves nothing to compute."""
+        return self.plan.kind == "block" and self.plan.shortcut == "identity"
+
+    @property
+    def parameters(self) -> int:
+        """Number of learned values in the unit."""
+        return sum(p.numel() for p in self.module().parameters())
+
+    def module(self, mode: Mode = "whole", scale: float = 1.0) -> nn.Module:
+        """The unit, or a part of it, as a module of one tensor. It shares the model's weights."""
+        key = (mode, scale)
+        if key not in self._modules:
+            traced = self._anatomy.traced
+            graph = fx.Graph()
+            x = graph.placeholder("x")
+            graph.output(emit(traced, self.plan, graph, x, mode=mode, scale=scale))
+            self._modules[key] = fx.GraphModule(traced.module, graph, "Unit").eval()
+        return self._modules[key]
+
+    def __repr__(self) -> str:
+        return f"Unit({self.name!r}, {self.kind}, {self.plan.in_shape} -> {self.plan.out_shape})"
+
+
+class UnraveledNetwork:
+    """A chain of units, equal to the model it was made from until it is edited.
+
+    Attributes:
+        units: the units found in the model, in order.
+        steps: the chain; one step for each unit until something is deleted from the end of it or moved.
+        certificate: what was checked numerically, or None if the model has no values to check (meta device).
+    """
+
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        units: tuple[Unit, ...],
+        steps: tuple[Step, ...],
+        certificate: Certificate | None,
+    ) -> None:
+        self.anatomy, self.units, self.steps, self.certificate = anatomy, units, steps, certificate
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, `(C, H, W)`."""
+        return self.anatomy.traced.input_shape
+
+    @cached_property
+    def blocks(self) -> tuple[Unit, ...]:
+        """Residual blocks that passed the certificate."""
+        failed = self.certificate.failed if self.certificate else ()
+        return tuple(u for u in self.units if u.kind == "block" and u.name not in failed)
+
+    @cached_property
+    def layers(self) -> tuple[Unit, ...]:
+        """Layers outside blocks that can be replaced by an identity: convolutions; without any, all but the last."""
+        layers = [u for u in self.units if u.kind == "layer" and len(u.plan.in_shape) == len(u.plan.out_shape)]
+        convolutions = [u for u in layers if len(u.plan.out_shape) > 1]
+        return tuple(convolutions or layers[:-1])
+
+    @property
+    def surgical(self) -> tuple[Unit, ...]:
+        """Units offered for surgery: the residual blocks, or the layers of a network without any."""
+        return self.blocks or self.layers
+
+    def unit(self, name: str) -> Unit:
+        """The unit of that name.
+
+        Raises:
+            LookupError: no unit offered for surgery has the name; the closest ones are named.
+        """
+        offered = {u.name: u for u in (*self.blocks, *self.layers)}
+        if name in offered:
+            return offered[name]
+        if self.certificate and name in self.certificate.failed:
+            raise LookupError(f"block {name!r} is not the sum of its shortcut and branch, so it cannot be edited")
+        close = difflib.get_close_matches(name, offered, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(list(offered)[:8])}, ..."
+        raise LookupError(f"no block or layer named {name!r}: {hint} `resnet-probe inspect` lists them all")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Run the chain on a batch `(N, C, H, W)`."""
+        for step in self.steps:
+            x = self.run_step(step, x)
+        return x
+
+    def run_step(self, step: Step, x: Tensor) -> Tensor:
+        """Run one step on the value before it."""
+        if self.is_identity(step):
+            return x
+        return self.units[step.unit].module(step.mode, step.scale)(x)  # type: ignore[no-any-return]
+
+    def is_identity(self, step: Step) -> bool:
+        """Whether the step passes its input on unchanged, as a deleted block with an identity shortcut does."""
+        unit = self.units[step.unit]
+        if step.mode == "shortcut":
+            return unit.has_identity_shortcut
+        return step.mode == "bypass" and not unit.plan.resizes
+
+    # -- edits: each returns another network over the same units ------------------------------------------------------
+
+    def with_steps(self, steps: Iterable[Step]) -> UnraveledNetwork:
+        """Another chain over the same units."""
+        return UnraveledNetwork(self.anatomy, self.units, tuple(steps), self.certificate)
+
+    def delete(self, *names: str) -> UnraveledNetwork:
+        """Delete blocks (what remains is the shortcut) or layers (what remains is an identity that fits).
+
+        Source: Veit et al. 2016, section 4.1: y_i = y_(i-1) + f_i(y_(i-1)) becomes y_i = y_(i-1).
+
+        Raises:
+            LookupError: unknown name.
+        """
+        gone = {self._index(name) for name in names}
+        return self.with_steps(
+            Step(step.unit, "shortcut" if self.units[step.unit].kind == "block" else "bypass")
+            if step.unit in gone
+            else step
+            for step in self.steps
+        )
+
+    def scale(self, factors: Mapping[str, float]) -> UnraveledNetwork:
+        """Multiply the residual branches of blocks by factors; 0 has the effect of deletion.
+
+        Raises:
+            LookupError: unknown name.
+            ValueError: the unit is no residual block, or the factor is not finite.
+        """
+        by_unit = {self._index(name): float(factor) for name, factor in factors.items()}
+        for index, factor in by_unit.items():
+            unit = self.units[index]
+            if unit.kind != "block":
+                raise ValueError(f"{unit.name} is no residual block, so it has no branch to scale")
+            if not math.isfinite(factor):
+                raise ValueError(f"the factor of {unit.name} is {factor}; it must be a finite number")
+        return self.with_steps(
+            replace(step, scale=step.scale * by_unit[step.unit]) if step.unit in by_unit else step
+            for step in self.steps
+        )
+
+    def reorder(self, order: Sequence[str]) -> UnraveledNetwork:
+        """Put blocks in another order: the places that the named blocks hold now are filled in the order given.
+
+        Raises:
+            LookupError: unknown name.
+            ValueError: a name is given twice, or a block would get an input of another shape.
+        """
+        indices = [self._index(name) for name in order]
+        if len(set(indices)) != len(indices):
+            raise ValueError("a block is named twice in the order; name each once")
+        places = [i for i, step in enumerate(self.steps) if step.unit in set(indices)]
+        by_unit = {self.steps[i].unit: self.steps[i] for i in places}
+        steps = list(self.steps)
+        for place, index in zip(places, indices, strict=True):
+            here, there = self.units[self.steps[place].unit].plan, self.units[index].plan
+            if (here.in_shape, here.out_shape) != (there.in_shape, there.out_shape):
+                raise ValueError(
+                    f"{there.name} maps {there.in_shape} to {there.out_shape} and cannot stand in the place of "
+                    f"{here.name}, which maps {here.in_shape} to {here.out_shape}"
+                )
+            steps[place] = by_unit[index]
+        return self.with_steps(steps)
+
+    def edit(self, edits: Iterable[Mapping[str, Any]]) -> UnraveledNetwork:
+        """Apply edits in the form in which a recipe keeps them, one after another.
+
+        Args:
+            edits: each `{"delete": [name, ...]}`, `{"scale": {name: factor, ...}}` or `{"reorder": [name, ...]}`.
+
+        Raises:
+            LookupError, ValueError: as `delete`, `scale` and `reorder`; ValueError for an edit of another form.
+        """
+        network = self
+        for edit in edits:
+            match dict(edit):
+                case {"delete": list(names), **rest} if not rest:
+                    network = network.delete(*names)
+                case {"scale": dict(factors), **rest} if not rest:
+                    network = network.scale(factors)
+                case {"reorder": list(names), **rest} if not rest:
+                    network = network.reorder(names)
+                case _:
+                    raise ValueError(f"unknown edit {edit}: give delete and a list, scale and a mapping, or reorder")
+        return network
+
+    def to_module(self) -> nn.Module:
+        """The chain as one `nn.Module` in evaluation mode, with the model's own parameter names.
+
+        Modules that the chain no longer uses are left out. The weights are shared with the model; `copy.deepcopy` the
+        result to own them.
+        """
+        traced = self.anatomy.traced
+        graph = fx.Graph()
+        x = graph.placeholder("x")
+        for step in self.steps:
+            if not self.is_identity(step):
+                plan = self.units[step.unit].plan
+                x = emit(traced, plan, graph, x, mode=step.mode, scale=step.scale)
+        graph.output(x)
+        return fx.GraphModule(traced.module, graph, f"Unraveled{type(traced.module).__name__}").eval()
+
+    def certify(self, model: nn.Module, x: Tensor, *, tolerance: float = 1e-5) -> Certificate:
+        """Check on a batch that chain = model and that each block = shortcut + branch.
+
+        Args:
+            model: the model as it was given.
+            x: inputs `(N, C, H, W)`.
+            tolerance: largest relative difference that counts as equal.
+
+        Raises:
+            ValueError: the chain does not compute what the model computes.
+        """
+        with torch.no_grad():
+            expected = model(x)
+            errors = {}
+            for unit in self.units:
+                whole = unit.module()(x)
+                if unit.kind == "block":
+                    shortcut = x if unit.has_identity_shortcut else unit.module("shortcut")(x)
+                    errors[unit.name] = _relative(shortcut + unit.module("branch")(x), whole)
+                x = whole
+        chain_error = _relative(x, expected)
+        if not chain_error <= tolerance:
+            raise ValueError(
+                f"the unraveled network differs from {type(model).__name__} by {chain_error:.2g} (relative), more than "
+                f"{tolerance:.0e}: its forward has side effects or randomness that torch.fx cannot see"
+            )
+        return Certificate(chain_error, errors, tolerance)
+
+    def _index(self, name: str) -> int:
+        return self.units.index(self.unit(name))
+
+
+def unravel(
+    model: nn.Module, example: Tensor | Sequence[int], *, leaves: Sequence[str | type[nn.Module]] = ()
+) -> UnraveledNetwork:
+    """Unravel a model into a chain of units.
+
+    Args:
+        model: network from one batch of inputs to one tensor. It is used in evaluation mode, and is not changed.
+        example: a batch `(N, C, H, W)`, or the shape `(C, H, W)` of one input.
+        leaves: module paths or classes to keep as one operation, for code that `torch.fx` cannot follow.
+
+    Raises:
+        UntraceableError: `torch.fx` cannot follow `forward`.
+        ValueError: the model rejects inputs of this shape, or the chain fails its certificate.
+
+    Example:
+        >>> net = unravel(torchvision.models.resnet18(), (3, 224, 224))
+        >>> [unit.name for unit in net.blocks][:3]
+        ['layer1.0', 'layer1.1', 'layer2.0']
+    """
+    shape = tuple(example.shape[1:]) if isinstance(example, Tensor) else tuple(example)
+    anatomy = dissect(model, shape, leaves=leaves)
+    units = tuple(Unit(plan, anatomy) for plan in anatomy.units)
+    steps = tuple(Step(i) for i in range(len(units)))
+    network = UnraveledNetwork(anatomy, units, steps, None)
+    like = next(anatomy.traced.module.parameters(), torch.empty(0))
+    if like.device.type == "meta":
+        return network
+    if not isinstance(example, Tensor):
+        generator = torch.Generator().manual_seed(0)
+        example = torch.randn((2, *shape), generator=generator)
+    example = example[:2].to(device=like.device, dtype=like.dtype)
+    network.certificate = network.certify(share_tensors(unwrap(model)).eval(), example)
+    return network
+
+
+def _relative(got: Tensor, expected: Tensor) -> float:
+    """Largest difference over the largest magnitude; NaN or a shape that differs counts as infinite."""
+    if got.shape != expected.shape:
+        return float("inf")
+    scale = expected.abs().max().clamp_min(1e-30)
+    error = ((got - expected).abs().max() / scale).item()
+    return float("inf") if math.isnan(error) else error

@@ -1,0 +1,285 @@
+"""Weight files of other people, read without running any code of theirs.
+
+`read_weights` takes legacy and zip PyTorch files and safetensors, finds the weights in them, cleans their names, and
+checks that they are finite. PyTorch files are read with `weights_only=True` and nothing else: a file whose pickle
+names a function or class that is not on PyTorch's list is refused, never loaded in some other way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import pickle
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+OWN_KEY = "resnet-probe"  # the one entry of a safetensors header that our own files have; its value is JSON
+
+# Where training programs put the weights in what they save; the first that is there is taken.
+NESTS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "state_dict_ema", "model_ema", "ema")
+PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and wrappers such as Lightning's
+
+_PLACEHOLDERS = (
+    # Settings and numbers that often lie beside the weights. They are not built: an empty object takes their place.
+    "argparse.Namespace",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "numpy.ndarray",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+)
+
+
+class CheckpointError(ValueError):
+    """A weight file that cannot be used; one line says what was given, what is allowed and what to do."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a weight file holds.
+
+    `tensors`: float32 (or integer) tensors on the CPU by cleaned name. `metadata`: the JSON of our own format, or the
+    plain values beside the weights (`best_prec1`, `epoch`). `own`: whether the file is of our own format. `sha256`:
+    hash of the file. `notes`: what was decided on the way.
+    """
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, Any]
+    own: bool
+    sha256: str
+    notes: tuple[str, ...]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each tensor by name."""
+        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+
+
+def read_weights(path: Path) -> Weights:
+    """Read the weight file `path`.
+
+    Raises CheckpointError if it is none, is damaged, would run code, or has weights that are not finite.
+    """
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; give a checkpoint file in it (.pt, .pth, .th, .safetensors)")
+    if not path.is_file():
+        raise CheckpointError(f"no file {path}; give a checkpoint (.pt, .pth, .th, .safetensors)")
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+    notes: list[str] = []
+    if _is_safetensors(start):
+        found, metadata, own = _read_safetensors(path)
+    elif start.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive; a pickle, which legacy files begin with
+        found, metadata = _select(path, _read_torch(path), notes)
+        own = False
+    else:
+        raise CheckpointError(f"{path} is no checkpoint but {_describe(start)}; PyTorch and safetensors files are read")
+    tensors = {name: _usable(path, name, tensor) for name, tensor in _clean(path, found, notes).items()}
+    if half := sorted(
+        {str(found.dtype).removeprefix("torch.") for found in tensors.values() if _is_other_float(found)}
+    ):
+        notes.append(f"weights are {' and '.join(half)}; used as float32")
+        tensors = {name: tensor.float() if _is_other_float(tensor) else tensor for name, tensor in tensors.items()}
+    return Weights(tensors, metadata, own, sha256, tuple(notes))
+
+
+def _is_safetensors(start: bytes) -> bool:
+    return len(start) > 8 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 2**32
+
+
+def _describe(start: bytes) -> str:
+    if not start:
+        return "an empty file"
+    try:
+        text = start[:500].decode("utf-8", errors="strict")
+    except UnicodeDecodeError as error:
+        if error.start < len(start[:500]) - 3:  # a character may be cut at the end
+            return "a binary file of another kind"
+        text = start[: error.start].decode("utf-8")
+    return f"a text file that begins with {text.splitlines()[0][:40]!r}"
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], bool]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        own = OWN_KEY in header
+        metadata = json.loads(header[OWN_KEY]) if own else dict(header)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or truncated ({_line(error)}); get the safetensors file again"
+        ) from None
+    if not isinstance(metadata, dict):
+        raise CheckpointError(
+            f"{path} is damaged: its description {str(metadata)[:40]!r} is no JSON object; save it again"
+        )
+    return tensors, metadata, own
+
+
+class _Placeholder:
+    """Takes the place of a value that is not needed, and swallows what the pickle says about it."""
+
+    def __new__(cls, *_: object, **__: object) -> _Placeholder:
+        return object.__new__(cls)
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _read_torch(path: Path) -> Any:
+    inert = [(_Placeholder, name) for name in _PLACEHOLDERS]
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(inert):  # type: ignore[arg-type]
+            warnings.simplefilter("ignore")  # about pickle protocols: what matters comes as an exception
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if name := _blocked(str(error), path):
+            raise CheckpointError(
+                f"{path} is refused: its pickle names {name}, which could run code; "
+                "get the weights alone, as a safetensors file or saved with torch.save(model.state_dict(), …)"
+            ) from None
+        raise CheckpointError(
+            f"{path} is no PyTorch file that can be read safely ({_line(error)}); get it again"
+        ) from None
+    except Exception as error:  # a damaged pickle can fail anywhere
+        if "TorchScript" in str(error):
+            raise CheckpointError(
+                f"{path} is a TorchScript program, which is code; give its weights (state_dict)"
+            ) from None
+        reason = f"{type(error).__name__}: {_line(error)}".removesuffix(": ")
+        raise CheckpointError(f"{path} is damaged or truncated ({reason}); get it again") from None
+
+
+def _blocked(message: str, path: Path) -> str | None:
+    """The global for which torch refused a pickle: from its message, or else from the pickle, parsed but not run."""
+    if match := re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", message):
+        return match.group(1)
+    names: list[str] = []
+    with contextlib.suppress(Exception):  # behind the pickles come bytes that are none; a damaged one ends anywhere
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                pickled = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+                names.extend(_globals(io.BytesIO(archive.read(pickled))))
+        else:
+            with path.open("rb") as file:
+                while True:  # a legacy file is several pickles, one after the other
+                    for name in _globals(file):
+                        names.append(name)
+    return next((name for name in names if not name.startswith(("torch.", "collections.", "_codecs."))), None)
+
+
+def _globals(file: IO[bytes]) -> Iterator[str]:
+    """Names of the functions and classes in the next pickle of a file."""
+    strings: list[str] = []
+    memo: dict[int, str] = {}
+    last = ""
+    for operation, argument, _ in pickletools.genops(file):
+        if operation.name == "GLOBAL":
+            yield str(argument).replace(" ", ".")
+        elif operation.name == "STACK_GLOBAL":
+            yield ".".join(strings[-2:])
+        elif operation.name == "MEMOIZE":
+            memo[len(memo)] = last
+        elif operation.name in ("BINPUT", "LONG_BINPUT"):
+            memo[int(argument or 0)] = last
+        else:
+            last = memo.get(int(argument or 0), "") if operation.name in ("BINGET", "LONG_BINGET") else str(argument)
+            if operation.name.endswith(("UNICODE", "UNICODE8", "GET")):
+                strings.append(last)
+
+
+def _select(path: Path, content: Any, notes: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Find the weights in what a training program saved, and the plain values beside them."""
+    beside: dict[str, Any] = {}
+    for _ in range(3):  # weights, nested weights, weights nested twice
+        if not isinstance(content, Mapping):
+            break
+        nests = [name for name in NESTS if isinstance(content.get(name), Mapping) and content[name]]
+        if not nests:
+            tensors = {
+                name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)
+            }
+            if not tensors:
+                break
+            if len(tensors) < len(content):
+                others = [str(name) for name in content if name not in tensors]
+                notes.append(f"not tensors, left out: {', '.join(others[:5])}{', …' if len(others) > 5 else ''}")
+            return tensors, beside
+        if len(nests) > 1:
+            notes.append(f"the file has weights under {' and '.join(nests)}; those under {nests[0]} are read")
+        plain = {name: value for name, value in content.items() if isinstance(value, (str, int, float))}
+        beside = {**plain, **beside}
+        content = content[nests[0]]
+    held = (
+        f"a dict of {', '.join(map(str, list(content)[:5]))}"
+        if isinstance(content, Mapping)
+        else type(content).__name__
+    )
+    raise CheckpointError(
+        f"{path} has no weights but {held}; it must be a state dict, or have one under {', '.join(NESTS)}"
+    )
+
+
+def _clean(path: Path, found: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
+    """Drop the prefixes that all names share, and the counter of averaged models."""
+    found = {name: tensor for name, tensor in found.items() if name != "n_averaged"}
+    if not found:
+        raise CheckpointError(f"{path} has no tensors; it must be a state dict")
+    prefix = next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in found)), None)
+    if prefix is None:
+        return {name.replace("._orig_mod.", "."): tensor for name, tensor in found.items()}
+    return _clean(path, {name.removeprefix(prefix): tensor for name, tensor in found.items()}, notes)
+
+
+def _usable(path: Path, name: str, tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    if (
+        tensor.layout is not torch.strided
+        or tensor.is_quantized
+        or tensor.is_meta
+        or tensor.is_complex()
+        or tensor.is_nested
+    ):
+        raise CheckpointError(
+            f"{path}: {name} is no ordinary tensor (sparse, quantized, complex or without values); save dense weights"
+        )
+    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        bad = int((~tensor.isfinite()).sum())
+        raise CheckpointError(
+            f"{path}: {name} has NaN or infinite values ({bad} of {tensor.numel()}); "
+            "the network diverged, take an earlier file"
+        )
+    return tensor
+
+
+def _is_other_float(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dtype != torch.float32
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text.split("WeightsUnpickler error: ")[-1].split(". ")[0][:160]

@@ -1,0 +1,85 @@
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from resnet_probe.cli import main
+from resnet_probe.commands.replot import PLOTS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["paths", "--depth", "56", "--out", "run", "--quiet"]) == 0
+    return Path("run")
+
+
+def pictures(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".pdf", ".svg", ".png")}
+
+
+def test_the_same_figures_come_from_the_tables_alone(finished, capsys):
+    before = pictures(finished)
+    for name in before:
+        (finished / name).unlink()
+    assert main(["replot", "--run", "run"]) == 0
+    assert pictures(finished) == before
+    assert capsys.readouterr().out == "run\n  paths.csv  56 rows -> run/: paths.pdf, paths.svg, paths.png\n"
+
+
+def test_figures_go_where_they_are_wanted_in_the_formats_wanted(finished, capsys):
+    before = pictures(finished)
+    assert main(["replot", "--run", "run", "--out", "elsewhere", "--format", "svg", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    assert pictures(Path("elsewhere")) == {"paths.svg": before["paths.svg"]}
+
+
+def test_a_table_without_its_settings_is_enough(finished):
+    (finished / "paths.json").unlink()
+    assert main(["replot", "--run", "run", "--format", "png"]) == 0
+
+
+PROGRAM = """
+import sys
+from resnet_probe.cli import main
+assert main(["replot", "--run", "run", "--quiet"]) == 0
+sys.exit(", ".join(name for name in ("torch", "matplotlib.pyplot") if name in sys.modules))
+"""
+
+
+def test_torch_is_not_needed(finished):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=False)
+    assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_known_table_has_something_that_draws_it(name):
+    module, function = PLOTS[name].split(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_a_folder_without_tables_is_answered_with_what_is_expected(finished, capsys):
+    assert main(["replot", "--run", "."]) == 2
+    err = capsys.readouterr().err
+    assert "no table to draw in .: expected " in err
+    assert "paths.csv" in err
+    assert "did you mean run?" in err
+    Path("empty").mkdir()
+    assert main(["replot", "--run", "empty"]) == 2
+    assert "give the folder that another command wrote with --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "network,unit,length,count,fraction\nx,module,one,1,1\n"])
+def test_a_table_that_is_none_is_one_line(finished, capsys, content):
+    (finished / "paths.csv").write_text(content)
+    (finished / "paths.json").unlink()
+    assert main(["replot", "--run", "run"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "paths" in err

@@ -1,0 +1,173 @@
+"""Who may import whom: downwards only, and nothing heavy where it is not needed."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import resnet_probe
+from resnet_probe.commands.replot import PLOTS
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "resnet_probe"
+
+# Part of the package -> layer. A part is a module or a folder; each of the analyses is a part of its own.
+LAYERS = {
+    "": 0,  # resnet_probe itself: the version, and the vocabulary by name
+    "models": 1,
+    "data": 1,
+    "anatomy": 1,
+    "unraveled": 1,
+    "results": 1,
+    "figures": 1,
+    "evaluate": 2,
+    "gradients": 2,
+    "probes": 2,
+    "training": 2,
+    "checkpoint": 2,
+    "analyses": 3,
+    "report": 4,
+    "claims": 4,
+    "cli": 5,
+    "commands": 5,
+    "__main__": 5,
+}
+BELONGS_TO = {"weights": "checkpoint", "architecture": "checkpoint"}  # modules that are inner parts of another
+SIDEWAYS = {("unraveled", "anatomy"), ("cli", "commands"), ("__main__", "cli")}
+FOR_THE_COMMAND_LINE = {"click", "rich_click", "rich", "tqdm"}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+def part_of(module):
+    inner = module.split(".")[1:]
+    if not inner:
+        return ""
+    if inner[0] == "analyses" and len(inner) > 1:
+        return f"analyses.{inner[1]}"
+    return BELONGS_TO.get(inner[0], inner[0])
+
+
+def layer_of(part):
+    return LAYERS[part.split(".")[0]]
+
+
+def imports(path):
+    """Every module that a file imports, wherever in the file, as a dotted name."""
+    package = name_of(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield f"{source}.{alias.name}" if f"{source}.{alias.name}" in NAMES else source
+
+
+def allowed(importer, imported):
+    if importer == imported or (importer, imported) in SIDEWAYS:
+        return True
+    if imported == "":
+        return True
+    return layer_of(imported) < layer_of(importer) and (layer_of(importer) > 1)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_downwards_only(path):
+    importer = part_of(name_of(path))
+    if importer == "":
+        return  # names for type checkers only; the next tests see that nothing is really imported
+    assert importer.split(".")[0] in LAYERS, f"give {importer} a place in LAYERS, as in the design"
+    for module in imports(path):
+        if module.split(".")[0] == "resnet_probe":
+            imported = part_of(module)
+            assert allowed(importer, imported), f"{importer} must not import {imported}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_command_line_imports_click_and_prints(path):
+    if LAYERS.get(part_of(name_of(path))) == 5:
+        return
+    assert not {module.split(".")[0] for module in imports(path)} & FOR_THE_COMMAND_LINE
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        printing = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+        assert not printing, f"line {node.lineno} prints"
+
+
+def test_the_rule_sees_what_it_forbids(tmp_path):
+    assert not allowed("models", "results")
+    assert not allowed("anatomy", "unraveled")
+    assert allowed("unraveled", "anatomy")
+    assert not allowed("evaluate", "training")
+    assert not allowed("analyses.lesion", "analyses.paths")
+    assert not allowed("checkpoint", "analyses.paths")
+    assert not allowed("results", "commands")
+    assert allowed("analyses.lesion", "evaluate")
+    found = set(imports(PACKAGE / "commands" / "paths.py"))
+    assert {"resnet_probe.commands.options", "resnet_probe.unraveled", "resnet_probe.results"} <= found
+
+
+COMMANDS = [name for name in sorted(NAMES) if part_of(name) in ("cli", "commands")]
+WITHOUT = {  # modules -> what they must not import
+    ("resnet_probe", *COMMANDS): ("torch", "pandas", "seaborn", "scipy", "matplotlib", "numpy"),
+    ("resnet_probe.results",): ("torch", "pandas", "seaborn", "scipy", "matplotlib", "numpy"),
+    ("resnet_probe.figures", *[where.split(":")[0] for where in PLOTS.values()]): (
+        "torch",
+        "pandas",
+        "seaborn",
+        "scipy",
+        "matplotlib.pyplot",
+    ),
+}
+PROGRAM = """
+import importlib, sys
+names, without = sys.argv[1].split(","), sys.argv[2].split(",")
+for name in names:
+    importlib.import_module(name)
+    brought = [module for module in without if module in sys.modules]
+    if brought:
+        sys.exit(f"{name} imports {', '.join(brought)}")
+"""
+
+
+@pytest.mark.parametrize(("names", "without"), WITHOUT.items(), ids=["commands", "results", "figures"])
+def test_light_modules_stay_light(names, without):
+    words = [sys.executable, "-c", PROGRAM, ",".join(names), ",".join(without)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_vocabulary_resolves_and_is_listed():
+    for name, where in resnet_probe.VOCABULARY.items():
+        module, attribute = where.split(":")
+        assert getattr(resnet_probe, name) is getattr(sys.modules[module], attribute)
+        assert name in dir(resnet_probe)
+        assert name in resnet_probe.__all__
+    with pytest.raises(AttributeError, match="has no attribute 'lession'"):
+        _ = resnet_probe.lession
+
+
+def test_vocabulary_is_the_same_for_type_checkers():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {alias.asname: f"{node.module}:{alias.name}" for node in block.body for alias in node.names}
+    assert typed == resnet_probe.VOCABULARY
+
+
+def test_version_is_that_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert resnet_probe.__version__ == project["version"]
