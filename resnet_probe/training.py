@@ -109,7 +109,7 @@ def fit(
     learning_rate: at its peak. It rises linearly over the first `warmup` (0 to 1) of all steps, then follows
         `schedule`, a name from SCHEDULES.
     batch_size: at most this many images per step. Each epoch is a new order of all images, cut into the fewest
-        batches, whose sizes differ by at most one: no image is left out and no batch is tiny.
+        batches, whose sizes differ by at most one: no image is left out, and no batch is a small rest.
     weight_decay: on all parameters, as in the paper.
     pad, flip: augmentation, see `pad_crop_flip`.
     seed: of the order, the augmentation and random layers. On a CPU the same seed, weights, settings and number of
@@ -199,9 +199,8 @@ def shuffled(
     `data` is best on `device` already. The batches' sizes differ by at most one and are at most `batch_size`.
     """
     normalize = data.normalizer(device)
-    order = torch.randperm(len(data), generator=generator)
-    for part in order.tensor_split(steps_per_epoch(len(data), batch_size)):
-        index = part.to(device)
+    order = torch.randperm(len(data), generator=generator).to(device)
+    for index in order.tensor_split(steps_per_epoch(len(data), batch_size)):
         pixels = pad_crop_flip(data.pixels(index).to(device), pad=pad, flip=flip, generator=generator)
         yield normalize(pixels), data.labels[index]
 

@@ -248,9 +248,9 @@ def test_missing_and_empty_folders_are_told_apart(tmp_path, folder):
 @pytest.mark.real
 @pytest.mark.skipif(not CIFAR.is_dir(), reason="needs ../shared/data/cifar10")
 def test_a_thousand_real_images_are_read_as_image_folder_reads_them_and_fast():
-    started = time.perf_counter()
+    started = time.process_time()
     data = load_data(CIFAR)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     route = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
     )
@@ -271,4 +271,4 @@ def test_a_thousand_real_images_are_read_as_image_folder_reads_them_and_fast():
     )
     assert len(load_data(CIFAR, split="train")) == 4000
     assert load_data(CIFAR, limit=100).labels.bincount().tolist() == [10] * 10
-    assert seconds < 2  # 0.1 to 0.2 on an idle core
+    assert seconds < 1  # of this process, 0.1 to 0.2 as measured

@@ -240,11 +240,14 @@ def test_seeded_blocks_draw_alike_and_leave_the_rest_alone():
     torch.manual_seed(5)
     with seeded(1):
         first = torch.rand(3)
-    again = []
-    with pytest.raises(ZeroDivisionError), seeded(1):
-        again.append(torch.rand(3) / 1)
-        raise ZeroDivisionError
-    assert torch.equal(again[0], first)
+
+    def draw_and_fail():
+        with seeded(1):
+            assert torch.equal(torch.rand(3), first)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        draw_and_fail()
     assert torch.equal(torch.rand(2), expected)
 
 

@@ -23,10 +23,10 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
     """One row per unit, from input to output.
 
     Columns: `index` counts units of surgery from 0; `shortcut` of a block is `identity`, `zero-pad`, `conv1x1`, ...;
-    shapes are without the batch dimension; `multiply_adds` are for one input (half of what
-    `torch.utils.flop_counter.FlopCounterMode` calls FLOPs; convolutions, linear layers and attention are counted, other
-    operations are not); `layers` is the number of learned layers on the longest path through the unit; `paths` the number of paths through
-    it. Parameters that several units share are counted in each of them; the settings hold the network's own total.
+    shapes are without the batch dimension; `multiply_adds` are for one input, half of what torch's `FlopCounterMode`
+    calls FLOPs (convolutions, linear layers and attention are counted, other operations are not); `layers` is the
+    number of learned layers on the longest path through the unit; `paths` the number of paths through it. Parameters
+    that several units share are counted in each of them; the settings hold the network's own total.
 
     Args:
         network: the unraveled network; if its weights are on the meta device, nothing is computed but shapes.

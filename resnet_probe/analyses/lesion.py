@@ -7,6 +7,7 @@ network without blocks leaves an identity that fits (`anatomy.bypass`), since th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.results import Result
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "INTACT", "plot", "run"]
 
-COLUMNS = ("network", "block", "index", "stage", "resizes", "images", "wrong", "error", "loss", "changed") + (
-    "kind",
-    "shortcut",
-    "error_low",
-    "error_high",
+COLUMNS = (
+    *("network", "block", "index", "stage", "resizes", "images", "wrong", "error", "loss", "changed"),
+    *("kind", "shortcut", "error_low", "error_high"),
 )
 INTACT = "(intact)"
 
@@ -140,10 +139,13 @@ def _draw(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name
     span = max(len(lesions) - 1, 1)
     x = [row["index"] / span if relative else row["index"] for row in lesions]
     y = [row["error"] for row in lesions]
-    reach = [[row["error"] - row["error_low"] for row in lesions], [row["error_high"] - row["error"] for row in lesions]]
+    below = [row["error"] - row["error_low"] for row in lesions]
+    above = [row["error_high"] - row["error"] for row in lesions]
     colour, marker = look["color"], look["marker"]
     axes.axhline(intact["error"], color=colour, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
-    axes.errorbar(x, y, yerr=reach, color=colour, linewidth=0.9, elinewidth=0.6, linestyle=look["linestyle"], zorder=2)
+    axes.errorbar(
+        x, y, yerr=[below, above], color=colour, linewidth=0.9, elinewidth=0.6, linestyle=look["linestyle"], zorder=2
+    )
     faces = ["white" if row["resizes"] else colour for row in lesions]
     axes.scatter(x, y, c=faces, edgecolors=colour, marker=marker, s=12, linewidths=0.8, zorder=3)
     axes.plot([], [], color=colour, linestyle=look["linestyle"], marker=marker, markersize=3.2, label=name)
@@ -151,7 +153,7 @@ def _draw(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name
         axes.plot([], [], color=colour, linewidth=0.8, linestyle=(0, (4, 2)), label=f"intact: {intact['error']:.3g} %")
         if any(row["resizes"] for row in lesions):
             axes.scatter([], [], c="white", edgecolors=colour, marker=marker, s=12, linewidths=0.8, label="resizes")
-        for before, after in zip(lesions, lesions[1:], strict=False):
+        for before, after in pairwise(lesions):
             if before["stage"] != after["stage"]:
                 axes.axvline(after["index"] - 0.5, color="0.85", linewidth=0.6, zorder=0)
 

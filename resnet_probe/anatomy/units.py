@@ -163,11 +163,12 @@ def _without_batch(traced: Traced, node: fx.Node) -> tuple[int, ...]:
 def _number_stages(plans: list[UnitPlan]) -> list[UnitPlan]:
     """Stages are counted along the blocks; in a network without blocks, along the layers."""
     counted: Kind = "block" if any(p.kind == "block" for p in plans) else "layer"
+    maps = any(p.kind == counted and len(p.out_shape) > 1 for p in plans)  # then a classifier is no stage of its own
     stage = 0
     shape: tuple[int, ...] = ()
     numbered = []
     for plan in plans:
-        if plan.kind == counted:
+        if plan.kind == counted and (len(plan.out_shape) > 1 or not maps):
             stage += stage == 0 or not _same_maps(plan.out_shape, shape)
             shape = plan.out_shape
         numbered.append(replace(plan, stage=max(stage, 1)))

@@ -10,8 +10,6 @@ import rich_click as click
 from resnet_probe.commands import options, output
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from resnet_probe.results import Result
 
 
@@ -51,7 +49,7 @@ def command(
         provenance(arguments=options.arguments(), command=options.command_line(), **chosen.provenance())
     )
     screen = output.console(quiet)
-    screen.print(table(result))
+    output.columns(screen, HEADINGS, table(result), right=3)
     facts = summary(result, network.input_shape)
     facts += [("note", note) for note in chosen.checkpoint.notes]
     if folder:
@@ -59,35 +57,41 @@ def command(
     output.summarise(screen, f"{chosen.name} ({chosen.checkpoint.arch})", facts)
 
 
-def table(result: Result) -> Table:
-    """The units as a table for a terminal; weights and sizes right-aligned."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+HEADINGS = ("unit", "kind", "stage", "shortcut or branches", "output", "parameters", "multiply-adds", "paths")
 
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("unit", "kind", "stage", "shortcut", "in -> out"):
-        shown.add_column(heading, no_wrap=True)
-    for heading in ("parameters", "multiply-adds", "layers", "paths"):
-        shown.add_column(heading, justify="right", no_wrap=True)
+
+def table(result: Result) -> list[tuple[str, ...]]:
+    """The units that hold weights, as lines for a terminal; the CSV has them all, with exact numbers."""
+    lines: list[tuple[str, ...]] = []
     for row in result.rows:
-        shape = row["in_shape"] if row["in_shape"] == row["out_shape"] else f"{row['in_shape']} -> {row['out_shape']}"
-        numbers = (f"{row[key]:,}" for key in ("parameters", "multiply_adds", "layers", "paths"))
-        kind = f"{row['kind']} ({row['branches']})" if row["branches"] else row["kind"]
-        shown.add_row(row["unit"], kind, str(row["stage"]), row["shortcut"] or "", shape, *numbers)
-    return shown
+        if row["kind"] == "other" and not row["parameters"]:
+            continue
+        branches = (row["branches"] or "").replace(f"{row['unit']}.", "")
+        numbers = (f"{row['parameters']:,}", _short(row["multiply_adds"]), f"{row['paths']:,}")
+        lines.append(
+            (row["unit"], row["kind"], str(row["stage"]), row["shortcut"] or branches, row["out_shape"], *numbers)
+        )
+    return lines
+
+
+def _short(number: int) -> str:
+    """Three digits and a unit: 218 M."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)
 
 
 def summary(result: Result, shape: tuple[int, ...]) -> list[tuple[str, str]]:
     """Totals of the table."""
-    kinds: dict[str, int] = {}
-    for row in result.rows:
-        kinds[row["kind"]] = kinds.get(row["kind"], 0) + 1
+    names = {"block": "residual blocks", "layer": "layers", "parallel": "parallel regions", "other": "without weights"}
+    counts = {kind: sum(row["kind"] == kind for row in result.rows) for kind in names}
     blocks = [row for row in result.rows if row["kind"] == "block"]
     stages = max(row["stage"] for row in result.rows)
     adds = sum(row["multiply_adds"] for row in result.rows)
     facts: list[tuple[str, Any]] = [
         ("input", "x".join(map(str, shape))),
-        ("units", ", ".join(f"{count} {kind}{'s' if count > 1 and kind != 'other' else ''}" for kind, count in kinds.items())),
+        ("units", f"{len(result.rows)}: " + ", ".join(f"{n} {names[kind]}" for kind, n in counts.items() if n)),
         ("residual blocks", f"{len(blocks)} in {stages} stages" if blocks else "none"),
         ("parameters", f"{result.settings['parameters']:,}"),
         ("multiply-adds", f"{adds:,} for one input"),

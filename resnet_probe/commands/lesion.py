@@ -78,7 +78,8 @@ def command(
         )
     )  # fmt: skip
     files = output.write(result, [("lesion", lesion.plot(result))], folder, formats)
-    output.summarise(screen, f"{chosen.name}: {len(result.rows) - 1} deletions", [*facts(result), ("written", output.listing(files))])
+    told = [*facts(result), ("written", output.listing(files))]
+    output.summarise(screen, f"{chosen.name}: {len(result.rows) - 1} deletions", told)
 
 
 def facts(result: Result) -> list[tuple[str, str]]:
@@ -97,5 +98,6 @@ def facts(result: Result) -> list[tuple[str, str]]:
     for resizes, what in ((False, "keep the shape"), (True, "resize")):
         errors = [row["error"] for row in lesions if row["resizes"] is resizes]
         if errors:
-            rows.append((f"units that {what}", f"{len(errors)}, mean error {sum(errors) / len(errors):.4g} % when deleted"))
+            mean = sum(errors) / len(errors)
+            rows.append((f"units that {what}", f"{len(errors)}, mean error {mean:.4g} % when deleted"))
     return rows

@@ -76,6 +76,17 @@ def summarise(screen: "Console", title: str, facts: Iterable[tuple[str, str]]) -
         screen.print(f"  {name:<{width}}  {value}")
 
 
+def columns(screen: "Console", headings: Sequence[str], lines: Sequence[Sequence[str]], right: int = 0) -> None:
+    """Print lines of cells below their headings, the last `right` columns aligned to the right."""
+    widths = [max(len(line[i]) for line in (headings, *lines)) for i in range(len(headings))]
+    for number, line in enumerate((headings, *lines)):
+        cells = [
+            cell.rjust(width) if i >= len(headings) - right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        screen.print("  ".join(cells).rstrip(), style="bold" if number == 0 else None)
+
+
 def listing(paths: Sequence[Path]) -> str:
     """Files that were written: their folder, and what is in it."""
     folder = os.path.commonpath([path.parent for path in paths])

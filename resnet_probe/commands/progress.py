@@ -10,7 +10,14 @@ from contextlib import contextmanager
 def bar(quiet: bool, what: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function to be called with the amount done and the total."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     columns = (

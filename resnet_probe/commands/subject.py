@@ -95,7 +95,7 @@ def images(
         normalize=chosen,
         size=loaded.input_size,
         seed=seed,
-        notify=lambda line: screen.print(line),
+        notify=screen.print,
     )
     _check_fit(subject, dataset)
     settled = chosen is not None or not subject.trained

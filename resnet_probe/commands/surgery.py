@@ -15,7 +15,7 @@ from resnet_probe.commands import options, output
 @options.ckpt
 @options.arch
 @click.option("--delete", "deleted", multiple=True, metavar="BLOCK[,BLOCK...]", help="Blocks (or layers) to delete.")
-@click.option("--scale", "scaled", multiple=True, metavar="BLOCK=FACTOR", help="Multiply a residual branch by a factor.")
+@click.option("--scale", "scaled", multiple=True, metavar="BLOCK=FACTOR", help="Factor on a residual branch.")
 @click.option(
     "--reorder",
     metavar="BLOCK,BLOCK,...",

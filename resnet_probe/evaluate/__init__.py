@@ -1,8 +1,8 @@
 """Evaluate many variants of a network over a data set in one shared pass.
 
-    tree.py     variants -> a plan in which common beginnings are run once
-    fast.py     units with batch norm folded, channels-last, in lower precision
-    engine.py   a plan over a batch of images; outcomes per image
+tree.py     variants -> a plan in which common beginnings are run once
+fast.py     units with batch norm folded, channels-last, in lower precision
+engine.py   a plan over a batch of images; outcomes per image
 """
 
 from __future__ import annotations

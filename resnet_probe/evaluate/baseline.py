@@ -39,7 +39,9 @@ class Baseline:
         return next(iter(self.errors.values()))
 
 
-def baseline(model: nn.Module, data: Data, *, device: str = "cpu", batch_size: int = 64, others: bool = True) -> Baseline:
+def baseline(
+    model: nn.Module, data: Data, *, device: str = "cpu", batch_size: int = 64, others: bool = True
+) -> Baseline:
     """Measure the error of `model` on up to 1,000 images, under the data's normalisation and the other known ones.
 
     "Clearly lower" means: of the images on which two normalisations disagree about being right, the difference is more

@@ -58,7 +58,7 @@ class FastUnits:
         module = cast(fx.GraphModule, copy.deepcopy(self.network.units[step.unit].module(step.mode, step.scale)))
         if self._fold:
             module = cast(fx.GraphModule, fuse(module, no_trace=True))
-        module = module.to(dtype=self.dtype, memory_format=torch.channels_last).eval()
+        module = module.to(dtype=self.dtype).to(memory_format=torch.channels_last).eval()
         _overwrite_where_unshared(module)
         return cast(nn.Module, torch.compile(module, dynamic=True)) if self._compiled else module
 
@@ -75,7 +75,7 @@ def _overwrite_where_unshared(module: fx.GraphModule) -> None:
         if before.op == "call_module" and len(before.users) == 1 and _is_used_once(module, node):
             made_by = module.get_submodule(str(before.target))
             if isinstance(made_by, (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.Linear)):
-                activation.inplace = True
+                activation.inplace = True  # type: ignore[assignment]
 
 
 def _is_used_once(module: fx.GraphModule, node: fx.Node) -> bool:
