@@ -8,17 +8,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from resnet_probe.checkpoint import Checkpoint as Checkpoint
+    from resnet_probe.checkpoint import load as load_checkpoint
+    from resnet_probe.data import Data as Data
+    from resnet_probe.data import load_data as load_data
+    from resnet_probe.models import resolve as resolve
     from resnet_probe.results import Result as Result
     from resnet_probe.results import read as read
+    from resnet_probe.unraveled import UnraveledNetwork as UnraveledNetwork
+    from resnet_probe.unraveled import unravel as unravel
 
 __version__ = "0.1.0"
 
 VOCABULARY = {
+    "Checkpoint": "resnet_probe.checkpoint:Checkpoint",
+    "load_checkpoint": "resnet_probe.checkpoint:load",
+    "Data": "resnet_probe.data:Data",
+    "load_data": "resnet_probe.data:load_data",
+    "resolve": "resnet_probe.models:resolve",
     "Result": "resnet_probe.results:Result",
     "read": "resnet_probe.results:read",
+    "UnraveledNetwork": "resnet_probe.unraveled:UnraveledNetwork",
+    "unravel": "resnet_probe.unraveled:unravel",
 }
 
-__all__ = [*VOCABULARY, "__version__"]  # noqa: PLE0604 - the names are the keys of the literal dict above
+__all__ = [
+    "Checkpoint",
+    "Data",
+    "Result",
+    "UnraveledNetwork",
+    "__version__",
+    "load_checkpoint",
+    "load_data",
+    "read",
+    "resolve",
+    "unravel",
+]
 
 
 def __getattr__(name: str) -> Any:

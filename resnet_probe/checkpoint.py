@@ -1,7 +1,7 @@
 """Weights <-> network: load anyone's checkpoint, its architecture read from the weights; save and load our own.
 
->>> checkpoint = load("resnet56.th")
->>> checkpoint.arch, checkpoint.notes
+    checkpoint = load("resnet56-4bfd9763.th")
+    checkpoint.model, checkpoint.arch, checkpoint.notes
 
 `load` reads the file safely (`resnet_probe.weights`), names its network (`resnet_probe.architecture`), builds it and
 puts the weights in. `save` writes a safetensors file whose header says what the network is and how it came about, so
@@ -105,15 +105,15 @@ def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
     )
 
 
-def untrained(arch: str, *, seed: int = 0) -> Checkpoint:
+def untrained(arch: str, *, seed: int = 0, **sizes: int) -> Checkpoint:
     """The network `arch` with random weights, as if it came from a file; its `sha256` is empty.
 
-    The same seed gives the same weights, and torch's random state stays as it is. Raises LookupError or ValueError as
-    `resolve` does.
+    `sizes`: `num_classes` and `in_channels`, as `resolve` takes them. The same seed gives the same weights, and torch's
+    random state stays as it is. Raises LookupError or ValueError as `resolve` does.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = resolve(arch).eval()
+        model = resolve(arch, **sizes).eval()
     shapes = _shapes(model)
     canonical = str(model.arch) if family_of(arch) else arch
     size = _input_size(canonical, model, None)

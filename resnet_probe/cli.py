@@ -18,6 +18,7 @@ from resnet_probe.commands import options
 
 # Name -> (where the command is, what it does in one line). The line stands here so that --help imports no command.
 COMMANDS = {
+    "demo": ("resnet_probe.commands.demo:command", "Train two small networks on digits and open them up."),
     "inspect": ("resnet_probe.commands.inspect:command", "List units, blocks, stages, parameters and paths."),
     "lesion": ("resnet_probe.commands.lesion:command", "Delete each block and measure the error."),
     "paths": ("resnet_probe.commands.paths:command", "Count the paths of each length through a network."),
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted; finished work is kept", invocation)
+        _complain("interrupted; finished work is kept, and the same command goes on from there", invocation)
         return 130
     except Exception as error:
         message, code = explain(error)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from .anatomy import Anatomy, Mode, UnitPlan, dissect, emit, share_tensors, unwrap
+from .anatomy import Anatomy, Mode, UnitPlan, assemble, dissect, emit, share_tensors, unwrap
 
 __all__ = ["Certificate", "Step", "Unit", "UnraveledNetwork", "unravel"]
 
@@ -96,7 +96,7 @@ class Unit:
             graph = fx.Graph()
             x = graph.placeholder("x")
             graph.output(emit(traced, self.plan, graph, x, mode=mode, scale=scale))
-            self._modules[key] = fx.GraphModule(traced.module, graph, "Unit").eval()
+            self._modules[key] = assemble(traced.module, graph, "Unit", saved=traced.saved)
         return self._modules[key]
 
     def __repr__(self) -> str:
@@ -278,7 +278,8 @@ class UnraveledNetwork:
                 plan = self.units[step.unit].plan
                 x = emit(traced, plan, graph, x, mode=step.mode, scale=step.scale)
         graph.output(x)
-        return fx.GraphModule(traced.module, graph, f"Unraveled{type(traced.module).__name__}").eval()
+        name = f"Unraveled{type(traced.module).__name__}"
+        return assemble(traced.module, graph, name, saved=traced.saved)
 
     def certify(self, model: nn.Module, x: Tensor, *, tolerance: float = 1e-5) -> Certificate:
         """Check on a batch that chain = model and that each block = shortcut + branch.

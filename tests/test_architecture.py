@@ -105,13 +105,19 @@ def test_unknown(unknown):
     assert read(unknown) is None
 
 
-def test_vgg_with_dropout_between_the_layers():
-    """Dropout takes a number in the sequence, as a pool does; then the widths have to show where the pools are."""
-    ours, theirs, layers = shapes("vgg16-w4"), {}, 0
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_vgg_with_dropout_between_the_layers(everywhere):
+    """Dropout takes a number in the sequence, as a pool does; then the widths have to show where the pools are.
+
+    It follows every ReLU, or only those that no pool follows, so that each convolution is as far from the next.
+    """
+    ours, theirs = shapes("vgg16-w4"), {}
+    convolutions = [int(name.split(".")[1]) for name, shape in ours.items() if len(shape) == 4]
     for name, shape in ours.items():
         if name.startswith("features"):
-            layers += len(shape) == 4
-            number = int(name.split(".")[1]) + layers
+            number = int(name.split(".")[1])
+            before = max(index for index, first in enumerate(convolutions) if first <= number)
+            number = number + before if everywhere else 4 * before + number - convolutions[before]
             theirs[f"features.{number}.{name.split('.')[2]}"] = shape
         else:
             theirs[f"classifier.2.{name.split('.')[1]}"] = shape

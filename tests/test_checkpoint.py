@@ -323,7 +323,6 @@ METADATA = {
     "normalize": "cifar10",
     "error": 6.97,
     "recipe": {"lr": 0.1},
-    "edits": [["delete", "layer1.0"]],
     "input_size": 8,
 }
 

@@ -236,6 +236,8 @@ def test_missing_and_empty_folders_are_told_apart(tmp_path, folder):
     cases[tmp_path / "empty"] = "empty is empty"
     (tmp_path / "classes" / "a").mkdir(parents=True)
     cases[tmp_path / "classes"] = "hold no images"
+    save(tmp_path / "splits" / "train" / "1.png")
+    cases[tmp_path / "splits"] = r"split folders of .*splits \(train\) have no class folders"
     for place, message in cases.items():
         with pytest.raises(DataError, match=message) as caught:
             load_data(place)

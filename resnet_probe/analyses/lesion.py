@@ -33,10 +33,8 @@ def run(
     data: Data,
     *,
     name: str,
-    batch_size: int = 64,
-    device: str = "cpu",
-    precision: str = "fp32",
     progress: Callable[[int, int], None] | None = None,
+    **how: Any,
 ) -> Result:
     """Delete every residual block (every convolution of a network without blocks), one at a time.
 
@@ -44,10 +42,8 @@ def run(
         network: the unraveled network.
         data: labelled images.
         name: name of the network in the table.
-        batch_size: images per pass.
-        device: where the network's weights are.
-        precision: `fp32`, `bf16` or `fp16`.
-        progress: called with the images done and their number.
+        progress: called with (variants x images) done and their total.
+        how: `sweep`, `device`, `journal` and `workers`, as `evaluate` takes them.
 
     Returns:
         Table `lesion`: the intact network first, then one row per unit from input to output. `error`, `error_low` and
@@ -65,9 +61,7 @@ def run(
             "`resnet-probe inspect` shows what it is made of"
         )
     variants = {INTACT: network.steps} | {unit.name: network.delete(unit.name).steps for unit in network.surgical}
-    scores = evaluate(
-        network, variants, data, batch_size=batch_size, device=device, precision=precision, progress=progress
-    )
+    scores = evaluate(network, variants, data, progress=progress, **how)
     plans = {unit.name: (i, unit.plan) for i, unit in enumerate(network.surgical)}
     rows = []
     for block, score in scores.items():

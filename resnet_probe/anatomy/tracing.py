@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import copy
 import inspect
-import operator
+import logging
 import sys
+import sysconfig
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,19 +23,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-__all__ = ["Traced", "UntraceableError", "share_tensors", "trace", "unwrap"]
+from .cleaning import UntraceableError, clean
+
+__all__ = ["Traced", "UntraceableError", "assemble", "share_tensors", "trace", "unwrap"]
 
 BATCHES = (2, 3)  # two batch sizes tell which sizes depend on the batch, and how
-
-_IN_PLACE_OPERATORS = {
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-    operator.ifloordiv: operator.floordiv,
-    operator.imatmul: operator.matmul,
-    operator.ipow: operator.pow,
-}
 
 # Nodes that read a tensor's shape, type or device but none of its values.
 _VALUE_FREE = frozenset(
@@ -43,10 +37,6 @@ _VALUE_FREE = frozenset(
         *((made, "_like") for made in ("zeros", "ones", "full", "empty", "rand", "randn")),
     )
 )
-
-
-class UntraceableError(ValueError):
-    """`torch.fx` could not follow the model's `forward`; the message names the line and what to do."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +49,7 @@ class Traced:
         result: node whose value is the model's output.
         values: per node, its value for each batch size in `BATCHES` (tensors without storage, or sizes).
         input_shape: `(C, H, W)`, or whatever follows the batch dimension.
+        saved: names in the model's state dict.
     """
 
     module: fx.GraphModule
@@ -66,6 +57,7 @@ class Traced:
     result: fx.Node
     values: dict[fx.Node, tuple[Any, ...]]
     input_shape: tuple[int, ...]
+    saved: frozenset[str]
 
     def carries_data(self, node: fx.Node) -> bool:
         """Whether the node yields a tensor (or a container with one) whose values are computed, not only its size."""
@@ -94,13 +86,25 @@ def trace(model: nn.Module, shape: Sequence[int], *, leaves: Sequence[str | type
         graph = _graph(shared, leaves)
     except Exception as error:
         raise UntraceableError(_explain(model, error)) from error
-    module = fx.GraphModule(shared, graph, type(unwrap(model)).__name__)
-    _remove_checks(module)
-    _remove_identities(module)
-    _make_out_of_place(module)
+    saved = frozenset(unwrap(model).state_dict())
+    module = assemble(shared, graph, type(unwrap(model)).__name__, saved=saved)
+    clean(module)
     source, result = _ends(module, model)
     values = _record(module, tuple(shape), source, model)
-    return Traced(module, source, result, values, tuple(shape))
+    return Traced(module, source, result, values, tuple(shape), saved)
+
+
+def assemble(root: nn.Module, graph: fx.Graph, name: str, *, saved: Container[str]) -> fx.GraphModule:
+    """A `GraphModule` in evaluation mode whose state dict holds no other names than `saved`.
+
+    `torch.fx` alone would also save the tensors that a model keeps as plain attributes, constants and buffers that are
+    not persistent.
+    """
+    module = fx.GraphModule(root, graph, name).eval()
+    for path, part in module.named_modules():
+        names = {buffer: f"{path}.{buffer}" if path else buffer for buffer in part._buffers}
+        part._non_persistent_buffers_set.update(buffer for buffer, full in names.items() if full not in saved)
+    return module
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -213,90 +217,13 @@ def _defaults(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def _remove_checks(module: fx.GraphModule) -> None:
-    """Drop assertions on sizes, then everything that nothing uses."""
-    for node in reversed(module.graph.nodes):
-        if node.op == "call_function" and node.target in (torch._assert, getattr(torch, "_check", None)):
-            module.graph.erase_node(node)
-    # fx keeps calls of modules in case they have side effects; a network in evaluation mode has none that count
-    for node in reversed(module.graph.nodes):
-        dead = not node.users and node.op not in ("placeholder", "output")
-        if dead and not _mutates(module, node):
-            module.graph.erase_node(node)
-
-
-def _remove_identities(module: fx.GraphModule) -> None:
-    """An `nn.Identity` on a shortcut leaves it an identity shortcut."""
-    for node in list(module.graph.nodes):
-        if node.op == "call_module" and type(module.get_submodule(str(node.target))) is nn.Identity:
-            node.replace_all_uses_with(node.args[0])
-            module.graph.erase_node(node)
-
-
-def _mutates(module: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether the node writes into its first argument."""
-    if node.op == "call_module":
-        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
-    if node.op == "call_function":
-        if node.target in _IN_PLACE_OPERATORS or node.target is operator.setitem:
-            return True
-        return bool(node.kwargs.get("inplace")) or _out_of_place_function(node.target) is not None
-    return node.op == "call_method" and _is_in_place_name(str(node.target))
-
-
-def _is_in_place_name(name: str) -> bool:
-    return name.endswith("_") and not name.endswith("__")
-
-
-def _out_of_place_function(target: Any) -> Any | None:
-    """`torch.relu` for `torch.relu_`, and so on; None if the function is no in-place one."""
-    name = getattr(target, "__name__", "")
-    if not _is_in_place_name(name):
-        return None
-    home = sys.modules.get(getattr(target, "__module__", None) or "", None)
-    for place in (home, torch.nn.functional, torch):
-        if callable(found := getattr(place, name[:-1], None)):
-            return found
-    return None
-
-
-def _make_out_of_place(module: fx.GraphModule) -> None:
-    """Rewrite each in-place operation; later readers of the overwritten tensor read the new value, as they did before.
-
-    Raises:
-        UntraceableError: an assignment into a slice (`x[...] = y`), which has no out-of-place counterpart here.
-    """
-    order = {node: i for i, node in enumerate(module.graph.nodes)}
-    replaced: set[str] = set()
-    for node in list(module.graph.nodes):
-        if not _mutates(module, node):
-            continue
-        if node.target is operator.setitem:
-            raise UntraceableError(
-                f"{_place(node)} assigns into a part of a tensor, which cannot be unraveled; "
-                "build the tensor with torch.cat, torch.where or F.pad instead"
-            )
-        overwritten = node.args[0] if node.args else None
-        if node.op == "call_module" and str(node.target) not in replaced:
-            replaced.add(str(node.target))
-            module.get_submodule(str(node.target)).inplace = False  # type: ignore[assignment]  # the copy's, not the caller's
-        elif node.op == "call_function" and node.target in _IN_PLACE_OPERATORS:
-            node.target = _IN_PLACE_OPERATORS[node.target]  # type: ignore[index]
-        elif node.op == "call_function" and not node.kwargs.get("inplace"):
-            node.target = _out_of_place_function(node.target)  # type: ignore[assignment]
-        elif node.op == "call_method":
-            node.target = str(node.target)[:-1]
-        node.kwargs = {k: v for k, v in node.kwargs.items() if k != "inplace"}
-        if isinstance(overwritten, fx.Node):
-            late = [user for user in overwritten.users if order[user] > order[node]]
-            for user in late:
-                user.replace_input_with(overwritten, node)
-    module.recompile()
-
-
 def _ends(module: fx.GraphModule, model: nn.Module) -> tuple[fx.Node, fx.Node]:
     """Input placeholder and the one node that is returned; unused placeholders are removed."""
     placeholders = [n for n in module.graph.nodes if n.op == "placeholder"]
+    if not placeholders or str(placeholders[0].target).startswith("*"):
+        raise UntraceableError(
+            f"forward of {type(model).__name__} names no first argument; wrap the model so that forward takes one batch"
+        )
     for node in placeholders[1:]:
         if not node.users:
             module.graph.erase_node(node)
@@ -335,7 +262,7 @@ def _record(
         recorder = _Recorder(module)
         recorder.extra_traceback = False
         try:
-            with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), _without_log():
                 recorder.run(torch.empty((batch, *shape), dtype=dtype, device=like.device))
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -347,16 +274,21 @@ def _record(
     return {node: tuple(run[node] for run in seen) for node in seen[0]}
 
 
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Torch logs a traceback where an operation rejects its shapes; the error that it raises says it all."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def _explain(model: nn.Module, error: Exception) -> str:
     """One line: which line of the model's code stopped the trace, why, and what to do."""
     name = type(unwrap(model)).__name__
-    torch_home = str(Path(torch.__file__).parent)
-    own = Path(__file__).parent
-    frames = [
-        f
-        for f in traceback.extract_tb(error.__traceback__)
-        if not f.filename.startswith(torch_home) and Path(f.filename).parent != own
-    ]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_of_a_model(Path(f.filename))]
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if not frames:
         return f"cannot trace {name}: {reason}"
@@ -368,7 +300,9 @@ def _explain(model: nn.Module, error: Exception) -> str:
     )
 
 
-def _place(node: fx.Node) -> str:
-    """Where in the model a node stands, for messages."""
-    stack = node.meta.get("nn_module_stack") or {}
-    return f"forward of {list(stack)[-1]!r}" if stack else "forward"
+def _is_of_a_model(file: Path) -> bool:
+    """Whether code in the file can be a model's own: it is not torch's, Python's or ours."""
+    if Path(torch.__file__).parent in file.parents or file.parent == Path(__file__).parent:
+        return False
+    standard = Path(sysconfig.get_path("stdlib"))
+    return "site-packages" in file.parts or standard not in file.parents

@@ -63,13 +63,14 @@ def command(
     )  # fmt: skip
 
     from resnet_probe.analyses import lesion
+    from resnet_probe.evaluate import Sweep
     from resnet_probe.results import provenance
 
     network = subject.unraveled(chosen, dataset.input_shape, where)
     with progress.bar(quiet, f"lesion of {chosen.name}") as report:
         result = lesion.run(
-            network, dataset, name=chosen.name, batch_size=batch_size or 64, device=where, precision=precision,
-            progress=report,
+            network, dataset, name=chosen.name, device=where, progress=report,
+            sweep=Sweep(precision=precision, batch_size=batch_size),
         )  # fmt: skip
     result = result.with_settings(
         provenance(

@@ -42,7 +42,6 @@ def command(
     from resnet_probe.analyses import paths
     from resnet_probe.results import provenance
 
-    notes = about.pop("notes", ())
     result = paths.run(polynomials, name).with_settings(
         provenance(arguments=options.arguments(), command=options.command_line(), **about)
     )
@@ -52,7 +51,7 @@ def command(
     total = found["module"]["total"]
     facts = [("paths", _exactly(total))]
     facts += [(f"in {unit}s", _described(found[unit])) for unit in paths.UNITS]
-    facts += [("note", note) for note in notes]
+    facts += [("note", note) for note in about["notes"]]
     facts.append(("written", output.listing(files)))
     output.summarise(output.console(quiet), name, facts)
 
@@ -68,25 +67,15 @@ def _from_depth(depth: int) -> tuple[str, Polynomials, dict[str, Any]]:
 
 def _traced(arch: str | None, ckpt: Path | None) -> tuple[str, Polynomials, dict[str, Any]]:
     """The same of a network that is built and unraveled."""
-    from resnet_probe import checkpoint, models
-    from resnet_probe.unraveled import unravel
+    from resnet_probe.commands import subject
 
-    about: dict[str, Any] = {}
-    if ckpt is not None:
-        loaded = checkpoint.load(ckpt, arch=arch)
-        model, name, channels, size = loaded.model, loaded.name, loaded.in_channels, loaded.input_size or 32
-        about = {"checkpoint_sha256": loaded.sha256, "notes": loaded.notes}
-    else:
-        name = str(arch)
-        model = models.resolve(name).eval()
-        channels = getattr(model, "in_channels", 3)
-        size = 32 if hasattr(model, "arch") else 224  # ours are the papers' networks for CIFAR
-    network = unravel(model, (channels, size, size))
+    loaded = subject.load(ckpt, arch)
+    units = subject.unraveled(loaded).units
     polynomials: Polynomials = {
-        "module": [unit.plan.module_polynomial for unit in network.units],
-        "layer": [unit.plan.layer_polynomial for unit in network.units],
+        "module": [unit.plan.module_polynomial for unit in units],
+        "layer": [unit.plan.layer_polynomial for unit in units],
     }
-    return name, polynomials, about
+    return loaded.name, polynomials, loaded.provenance()
 
 
 def _exactly(total: int) -> str:

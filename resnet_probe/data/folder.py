@@ -75,6 +75,11 @@ def _class_folders(folder: Path, split: str) -> tuple[Path, str, list[str]]:
             f"or sort the class folders into folders named {', '.join(SPLITS[:3])}"
         )
     names = _folders(folder)
+    if names and set(names) <= set(SPLITS):
+        raise DataError(
+            f"the split folders of {folder} ({', '.join(names)}) have no class folders: put the images of each class "
+            f"into a folder with its name, inside each of them"
+        )
     if not names:
         state = "has no class folders" if any(folder.iterdir()) else "is empty"
         raise DataError(f"folder {folder} {state}: put the images of each class into a folder with its name")

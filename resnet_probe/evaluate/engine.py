@@ -1,7 +1,9 @@
-"""Run a plan of variants over a batch of images, within a memory budget.
+"""Run a tree of variants over a batch of images.
 
-States of the same wave that need the same step are stacked into one larger batch, so that small image batches still
-fill the machine; images per pass are chosen so that all states alive at one time fit the budget.
+States that stand at the same position are run together: those that need the same step are stacked into one batch. As
+soon as they would be more than `stack` images' worth, they are parted and one part is run to its end first, the
+smaller one, so that at most about log2(variants) parts wait. Small batches of images are thus filled up by stacking,
+and large ones run depth first, in the cache.
 """
 
 from __future__ import annotations
@@ -10,24 +12,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnet_probe.evaluate.fast import FastUnits
-from resnet_probe.evaluate.tree import Edge, Plan
+from resnet_probe.evaluate.tree import Edge, Tree
 from resnet_probe.unraveled import Step
 
-__all__ = ["Outcome", "run_plan", "score"]
+__all__ = ["Outcome", "run_tree", "score"]
+
+States = dict[int, Tensor]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one variant did on some images.
+    """What all variants did on some images; `V` variants, `N` images.
 
     Attributes:
-        wrong: bool `(N,)`, per image whether the prediction is wrong.
-        changed: bool `(N,)`, per image whether it differs from the first variant's prediction.
-        loss: float64 `(N,)`, cross-entropy per image, in nats.
+        wrong: bool `(V, N)`, whether the prediction is wrong.
+        changed: bool `(V, N)`, whether it differs from the first variant's prediction.
+        loss: float64 `(V, N)`, cross-entropy in nats.
     """
 
     wrong: Tensor
@@ -35,55 +39,75 @@ class Outcome:
     loss: Tensor
 
 
-def run_plan(plan: Plan, units: FastUnits, images: Tensor, *, stack: int) -> list[Tensor]:
+def run_tree(tree: Tree, units: FastUnits, images: Tensor, *, stack: int) -> list[Tensor]:
     """Outputs of all variants for one batch of images.
 
     Args:
-        plan: what to run.
+        tree: what to run.
         units: the steps as modules.
         images: `(N, C, H, W)`.
-        stack: run at most this many images' worth of stacked states at a time (at least one state).
+        stack: part the states when together they are more than this many images.
 
     Returns:
         Per variant the output, `(N, classes)`.
     """
-    batch = len(images)
-    states = {0: units.arrange(images)}
-    per_run = max(1, stack // batch)
-    for wave, free in zip(plan.waves, plan.frees, strict=True):
-        for step, edges in _by_step(wave):
-            module = units(step)
-            for start in range(0, len(edges), per_run):
-                _run_stacked(module, edges[start : start + per_run], states, batch)
-        for state in free:
-            states.pop(state, None)
-    return [states[state] for state in plan.finals]
+    at_most = max(1, stack // len(images))
+    waiting: list[tuple[int, States]] = [(0, {0: units.arrange(images)})]
+    outputs: States = {state: value for state, value in waiting[0][1].items() if state in tree.wanted}
+    while waiting:
+        position, states = waiting.pop()
+        while position < tree.length and states:
+            if len(states) > at_most:
+                states, later = _part(tree, position, states, at_most)
+                waiting.append((position, later))
+            states = _advance(tree, units, position, states, outputs)
+            position += 1
+    return [outputs[state] for state in tree.finals]
 
 
-def score(outputs: Sequence[Tensor], labels: Tensor) -> list[Outcome]:
+def score(outputs: Sequence[Tensor], labels: Tensor) -> Outcome:
     """Compare outputs with the labels, and with the outputs of the first variant.
 
     Args:
         outputs: per variant `(N, classes)`.
         labels: int64 `(N,)`.
     """
-    outcomes = []
-    reference = outputs[0].argmax(1)
-    for output in outputs:
-        predicted = output.argmax(1)
-        loss = F.cross_entropy(output.float(), labels, reduction="none").double()
-        outcomes.append(Outcome(predicted != labels, predicted != reference, loss))
-    return outcomes
+    logits = torch.stack(list(outputs))
+    predicted = logits.argmax(2)
+    loss = F.cross_entropy(logits.flatten(0, 1).float(), labels.repeat(len(outputs)), reduction="none")
+    return Outcome(predicted != labels, predicted != predicted[0], loss.double().view(len(outputs), -1))
 
 
-def _by_step(wave: Sequence[Edge]) -> Iterator[tuple[Step, list[Edge]]]:
+def _advance(tree: Tree, units: FastUnits, position: int, states: States, outputs: States) -> States:
+    """Run the edges at `position` that leave `states`; return the states that are needed after it."""
+    due = [edge for state in states for edge in tree.leaving.get(state, ()) if edge.position == position]
+    for step, edges in _by_step(due):
+        _run_stacked(units(step), edges, states)
+    for edge in due:
+        if edge.target in tree.wanted:
+            outputs[edge.target] = states[edge.target]
+    return {state: value for state, value in states.items() if _remaining(tree, position + 1, state)}
+
+
+def _remaining(tree: Tree, position: int, state: int) -> list[Edge]:
+    return [edge for edge in tree.leaving.get(state, ()) if edge.position >= position]
+
+
+def _part(tree: Tree, position: int, states: States, at_most: int) -> tuple[States, States]:
+    """The `at_most` states with least to follow, and the others."""
+    sizes = {state: sum(1 + tree.sizes[edge.target] for edge in _remaining(tree, position, state)) for state in states}
+    order = sorted(states, key=lambda state: sizes[state])
+    return {s: states[s] for s in order[:at_most]}, {s: states[s] for s in order[at_most:]}
+
+
+def _by_step(edges: Sequence[Edge]) -> Iterator[tuple[Step, list[Edge]]]:
     groups: dict[Step, list[Edge]] = {}
-    for edge in wave:
+    for edge in edges:
         groups.setdefault(edge.step, []).append(edge)
     yield from groups.items()
 
 
-def _run_stacked(module: torch.nn.Module, edges: Sequence[Edge], states: dict[int, Tensor], batch: int) -> None:
+def _run_stacked(module: nn.Module, edges: Sequence[Edge], states: States) -> None:
     if len(edges) == 1:
         states[edges[0].target] = module(states[edges[0].source])
         return

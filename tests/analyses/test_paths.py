@@ -7,7 +7,7 @@ from fractions import Fraction
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from scipy.stats import binom
@@ -179,6 +179,7 @@ def test_share_is_the_exact_sum_over_lengths(counts, low, high):
 
 
 @given(COUNTS, st.fractions(Fraction(1, 100), Fraction(99, 100)))
+@example([1, 38, 1], Fraction(95, 100))  # each end holds exactly what may be cut
 def test_central_interval_is_the_shortest_that_cuts_no_more_than_half_the_rest_from_either_end(counts, level):
     low, high = paths.central_interval(counts, level)
     tail = (1 - level) / 2

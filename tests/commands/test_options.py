@@ -49,7 +49,7 @@ def test_every_shared_option_has_its_name_and_its_help():
 
 def test_defaults_are_those_of_the_contract():
     given = values()
-    for expected in ("split='test'", "seed=0", "device='auto'", "precision='float32'", "formats=('pdf', 'svg', 'png')"):
+    for expected in ("split='test'", "seed=0", "device='auto'", "precision='fp32'", "formats=('pdf', 'svg', 'png')"):
         assert expected in given
     for nothing in ("ckpt", "arch", "data", "data_root", "limit", "batch_size", "normalize", "out"):
         assert f"{nothing}=None" in given
@@ -72,7 +72,7 @@ def test_formats_are_those_that_can_be_drawn():
         (["--batch-size", "-1"], "-1 is not in the range x>=1"),
         (["--seed", "-1"], "-1 is not in the range x>=0"),
         (["--split", "training"], "'training' is not one of 'train', 'val', 'test'"),
-        (["--precision", "int8"], "'int8' is not one of 'float32', 'bfloat16'"),
+        (["--precision", "int8"], "'int8' is not one of 'fp32', 'bf16', 'fp16'"),
         (["--ckpt", "missing"], "'missing' does not exist"),
     ],
 )

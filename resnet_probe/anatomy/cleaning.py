@@ -1,0 +1,154 @@
+"""A traced graph made clean: no checks, no identities, and nothing that overwrites a tensor.
+
+Which operations write in place is decided once, before any of them is rewritten.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+__all__ = ["UntraceableError", "clean"]
+
+_IN_PLACE_OPERATORS = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+    operator.ifloordiv: operator.floordiv,
+    operator.imatmul: operator.matmul,
+    operator.ipow: operator.pow,
+}
+
+
+class UntraceableError(ValueError):
+    """`torch.fx` could not follow the model's `forward`; the message names the line and what to do."""
+
+
+def clean(module: fx.GraphModule) -> None:
+    """Take out what computes nothing, and turn every in-place operation into an out-of-place one.
+
+    Modules lose their flag `inplace`, so `module` must not share them with the caller's model.
+
+    Raises:
+        UntraceableError: an in-place operation without an out-of-place counterpart.
+    """
+    _remove_checks(module)
+    _remove_identities(module)
+    _make_out_of_place(module)
+
+
+def _remove_checks(module: fx.GraphModule) -> None:
+    """Drop assertions on sizes, then everything that nothing uses."""
+    for node in reversed(module.graph.nodes):
+        if node.op == "call_function" and node.target in (torch._assert, getattr(torch, "_check", None)):
+            module.graph.erase_node(node)
+    # fx keeps calls of modules in case they have side effects; a network in evaluation mode has none that count
+    for node in reversed(module.graph.nodes):
+        dead = not node.users and node.op not in ("placeholder", "output")
+        if dead and not _mutates(module, node):
+            module.graph.erase_node(node)
+
+
+def _remove_identities(module: fx.GraphModule) -> None:
+    """An `nn.Identity` on a shortcut leaves it an identity shortcut; so does the 0 that Python's `sum` begins with."""
+    for node in list(module.graph.nodes):
+        if node.op == "call_module" and type(module.get_submodule(str(node.target))) is nn.Identity:
+            same = node.args[0]
+        elif node.target is operator.add and type(node.args[0]) is int and node.args[0] == 0:
+            same = node.args[1]
+        else:
+            continue
+        node.replace_all_uses_with(same)
+        module.graph.erase_node(node)
+
+
+def _mutates(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether the node writes into its first argument."""
+    if node.op == "call_module":
+        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
+    if node.op == "call_function":
+        if node.target in _IN_PLACE_OPERATORS or node.target is operator.setitem:
+            return True
+        return bool(_inplace_argument(node)[1]) or _out_of_place_function(node.target) is not None
+    return node.op == "call_method" and _is_in_place_name(str(node.target))
+
+
+def _inplace_argument(node: fx.Node) -> tuple[int | None, Any]:
+    """Position and value of the argument `inplace` of a function; the position is None if it is given by name."""
+    if "inplace" in node.kwargs:
+        return None, node.kwargs["inplace"]
+    try:
+        names = list(inspect.signature(node.target).parameters)  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # built-in functions have no signature
+        return None, False
+    position = names.index("inplace") if "inplace" in names else len(node.args)
+    return (position, node.args[position]) if position < len(node.args) else (None, False)
+
+
+def _is_in_place_name(name: str) -> bool:
+    return name.endswith("_") and not name.endswith("__")
+
+
+def _out_of_place_function(target: Any) -> Any | None:
+    """`torch.relu` for `torch.relu_`, and so on; None if the function is no in-place one."""
+    name = getattr(target, "__name__", "")
+    if not _is_in_place_name(name):
+        return None
+    home = sys.modules.get(getattr(target, "__module__", None) or "", None)
+    for place in (home, torch.nn.functional, torch):
+        if callable(found := getattr(place, name[:-1], None)):
+            return found
+    return None
+
+
+def _make_out_of_place(module: fx.GraphModule) -> None:
+    """Rewrite each in-place operation; later readers of the overwritten tensor read the new value, as they did before.
+
+    Raises:
+        UntraceableError: an assignment into a slice (`x[...] = y`), which has no out-of-place counterpart here.
+    """
+    order = {node: i for i, node in enumerate(module.graph.nodes)}
+    mutating = [node for node in module.graph.nodes if _mutates(module, node)]  # known before any is made to stop
+    for part in module.modules():
+        if getattr(part, "inplace", False) is True:
+            part.inplace = False  # type: ignore[assignment]  # the copy's, not the caller's
+    for node in mutating:
+        if node.target is operator.setitem:
+            raise UntraceableError(
+                f"{_place(node)} assigns into a part of a tensor, which cannot be unraveled; "
+                "build the tensor with torch.cat, torch.where or F.pad instead"
+            )
+        overwritten = node.args[0] if node.args else node.kwargs.get("input")
+        position, inplace = _inplace_argument(node) if node.op == "call_function" else (None, False)
+        if position is not None:
+            node.update_arg(position, False)
+        elif inplace:
+            node.kwargs = {k: v for k, v in node.kwargs.items() if k != "inplace"}
+        elif node.op == "call_function" and node.target in _IN_PLACE_OPERATORS:
+            node.target = _IN_PLACE_OPERATORS[node.target]  # type: ignore[index]
+        elif node.op == "call_function":
+            node.target = _out_of_place_function(node.target)  # type: ignore[assignment]
+        elif node.op == "call_method":
+            node.target = str(node.target)[:-1]
+            if not callable(getattr(Tensor, node.target, None)):
+                raise UntraceableError(
+                    f"{_place(node)} calls {node.target}_(), which has no out-of-place counterpart; "
+                    "build the tensor anew instead"
+                )
+        if isinstance(overwritten, fx.Node):
+            late = [user for user in overwritten.users if order[user] > order[node]]
+            for user in late:
+                user.replace_input_with(overwritten, node)
+    module.recompile()
+
+
+def _place(node: fx.Node) -> str:
+    """Where in the model a node stands, for messages."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return f"forward of {list(stack)[-1]!r}" if stack else "forward"

@@ -1,0 +1,112 @@
+"""How many images to run at a time: as many as the machine likes, and no more than the memory allows.
+
+On a CPU the best batch is the one whose maps stay in the cache; on a GPU it is larger. A short calibration finds it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from resnet_probe.evaluate.fast import FastUnits
+from resnet_probe.evaluate.tree import Tree
+from resnet_probe.unraveled import UnraveledNetwork
+
+__all__ = ["Budget", "calibrate", "default_memory", "memory_bound", "state_bytes"]
+
+CHUNKS = {"cpu": (8, 16, 32, 64, 128), "cuda": (64, 256, 1024), "mps": (64, 256)}
+REPEATS = 3
+GOOD_ENOUGH = 0.97  # of the best rate: the smaller chunk wins then, for its memory
+OVERHEAD = 3  # values inside a unit (input, intermediate, output) per value between units
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How the images are cut.
+
+    Attributes:
+        chunk: images of one pass.
+        stack: images' worth of states that are run together.
+    """
+
+    chunk: int
+    stack: int
+
+
+def default_memory(device: torch.device) -> int:
+    """Bytes to use by default: a quarter of what is free, and on a CPU no more than 1 GB."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free // 2)
+    return min(_free_memory() // 4, 10**9)
+
+
+def state_bytes(network: UnraveledNetwork, dtype: torch.dtype) -> int:
+    """Largest size of a value between two units, for one image."""
+    elements = max(math.prod(unit.plan.out_shape) for unit in network.units)
+    return max(elements, math.prod(network.input_shape)) * torch.empty(0, dtype=dtype).element_size()
+
+
+def memory_bound(network: UnraveledNetwork, tree: Tree, dtype: torch.dtype, memory: int) -> int:
+    """The most images per pass for which all values alive at one time fit in `memory` bytes.
+
+    Raises:
+        ValueError: not even one image fits.
+    """
+    waiting = 2 + math.ceil(math.log2(len(tree.finals) + 1))
+    per_image = state_bytes(network, dtype) * (waiting + OVERHEAD)
+    most = memory // per_image
+    if most < 1:
+        raise ValueError(
+            f"a memory budget of {memory / 1e6:.3g} MB does not hold one image of this network "
+            f"({per_image / 1e6:.3g} MB with {len(tree.finals)} variants); give --memory more"
+        )
+    return int(most)
+
+
+def calibrate(
+    network: UnraveledNetwork, units: FastUnits, images: Tensor, *, at_most: int, device: torch.device
+) -> Budget:
+    """Time the intact network on chunks of several sizes and take the smallest that is about as fast as the best.
+
+    Args:
+        network: the network.
+        units: its fast units.
+        images: a batch to time with; its length bounds the chunk.
+        at_most: images that the memory allows.
+        device: where the units are.
+    """
+    most = min(at_most, len(images))
+    sizes = [size for size in CHUNKS.get(device.type, CHUNKS["cpu"]) if size <= most] or [most]
+    rates = {}
+    for size in sizes:
+        x = units.arrange(images[:size])
+        rates[size] = size / min(_seconds(network, units, x, device) for _ in range(REPEATS))
+    best = max(rates.values())
+    chunk = min(size for size, rate in rates.items() if rate >= GOOD_ENOUGH * best)
+    return Budget(chunk, chunk)
+
+
+def _seconds(network: UnraveledNetwork, units: FastUnits, x: Tensor, device: torch.device) -> float:
+    start = time.perf_counter()
+    for step in network.steps:
+        if not network.is_identity(step):
+            x = units(step)(x)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    x.sum().item()
+    return time.perf_counter() - start
+
+
+def _free_memory() -> int:
+    """Bytes that the operating system could give, as far as it says."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123 - no file of ours
+            fields = dict(line.split(":") for line in file)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 4 * 10**9

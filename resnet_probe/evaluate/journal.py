@@ -1,0 +1,151 @@
+"""Finished work, kept in SQLite: what is in the journal counts, and is never computed again.
+
+One row per (variant, shard of images); all variants of a shard are committed in one transaction. The journal knows what
+it belongs to (checkpoint, data, settings) and refuses anything else by name.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Journal", "JournalError", "Row"]
+
+FORMAT = 1
+PATIENCE_S = 60.0  # how long to wait for another process that writes
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outcome (
+    shard INTEGER NOT NULL, variant INTEGER NOT NULL,
+    images INTEGER NOT NULL, wrong INTEGER NOT NULL, changed INTEGER NOT NULL, loss INTEGER NOT NULL, flags BLOB NOT NULL,
+    PRIMARY KEY (shard, variant)
+) WITHOUT ROWID;
+"""
+
+
+class JournalError(ValueError):
+    """The journal belongs to something else, or cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Outcome of one variant on one shard of images.
+
+    Attributes:
+        shard, variant: their numbers.
+        images: images in the shard.
+        wrong, changed: counts of wrong predictions, and of predictions that differ from the first variant's.
+        loss: sum of the cross-entropy over the images, in 2^-24 nats; an integer, so that sums are exact.
+        flags: one bit per image, set where the prediction is wrong, in order, most significant bit first.
+    """
+
+    shard: int
+    variant: int
+    images: int
+    wrong: int
+    changed: int
+    loss: int
+    flags: bytes
+
+
+class Journal:
+    """An open journal. Made by `Journal.open`; several processes may have the same one open."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection, self.path = connection, path
+
+    @classmethod
+    def open(cls, path: Path, about: Mapping[str, Any], *, fresh: bool = False) -> Journal:
+        """Open or begin the journal at `path`.
+
+        Args:
+            path: the file.
+            about: what the results belong to; JSON values by name.
+            fresh: start over, whatever is there.
+
+        Raises:
+            JournalError: there is a journal of something else; the message names what differs. Or the file is no
+                journal.
+        """
+        if fresh:
+            for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+                file.unlink(missing_ok=True)
+        expected = {key: json.dumps(value, sort_keys=True) for key, value in {**about, "format": FORMAT}.items()}
+        try:
+            connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            journal = cls(connection, path)
+            with journal._transaction():
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                found = dict(connection.execute("SELECT key, value FROM about WHERE key NOT LIKE 'plan:%'"))
+                if not found:
+                    connection.executemany("INSERT INTO about VALUES (?, ?)", expected.items())
+                    found = expected
+        except sqlite3.DatabaseError as error:
+            raise _explained(path, error) from error
+        different = [key for key in expected | found if expected.get(key) != found.get(key)]
+        if different:
+            key = different[0]
+            connection.close()
+            raise JournalError(
+                f"{path} holds results of another {key.replace('_', ' ')} ({found.get(key)}, now {expected.get(key)}); "
+                "give another --out, or --fresh to start over"
+            )
+        return journal
+
+    def remember(self, key: str, value: Any) -> Any:
+        """Keep a decision with the results; if one was kept before, return that one."""
+        with self._transaction():
+            self._connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (f"plan:{key}", json.dumps(value)))
+            (text,) = self._connection.execute("SELECT value FROM about WHERE key = ?", (f"plan:{key}",)).fetchone()
+        return json.loads(text)
+
+    def done(self) -> set[int]:
+        """Numbers of the finished shards."""
+        return {shard for (shard,) in self._connection.execute("SELECT DISTINCT shard FROM outcome")}
+
+    def commit(self, rows: Iterable[Row]) -> None:
+        """Write the rows of one shard; they count from then on. Rows that are there already stay as they are."""
+        values = [(r.shard, r.variant, r.images, r.wrong, r.changed, r.loss, r.flags) for r in rows]
+        with self._transaction():
+            self._connection.executemany("INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, by shard and variant."""
+        for values in self._connection.execute("SELECT * FROM outcome ORDER BY shard, variant"):
+            yield Row(*values)
+
+    def close(self) -> None:
+        """Close the file; what was committed stays."""
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise OSError(f"cannot write to {self.path} ({error}); finished work is kept") from error
+            raise
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+
+def _explained(path: Path, error: sqlite3.DatabaseError) -> Exception:
+    if isinstance(error, sqlite3.OperationalError):
+        return OSError(f"cannot open {path} ({error}); give --out a folder that can be written to")
+    return JournalError(f"{path} is no journal of resnet-probe ({error}); give another --out, or --fresh to start over")

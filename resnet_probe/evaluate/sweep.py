@@ -1,0 +1,220 @@
+"""Evaluate all variants over all images: cut into shards, run each shard once, keep what is finished."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from resnet_probe.data import Data
+from resnet_probe.evaluate.calibrate import Budget, calibrate, default_memory, memory_bound
+from resnet_probe.evaluate.engine import Outcome, run_tree, score
+from resnet_probe.evaluate.fast import FastUnits
+from resnet_probe.evaluate.journal import Journal, Row
+from resnet_probe.evaluate.tree import Tree, grow
+from resnet_probe.evaluate.workers import SOLO, Workers
+from resnet_probe.unraveled import Step, UnraveledNetwork
+
+__all__ = ["Score", "Sweep", "evaluate"]
+
+SHARD_STEPS = 60_000  # steps of one image that a shard should cost; a few seconds on two CPU cores
+LOSS_SCALE = 2**24  # losses are summed as integers, so that the order of shards cannot change the last digit
+LOSS_CEILING = 1e5  # nats; a network that overflows has no more than this per image
+
+
+@dataclass(frozen=True)
+class Score:
+    """A variant's result over a data set.
+
+    Attributes:
+        images: how many images were evaluated.
+        wrong: how many of them were classified wrongly.
+        changed: how many predictions differ from the first variant's.
+        loss: mean cross-entropy, in nats.
+        flags: bool `(images,)`, whether each image was classified wrongly, in the order of the data.
+    """
+
+    images: int
+    wrong: int
+    changed: int
+    loss: float
+    flags: np.ndarray = field(repr=False, compare=False)
+
+    @property
+    def error(self) -> float:
+        """Share of wrong predictions, in percent."""
+        return 100.0 * self.wrong / self.images
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep is run with; the same values give the same table, to the last digit.
+
+    Attributes:
+        precision: `fp32`, `bf16` or `fp16`.
+        batch_size: images per pass; None finds out what is fastest.
+        memory: bytes that activations may take; None is a quarter of what is free, at most 1 GB on a CPU.
+        fold: fold batch norm into convolutions.
+        compiled: pass the units through `torch.compile`.
+    """
+
+    precision: str = "fp32"
+    batch_size: int | None = None
+    memory: int | None = None
+    fold: bool = True
+    compiled: bool = False
+
+
+def evaluate(
+    network: UnraveledNetwork,
+    variants: Mapping[str, Sequence[Step]],
+    data: Data,
+    *,
+    sweep: Sweep = Sweep(),
+    device: str | torch.device = "cpu",
+    journal: Journal | None = None,
+    workers: Workers = SOLO,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Score]:
+    """Evaluate variants of `network` over `data`; what they share is computed once.
+
+    Args:
+        network: the unraveled network; its model must be on `device`.
+        variants: per name the steps of a chain over the network's units; `changed` refers to the first one.
+        data: labelled images.
+        sweep: precision, batch size and memory.
+        device: where to compute.
+        journal: where finished shards are kept and found; without one, nothing is.
+        workers: processes that share the work.
+        progress: called with (variants x images) done and their total.
+
+    Returns:
+        Per variant its score, in every process.
+
+    Raises:
+        ValueError: no variants, unknown precision, memory for not even one image, or a class count that does not fit
+            the data.
+        OSError: the journal cannot be written.
+    """
+    if not variants:
+        raise ValueError("no variants to evaluate; give at least the intact network's steps")
+    device = torch.device(device)
+    tree = grow(list(variants.values()), network.is_identity)
+    units = FastUnits(network, precision=sweep.precision, fold=sweep.fold, compiled=sweep.compiled)
+    with torch.inference_mode():
+        budget = _budget(network, tree, units, data, sweep, device, journal, workers)
+        shards = _shards(len(data), budget, len(tree.edges))
+        finished = workers.known(journal)
+        total = len(data) * len(variants)
+        done = sum(len(range(*shards[i])) for i in finished) * len(variants)
+        if progress:
+            progress(done, total)
+        rows = []
+        todo = [i for i in range(len(shards)) if i not in finished]
+        for number in todo[workers.rank :: workers.count]:
+            start, end = shards[number]
+            made = _run_shard(tree, units, data.subset(slice(start, end)), number, budget, device)
+            if journal:
+                journal.commit(made)
+            else:
+                rows += made
+            done += (end - start) * len(variants) * workers.count
+            if progress:
+                progress(min(done, total), total)
+    return _scores(list(variants), workers.gather(rows, journal))
+
+
+def _budget(
+    network: UnraveledNetwork,
+    tree: Tree,
+    units: FastUnits,
+    data: Data,
+    sweep: Sweep,
+    device: torch.device,
+    journal: Journal | None,
+    workers: Workers,
+) -> Budget:
+    """Images per pass; decided once for a sweep, and kept with its results."""
+    at_most = memory_bound(network, tree, units.dtype, sweep.memory or default_memory(device))
+    images, _ = next(data.subset(slice(0, 128)).batches(128, device=device))
+    classes = run_tree(grow([network.steps], network.is_identity), units, images[:1], stack=1)[0].shape[-1]
+    if classes != len(data.classes):
+        raise ValueError(
+            f"the network has {classes} classes and {data.name} has {len(data.classes)}; "
+            "give a network and data with the same classes"
+        )
+    if sweep.batch_size is not None:
+        chunk = min(sweep.batch_size, at_most)
+        chosen = [chunk, chunk]
+    elif workers.rank == 0:
+        budget = calibrate(network, units, images, at_most=at_most, device=device)
+        chosen = [budget.chunk, budget.stack]
+    else:
+        chosen = []
+    chosen = workers.agree(chosen)
+    return Budget(*(journal.remember("budget", chosen) if journal else chosen))
+
+
+def _shards(images: int, budget: Budget, edges: int) -> list[tuple[int, int]]:
+    """Ranges of images, each a few chunks long."""
+    chunks = max(1, round(SHARD_STEPS / max(edges, 1) / budget.chunk))
+    size = chunks * budget.chunk
+    return [(start, min(start + size, images)) for start in range(0, images, size)]
+
+
+def _run_shard(
+    tree: Tree, units: FastUnits, data: Data, number: int, budget: Budget, device: torch.device
+) -> list[Row]:
+    """All variants on one shard; counts are fetched from the device once."""
+    outcomes = list(_outcomes(tree, units, data, budget, device))
+    wrong = torch.cat([o.wrong for o in outcomes], dim=1)
+    changed = torch.cat([o.changed for o in outcomes], dim=1).sum(1)
+    loss = torch.cat([o.loss for o in outcomes], dim=1)
+    loss = torch.nan_to_num(loss, nan=LOSS_CEILING, posinf=LOSS_CEILING).clamp(max=LOSS_CEILING)
+    loss = (loss * LOSS_SCALE).round().to(torch.int64).sum(1)
+    flags = np.packbits(wrong.cpu().numpy(), axis=1)
+    values = zip(wrong.sum(1).tolist(), changed.tolist(), loss.tolist(), strict=True)
+    return [Row(number, i, len(data), w, c, total, flags[i].tobytes()) for i, (w, c, total) in enumerate(values)]
+
+
+def _outcomes(tree: Tree, units: FastUnits, data: Data, budget: Budget, device: torch.device) -> Iterator[Outcome]:
+    """Chunk by chunk; a chunk that does not fit the memory after all is halved."""
+    for images, labels in data.batches(budget.chunk, device=device):
+        parts = [(images, labels)]
+        while parts:
+            x, y = parts.pop()
+            try:
+                yield score(run_tree(tree, units, x, stack=budget.stack), y)
+            except RuntimeError as error:
+                if len(x) == 1 or not _out_of_memory(error):
+                    raise
+                if device.type == "cuda":
+                    torch.cuda.empty_cache()
+                half = len(x) // 2
+                parts += [(x[half:], y[half:]), (x[:half], y[:half])]
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _scores(names: Sequence[str], rows: Sequence[Row]) -> dict[str, Score]:
+    by_variant: list[list[Row]] = [[] for _ in names]
+    for row in sorted(rows, key=lambda row: row.shard):
+        by_variant[row.variant].append(row)
+    scores = {}
+    for name, parts in zip(names, by_variant, strict=True):
+        images = sum(row.images for row in parts)
+        bits = [np.unpackbits(np.frombuffer(row.flags, np.uint8), count=row.images).astype(bool) for row in parts]
+        total = sum(row.loss for row in parts)
+        scores[name] = Score(
+            images,
+            sum(row.wrong for row in parts),
+            sum(row.changed for row in parts),
+            total / LOSS_SCALE / images if images else math.nan,
+            np.concatenate(bits),
+        )
+    return scores
