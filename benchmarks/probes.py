@@ -1,4 +1,4 @@
-"""What recording costs: responses of every 3x3 layer, beside a plain pass, TorchLens and hooks that keep everything.
+"""What recording costs: every 3x3 layer, beside a plain pass, hooks that keep everything, and TorchLens.
 
     python benchmarks/probes.py --ckpt resnet56.th
 
@@ -77,23 +77,13 @@ def kept(model: nn.Module, batches: list[Tensor]) -> float:
 
 
 def torchlens(model: nn.Module, batches: list[Tensor]) -> float:
-    """TorchLens keeps the chosen activations of one pass; their moments are taken after each."""
+    """TorchLens hands out the activations of one pass; their deviations are taken after it."""
     import torchlens as tl
 
     total = 0.0
     for x in batches:
-        log = tl.trace(model, x, layers_to_save=points(model)) if hasattr(tl, "trace") else tl.log_forward_pass(model, x)
-        total += sum(float(_activation(log, name).std(correction=0)) for name in points(model))
+        total += sum(float(out.std(correction=0)) for out in tl.extract(model, x, layers=points(model)).values())
     return total / len(batches)
-
-
-def _activation(log: object, name: str) -> Tensor:
-    entry = log[name]  # type: ignore[index]
-    for attribute in ("out", "activation", "tensor_contents"):
-        value = getattr(entry, attribute, None)
-        if isinstance(value, Tensor):
-            return value
-    raise LookupError(f"TorchLens saved no activation for {name}")
 
 
 def methods(model: nn.Module) -> dict[str, Method]:
@@ -104,24 +94,28 @@ def methods(model: nn.Module) -> dict[str, Method]:
         "hooks, torch.var_mean": partial(var_mean, model),
         "hooks that keep all": partial(kept, model),
     }
+    return found
+
+
+def peer(model: nn.Module) -> dict[str, Method]:
+    """TorchLens and a plain pass beside it; apart from the others, since it patches torch's functions for good."""
     try:
         import torchlens as tl
-
-        found[f"torchlens {tl.__version__}"] = partial(torchlens, model)
     except ImportError:
-        print("torchlens is not installed: left out")
-    return found
+        print("\ntorchlens is not installed: left out")
+        return {}
+    return {"plain pass": partial(plain, model), f"torchlens {tl.__version__}": partial(torchlens, model)}
 
 
 def network(path: Path | None) -> nn.Module:
     return (load(path) if path else untrained("resnet56")).model
 
 
-def times(model: nn.Module, batch: int, batches: int, rounds: int) -> None:
+def times(compared: dict[str, Method], batch: int, batches: int, rounds: int) -> None:
     x = [torch.randn(batch, 3, 32, 32) for _ in range(batches)]
-    taken: dict[str, list[float]] = {name: [] for name in methods(model)}
+    taken: dict[str, list[float]] = {name: [] for name in compared}
     for number in range(rounds + 1):
-        order = list(methods(model).items())
+        order = list(compared.items())
         random.shuffle(order)
         for name, method in order:
             start = time.perf_counter()
@@ -144,14 +138,15 @@ def peak(path: Path | None, batch: int, batches: int, method: str) -> None:
         x = [torch.randn(batch, 3, 32, 32)] * batches  # the data themselves are no part of the question
         plain(model, x[:1])
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        methods(model)[method](x)
+        (methods(model) | peer(model))[method](x)
     print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
 
 
 def memory(path: Path | None, batch: int, counts: tuple[int, ...]) -> None:
     print(f"\npeak memory beyond a plain pass, MB, batches of {batch}")
     print(f"{'batches':28}" + "".join(f"{count:>9}" for count in counts))
-    for name in methods(network(path)):
+    model = network(path)
+    for name in methods(model) | peer(model):
         found = []
         for count in counts:
             words = [sys.executable, __file__, "--peak", name, "--batches", str(count), "--batch", str(batch)]
@@ -179,7 +174,9 @@ def main() -> None:
     print(f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} thread, {os.cpu_count()} cores")
     print(f"{len(points(model))} points of {given.ckpt.name if given.ckpt else 'an untrained ResNet-56'}, fp32")
     with torch.inference_mode():
-        times(model, given.batch, given.batches, given.rounds)
+        times(methods(model), given.batch, given.batches, given.rounds)
+        if compared := peer(model):
+            times(compared, given.batch, 1, 5)
     memory(given.ckpt, given.batch, (1, 4, 16))
 
 

@@ -16,7 +16,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 
 from . import architecture
 from .models import family_of, resolve
-from .unraveled import unravel
+from .unraveled import UnraveledNetwork, unravel
 from .weights import OWN_KEY, CheckpointError, Weights, read_weights
 
 __all__ = ["Checkpoint", "CheckpointError", "load", "save", "untrained"]
@@ -41,7 +40,8 @@ class Checkpoint:
     `model`: in evaluation mode, on the CPU. `name`: the file's stem. `arch`: a name that `resnet_probe.models.resolve`
     takes. `sha256`: hash of the file. `notes`: what was ambiguous and how it was decided. `metadata`: of our own
     format, or plain values beside the weights (`best_prec1`). `input_size`: side of the images the network is made
-    for, in pixels, where known.
+    for, in pixels, where known. `chain`: of a network edited before, its chain over the units it had at first, to which
+    the edits in the metadata refer.
     """
 
     model: nn.Module
@@ -53,6 +53,7 @@ class Checkpoint:
     num_classes: int
     in_channels: int
     input_size: int | None
+    chain: UnraveledNetwork | None = None
 
 
 def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
@@ -92,8 +93,9 @@ def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
     if called and actual and called[1] != actual[1]:
         notes.append(f"the file is called {called[0]}, its weights are those of {canonical}")
     input_size = _input_size(canonical, model, weights)
+    chain = _edited(path, model, weights.metadata) if weights.own and weights.metadata.get("edits") else None
     return Checkpoint(
-        model=_edited(path, model, weights.metadata) if weights.own else model,
+        model=chain.to_module() if chain else model,
         name=path.stem,
         arch=canonical,
         sha256=weights.sha256,
@@ -102,6 +104,7 @@ def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
         num_classes=_classes(shapes),
         in_channels=_channels(shapes),
         input_size=input_size,
+        chain=chain,
     )
 
 
@@ -194,10 +197,6 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> nn.Modul
             raise CheckpointError(f"{path}: the weights do not fit {arch}: {listed}; give the --arch they belong to")
         raise CheckpointError(f"{path}: {_unknown(weights)} (closest {arch}: {listed})")
     model.load_state_dict(tensors, assign=True)
-    if any(tensor.is_meta for tensor in chain(model.parameters(), model.buffers())):  # a table that is not in the file
-        with torch.random.fork_rng(devices=[]):
-            model = resolve(arch, **different)
-        model.load_state_dict(tensors)
     return model.eval()
 
 
@@ -261,12 +260,10 @@ def _removed(metadata: Mapping[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def _edited(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> nn.Module:
+def _edited(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> UnraveledNetwork:
     """The network after the edits that its file names."""
-    if not metadata.get("edits"):
-        return model
     try:
-        return unravel(model, tuple(metadata["input_shape"])).edit(metadata["edits"]).to_module()
+        return unravel(model, tuple(metadata["input_shape"])).edit(metadata["edits"])
     except (KeyError, LookupError, ValueError) as error:
         raise CheckpointError(f"{path} holds an edit that cannot be made again: {error}") from error
 

@@ -21,7 +21,10 @@ COMMANDS = {
     "demo": ("resnet_probe.commands.demo:command", "Train two small networks on digits and open them up."),
     "inspect": ("resnet_probe.commands.inspect:command", "List units, blocks, stages, parameters and paths."),
     "lesion": ("resnet_probe.commands.lesion:command", "Delete each block and measure the error."),
+    "responses": ("resnet_probe.commands.responses:command", "Measure how strongly each layer responds."),
+    "iterative": ("resnet_probe.commands.iterative:command", "Measure what each block does to its input and the loss."),
     "paths": ("resnet_probe.commands.paths:command", "Count the paths of each length through a network."),
+    "reorder": ("resnet_probe.commands.reorder:command", "Swap blocks and measure the error."),
     "surgery": ("resnet_probe.commands.surgery:command", "Delete, scale and reorder blocks, and save the result."),
     "replot": ("resnet_probe.commands.replot:command", "Draw the figures of a run again from its tables."),
 }

@@ -36,7 +36,7 @@ def export(
 
     Args:
         source: the checkpoint that was edited.
-        network: its unraveled network, before the edits.
+        network: its unraveled network, before the edits; of a checkpoint that was edited before, its `chain`.
         edits: as `UnraveledNetwork.edit` takes them.
         path: file to write; `.safetensors` is appended if it has another ending.
 
@@ -44,6 +44,13 @@ def export(
         LookupError, ValueError: an edit is not possible.
         CheckpointError: the file cannot be written.
     """
+    if source.chain is not None and network.anatomy is not source.chain.anatomy:
+        raise ValueError(
+            f"{source.name} was edited before, and its edits name the units of its chain; give source.chain"
+        )
+    gone = {network.units[step.unit].name for step in network.steps if step.mode in ("shortcut", "bypass")}
+    if again := [name for edit in edits for names in edit.values() for name in names if name in gone]:
+        raise ValueError(f"{again[0]} was deleted from {source.name} before; `resnet-probe inspect` lists what is left")
     path = Path(path)
     if path.suffix != ".safetensors":
         path = path.with_name(path.name + ".safetensors")

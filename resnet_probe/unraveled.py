@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from .anatomy import Anatomy, Mode, UnitPlan, assemble, dissect, emit, share_tensors, unwrap
+from .anatomy import BATCHES, Anatomy, Mode, UnitPlan, assemble, dissect, emit, share_tensors, unwrap
 
 __all__ = ["Certificate", "Step", "Unit", "UnraveledNetwork", "unravel"]
 
@@ -82,6 +82,18 @@ class Unit:
     def has_identity_shortcut(self) -> bool:
         """Whether deleting the unit leaves nothing to compute."""
         return self.plan.kind == "block" and self.plan.shortcut == "identity"
+
+    @cached_property
+    def is_batch_first(self) -> bool:
+        """Whether batches can be put one behind the other: first dimension of input and output grow with the batch.
+
+        False inside a transformer that keeps its tokens in the first dimension.
+        """
+        traced = self._anatomy.traced
+        small, large = (
+            [(traced.shape(node, batch) or (1,))[0] for node in (self.plan.entry, self.plan.exit)] for batch in (0, 1)
+        )
+        return all(a * BATCHES[1] == b * BATCHES[0] for a, b in zip(small, large, strict=True))
 
     @property
     def parameters(self) -> int:
@@ -284,6 +296,9 @@ class UnraveledNetwork:
     def certify(self, model: nn.Module, x: Tensor, *, tolerance: float = 1e-5) -> Certificate:
         """Check on a batch that chain = model and that each block = shortcut + branch.
 
+        A very deep untrained network can overflow on the way; values that are not finite count as equal where chain
+        and model agree on them, and a block that would get such values is checked on random ones.
+
         Args:
             model: the model as it was given.
             x: inputs `(N, C, H, W)`.
@@ -293,13 +308,13 @@ class UnraveledNetwork:
             ValueError: the chain does not compute what the model computes.
         """
         with torch.no_grad():
-            expected = model(x)
+            expected = _only_tensor(model(x.clone()))  # a model may write into its input
+            assert expected is not None
             errors = {}
             for unit in self.units:
                 whole = unit.module()(x)
                 if unit.kind == "block":
-                    shortcut = x if unit.has_identity_shortcut else unit.module("shortcut")(x)
-                    errors[unit.name] = _relative(shortcut + unit.module("branch")(x), whole)
+                    errors[unit.name] = _block_error(unit, x, whole)
                 x = whole
         chain_error = _relative(x, expected)
         if not chain_error <= tolerance:
@@ -333,25 +348,44 @@ def unravel(
         ['layer1.0', 'layer1.1', 'layer2.0']
     """
     shape = tuple(example.shape[1:]) if isinstance(example, Tensor) else tuple(example)
-    anatomy = dissect(model, shape, leaves=leaves)
-    units = tuple(Unit(plan, anatomy) for plan in anatomy.units)
-    steps = tuple(Step(i) for i in range(len(units)))
-    network = UnraveledNetwork(anatomy, units, steps, None)
-    like = next(anatomy.traced.module.parameters(), torch.empty(0))
-    if like.device.type == "meta":
-        return network
-    if not isinstance(example, Tensor):
-        generator = torch.Generator().manual_seed(0)
-        example = torch.randn((2, *shape), generator=generator)
-    example = example[:2].to(device=like.device, dtype=like.dtype)
-    network.certificate = network.certify(share_tensors(unwrap(model)).eval(), example)
+    with torch.random.fork_rng(devices=[]):  # a forward may draw random numbers, traced or run
+        anatomy = dissect(model, shape, leaves=leaves)
+        units = tuple(Unit(plan, anatomy) for plan in anatomy.units)
+        steps = tuple(Step(i) for i in range(len(units)))
+        network = UnraveledNetwork(anatomy, units, steps, None)
+        like = next(anatomy.traced.module.parameters(), torch.empty(0))
+        if like.device.type == "meta":
+            return network
+        if not isinstance(example, Tensor):
+            example = torch.randn((2, *shape), generator=torch.Generator().manual_seed(0))
+        example = example[:2].to(device=like.device, dtype=like.dtype)
+        network.certificate = network.certify(share_tensors(unwrap(model)).eval(), example)
     return network
 
 
+def _only_tensor(output: Any) -> Tensor | None:
+    """The tensor that a model returns, also where it stands in a tuple or dict; `trace` saw that there is but one."""
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
+    if isinstance(output, (tuple, list)):
+        return next((tensor for value in output if (tensor := _only_tensor(value)) is not None), None)
+    return output if isinstance(output, Tensor) else None
+
+
+def _block_error(unit: Unit, x: Tensor, whole: Tensor) -> float:
+    """Largest relative difference between the block and shortcut + branch."""
+    if not x.isfinite().all():
+        x = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
+        whole = unit.module()(x)
+    shortcut = x if unit.has_identity_shortcut else unit.module("shortcut")(x)
+    return _relative(shortcut + unit.module("branch")(x), whole)
+
+
 def _relative(got: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest magnitude; NaN or a shape that differs counts as infinite."""
+    """Largest difference over the largest magnitude; infinite for another shape, or a NaN that only one has."""
     if got.shape != expected.shape:
         return float("inf")
-    scale = expected.abs().max().clamp_min(1e-30)
-    error = ((got - expected).abs().max() / scale).item()
+    same = (got == expected) | (got.isnan() & expected.isnan())
+    scale = expected.abs().nan_to_num(0.0, posinf=0.0).max().clamp_min(1e-30)
+    error = ((got - expected).masked_fill(same, 0.0).abs().max() / scale).item()
     return float("inf") if math.isnan(error) else error

@@ -23,6 +23,7 @@ LAYERS = {
     "unraveled": 1,
     "results": 1,
     "figures": 1,
+    "intervals": 1,
     "evaluate": 2,
     "gradients": 2,
     "probes": 2,

@@ -66,11 +66,18 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
 
 def _run_counted(unit: Unit, x: Tensor) -> tuple[Tensor, int]:
     import torch  # noqa: PLC0415
+    from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: PLC0415
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
 
-    # no_grad and not inference_mode, under which the counter sees nothing (pytorch issue 126268)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        x = unit.module()(x)
+    # no_grad and not inference_mode, under which the counter sees nothing (pytorch issue 126268); nor does it see the
+    # products inside the fused kernels of attention
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            x = unit.module()(x)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return x, counter.get_total_flops()
 
 

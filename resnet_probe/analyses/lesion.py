@@ -6,10 +6,11 @@ network without blocks leaves an identity that fits (`anatomy.bypass`), since th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.intervals import wilson
 from resnet_probe.results import Result
 
 if TYPE_CHECKING:
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from resnet_probe.data import Data
-    from resnet_probe.unraveled import UnraveledNetwork
+    from resnet_probe.evaluate import Score
+    from resnet_probe.unraveled import Step, UnraveledNetwork
 
 __all__ = ["COLUMNS", "INTACT", "plot", "run"]
 
 COLUMNS = (
     *("network", "block", "index", "stage", "resizes", "images", "wrong", "error", "loss", "changed"),
-    *("kind", "shortcut", "error_low", "error_high"),
+    *("kind", "shortcut", "error_low", "error_high", "error_recalibrated"),
 )
 INTACT = "(intact)"
 
@@ -33,7 +35,7 @@ def run(
     data: Data,
     *,
     name: str,
-    progress: Callable[[int, int], None] | None = None,
+    recalibrated: Callable[[Mapping[str, Sequence[Step]]], Mapping[str, Score]] | None = None,
     **how: Any,
 ) -> Result:
     """Delete every residual block (every convolution of a network without blocks), one at a time.
@@ -42,8 +44,8 @@ def run(
         network: the unraveled network.
         data: labelled images.
         name: name of the network in the table.
-        progress: called with (variants x images) done and their total.
-        how: `sweep`, `device`, `journal` and `workers`, as `evaluate` takes them.
+        recalibrated: evaluates the variants again with re-estimated batch-norm statistics.
+        how: `sweep`, `device`, `journal`, `workers` and `progress`, as `evaluate` takes them.
 
     Returns:
         Table `lesion`: the intact network first, then one row per unit from input to output. `error`, `error_low` and
@@ -61,7 +63,8 @@ def run(
             "`resnet-probe inspect` shows what it is made of"
         )
     variants = {INTACT: network.steps} | {unit.name: network.delete(unit.name).steps for unit in network.surgical}
-    scores = evaluate(network, variants, data, progress=progress, **how)
+    scores = evaluate(network, variants, data, **how)
+    again = recalibrated(variants) if recalibrated else {}
     plans = {unit.name: (i, unit.plan) for i, unit in enumerate(network.surgical)}
     rows = []
     for block, score in scores.items():
@@ -83,17 +86,10 @@ def run(
                 "shortcut": (plan.shortcut or None) if plan else None,
                 "error_low": low,
                 "error_high": high,
+                "error_recalibrated": again[block].error if again else None,
             }
         )
     return Result("lesion", COLUMNS, tuple(rows), {"classes": len(data.classes)})
-
-
-def wilson(wrong: int, images: int) -> tuple[float, float]:
-    """Wilson's 95 % interval for an error, in percent."""
-    from scipy.stats import binomtest  # noqa: PLC0415 - half a second, and only needed here
-
-    interval = binomtest(wrong, images).proportion_ci(method="wilson")
-    return 100 * float(interval.low), 100 * float(interval.high)
 
 
 def plot(result: Result) -> Figure:
@@ -114,11 +110,7 @@ def plot(result: Result) -> Figure:
         classes = result.settings.get("classes")
         if classes and max(row["error"] for row in result.rows) > 60 * (1 - 1 / classes):
             chance = 100 * (1 - 1 / classes)
-            axes.axhline(chance, color="0.6", linewidth=0.6, linestyle=":", zorder=0)
-            axes.annotate(
-                "chance", (1, chance), xycoords=("axes fraction", "data"), xytext=(-2, 2), fontsize=6, color="0.45",
-                textcoords="offset points", ha="right",
-            )  # fmt: skip
+            axes.axhline(chance, color="0.6", linewidth=0.6, linestyle=":", zorder=0, label="chance")
         axes.set_ylim(bottom=0)
         axes.set_ylabel("error (%)")
         many = len(networks) > 1
@@ -143,6 +135,10 @@ def _draw(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name
     faces = ["white" if row["resizes"] else colour for row in lesions]
     axes.scatter(x, y, c=faces, edgecolors=colour, marker=marker, s=12, linewidths=0.8, zorder=3)
     axes.plot([], [], color=colour, linestyle=look["linestyle"], marker=marker, markersize=3.2, label=name)
+    if lesions[0].get("error_recalibrated") is not None:
+        again = [row["error_recalibrated"] for row in lesions]
+        look_again = {"color": colour, "linestyle": ":", "marker": "x", "markersize": 3, "linewidth": 0.9}
+        axes.plot(x, again, zorder=2, label="BN re-estimated", **look_again)
     if not relative:
         axes.plot([], [], color=colour, linewidth=0.8, linestyle=(0, (4, 2)), label=f"intact: {intact['error']:.3g} %")
         if any(row["resizes"] for row in lesions):

@@ -9,11 +9,12 @@ extract.py   unit -> runnable piece of graph: whole, shortcut, branch, bypass
 
 from .cleaning import UntraceableError
 from .extract import Mode, bypass, emit
-from .tracing import Traced, assemble, share_tensors, trace, unwrap
+from .tracing import BATCHES, Traced, assemble, share_tensors, trace, unwrap
 from .trunk import Region, count_paths, data_flow, layers_in, regions
 from .units import Anatomy, Kind, UnitPlan, dissect
 
 __all__ = [
+    "BATCHES",
     "Anatomy",
     "Kind",
     "Mode",

@@ -77,7 +77,9 @@ def bypass(x: Tensor, shape: Sequence[int]) -> Tensor:
         if have < size:
             x = F.interpolate(x, size=tuple(shape[1:]), mode="nearest")
             break
-        stride = have // size
+        stride = -(-have // size)
+        if -(-have // stride) != size:  # the layer did not pad, so it yields less than one value per stride
+            stride = have // size
         x = x[(slice(None),) * dim + (slice(None, None, stride),)]
         x = x.narrow(dim, (x.shape[dim] - size) // 2, size)
     have, want = x.shape[1], shape[0]
@@ -102,7 +104,7 @@ class _Piece:
             if self._is_outside_size(node):
                 self.copies[node] = self._size(node)
             else:
-                self.copies[node] = self.graph.node_copy(node, lambda n: self.copies[n])
+                self.copies[node] = self._tagged(self.graph.node_copy(node, lambda n: self.copies[n]))
         return self.copies[target]
 
     def sum(self, terms: Iterable[fx.Node]) -> fx.Node:
@@ -117,6 +119,11 @@ class _Piece:
         """Append a call that belongs to the same module as the unit's last operation."""
         node = self.graph.call_function(function, args)
         node.meta = dict(self.plan.exit.meta)
+        return self._tagged(node)
+
+    def _tagged(self, node: fx.Node) -> fx.Node:
+        """The unit keeps its name when an edited chain is made a module and that is unraveled again."""
+        node.meta["unit"] = (self.plan.name, self.plan.kind)
         return node
 
     def _needed(self, target: fx.Node) -> list[fx.Node]:

@@ -146,7 +146,9 @@ def layers_in(node: fx.Node) -> int:
             return 0
         if isinstance(module, nn.MultiheadAttention):
             return 2
-        return sum(p.dim() >= 2 for p in module.parameters())
+        weights = sum(p.dim() >= 2 for p in module.parameters())
+        # a parametrization, such as weight norm, can keep one weight as several tensors
+        return 1 if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) else weights
     if node.op not in ("call_function", "call_method") or operation_name(node) in _ELEMENTWISE:
         return 0
     if operation_name(node).startswith(("conv", "linear")):

@@ -212,8 +212,16 @@ def _enclosing(nodes: Iterable[fx.Node]) -> tuple[str, ...]:
 def _name(kind: Kind, parts: list[Region], flow: nx.DiGraph) -> str:
     nodes = [node for region in parts for node in region.nodes]
     if kind in ("block", "parallel"):
-        return ".".join(_enclosing(nodes)) or _main_child(parts[0], (), flow)
-    return call_path(next((node for node in nodes if layers_in(node)), nodes[0]))
+        return _earlier_name(kind, nodes) or ".".join(_enclosing(nodes)) or _main_child(parts[0], (), flow)
+    main = next((node for node in nodes if layers_in(node)), nodes[0])
+    return _earlier_name(kind, [main]) or call_path(main)
+
+
+def _earlier_name(kind: Kind, nodes: Iterable[fx.Node]) -> str | None:
+    """The name these nodes had as a unit of the same kind, in a network that was unraveled and edited before."""
+    tags = {node.meta.get("unit") for node in nodes}
+    name, was = (tags.pop() if len(tags) == 1 else None) or (None, None)
+    return name if was == kind else None
 
 
 def _main_child(region: Region, parent: tuple[str, ...], flow: nx.DiGraph) -> str:
@@ -247,12 +255,13 @@ def _unique_names(plans: list[UnitPlan]) -> list[UnitPlan]:
             parent = _enclosing(plan.nodes)
             name = _child_name(region, parent)
         named.append(replace(plan, name=name))
-    seen: Counter[str] = Counter()
+    taken: set[str] = set()
     result = []
     for plan in named:
-        seen[plan.name] += 1
-        suffix = f"@{seen[plan.name] - 1}" if seen[plan.name] > 1 else ""
-        result.append(replace(plan, name=plan.name + suffix))
+        suffixes = ("", *(f"@{i}" for i in range(1, len(plans) + 1)))
+        name = next(name for suffix in suffixes if (name := plan.name + suffix) not in taken)
+        taken.add(name)
+        result.append(replace(plan, name=name))
     return result
 
 

@@ -1,17 +1,24 @@
-"""`resnet-probe lesion`: what happens when a block is deleted."""
+"""`resnet-probe lesion`: what happens when blocks are deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from resnet_probe.commands import options, output
+from resnet_probe.commands import options, output, sweeping
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from resnet_probe.data import Data
     from resnet_probe.results import Result
+    from resnet_probe.unraveled import UnraveledNetwork
+
+Facts = list[tuple[str, str]]
 
 
 @click.command("lesion")
@@ -21,10 +28,16 @@ if TYPE_CHECKING:
 @options.data_root
 @options.split
 @options.limit
-@options.batch_size
 @options.normalize
+@click.option("--multi", callback=sweeping.numbers, metavar="K:K", help="Delete K random units at a time, as 1:20.")
+@click.option("--draws", type=click.IntRange(min=1), default=100, show_default=True, help="Random sets for each K.")
+@click.option("--pairs", is_flag=True, help="Delete every pair of units, and measure how they interact.")
+@click.option("--resizing", is_flag=True, help="With --multi, draw units that change the shape too.")
+@click.option("--recalibrate", is_flag=True, help="Measure again with batch-norm statistics re-estimated.")
+@click.option("--recalibrate-split", default="train", show_default=True, help="Images for --recalibrate.")
+@click.option("--recalibrate-limit", type=click.IntRange(min=1), default=2000, show_default=True, metavar="N")
+@sweeping.sweep_options
 @options.device
-@options.precision
 @options.seed
 @options.out
 @options.formats
@@ -37,10 +50,16 @@ def command(
     data_root: Path | None,
     split: str,
     limit: int | None,
-    batch_size: int | None,
     normalize: str | None,
+    multi: range | None,
+    draws: int,
+    pairs: bool,
+    resizing: bool,
+    recalibrate: bool,
+    recalibrate_split: str,
+    recalibrate_limit: int,
+    options: sweeping.Options,
     device: str,
-    precision: str,
     seed: int,
     out: Path | None,
     formats: Sequence[str],
@@ -48,43 +67,109 @@ def command(
 ) -> None:
     """Delete each residual block at test time and measure the error (Veit et al. 2016, Fig. 3).
 
-    In a network without residual blocks each convolution is deleted instead, and an identity takes its place: first
-    channels kept or zero channels added, strided where the layer is. Writes lesion.csv, lesion.json and the figure.
+    With --multi random sets of blocks (Fig. 5a), with --pairs every pair. In a network without residual blocks each
+    convolution is deleted instead, and an identity takes its place: first channels kept or zero channels added, strided
+    where the layer is. Writes tables, settings and figures; an interrupted run goes on where it stopped.
     """
-    from resnet_probe.commands import progress, subject
+    from resnet_probe.commands import subject
 
-    screen = output.console(quiet)
+    if multi and pairs:
+        raise click.UsageError("--multi and --pairs given; give one of them, or neither for single deletions")
+    if recalibrate and pairs:
+        raise click.UsageError("--recalibrate goes with single deletions and --multi, not with --pairs")
     chosen = subject.load(ckpt, arch)
     folder = output.run_folder(out, "lesion", chosen.name)
-    where = subject.pick_device(device)
-    dataset = subject.images(
-        chosen, screen, data=data, data_root=data_root, split=split, limit=limit, normalize=normalize, device=where,
-        seed=seed,
-    )  # fmt: skip
-
-    from resnet_probe.analyses import lesion
-    from resnet_probe.evaluate import Sweep
-    from resnet_probe.results import provenance
-
+    workers, where = options.processes(subject.pick_device(device))
+    screen = output.console(quiet or workers.rank > 0)
+    wanted = subject.Wanted(data, data_root, normalize, seed)
+    dataset = subject.images(chosen, screen, wanted, split=split, limit=limit, device=where)
+    train = subject.more_images(chosen, wanted, dataset, recalibrate_split, recalibrate_limit) if recalibrate else None
+    name = "lesion_pairs" if pairs else "lesion_multi" if multi else "lesion"
+    about = {"deleted": list(multi), "draws": draws, "seed": seed, "resizing": resizing} if multi else {}
     network = subject.unraveled(chosen, dataset.input_shape, where)
-    with progress.bar(quiet, f"lesion of {chosen.name}") as report:
-        result = lesion.run(
-            network, dataset, name=chosen.name, device=where, progress=report,
-            sweep=Sweep(precision=precision, batch_size=batch_size),
-        )  # fmt: skip
-    result = result.with_settings(
-        provenance(
-            arguments=options.arguments(), seed=seed, data_fingerprint=dataset.fingerprint, device=where,
-            command=options.command_line(), normalization=dataset.normalization, **chosen.provenance(),
-        )
-    )  # fmt: skip
-    files = output.write(result, [("lesion", lesion.plot(result))], folder, formats)
-    told = [*facts(result), ("written", output.listing(files))]
-    output.summarise(screen, f"{chosen.name}: {len(result.rows) - 1} deletions", told)
+    bench = sweeping.Bench(options, folder, where, workers, chosen, dataset, quiet)
+    again = bench.recalibration(name, about, train) if train else None
+    with bench.sweep(name, about) as how:
+        how |= {"name": chosen.name}
+        if pairs:
+            found = _pairs(network, dataset, how)
+        elif multi:
+            how |= {"deleted": multi, "draws": draws, "resizing": resizing, "seed": seed}
+            found = _multi(network, dataset, how | {"recalibrated": again})
+        else:
+            found = _single(network, dataset, how | {"recalibrated": again})
+    if workers.rank > 0:
+        return
+    origin = bench.origin(network, seed)
+    files: list[Path] = []
+    for result, plot in found.results:
+        figures = [(result.name, plot(result))] if plot else []
+        files += output.write(result.with_settings(origin), figures, folder, formats)
+    output.summarise(screen, f"{chosen.name}: {found.title}", [*found.facts, ("written", output.listing(files))])
 
 
-def facts(result: Result) -> list[tuple[str, str]]:
-    """What a lesion table says, in a few lines."""
+@dataclass(frozen=True)
+class Found:
+    """Tables with what draws them, and what they say."""
+
+    title: str
+    results: list[tuple[Result, Callable[[Result], Figure] | None]]
+    facts: Facts
+
+
+def _single(network: UnraveledNetwork, dataset: Data, how: Mapping[str, Any]) -> Found:
+    from resnet_probe.analyses import lesion
+
+    result = lesion.run(network, dataset, **how)
+    return Found(f"{len(result.rows) - 1} deletions", [(result, lesion.plot)], facts(result))
+
+
+def _multi(network: UnraveledNetwork, dataset: Data, how: Mapping[str, Any]) -> Found:
+    from resnet_probe.analyses import multi
+
+    result, summary = multi.run(network, dataset, **how)
+    rows = summary.rows
+    shown = sorted({0, 1, len(rows) // 4, len(rows) // 2, len(rows) - 1} & set(range(len(rows))))
+    told = [(f"{rows[i]['deleted']} deleted", _mean(rows[i])) for i in shown]
+    settings = result.settings
+    if settings["spearman"] is not None:
+        low, high = settings["spearman_low"], settings["spearman_high"]
+        told.append(("rank correlation", f"{settings['spearman']:.3f} ({low:.3f} to {high:.3f}) of number and error"))
+    return Found(f"{len(result.rows) - 1} sets of deletions", [(result, multi.plot), (summary, None)], told)
+
+
+def _mean(row: Mapping[str, Any]) -> str:
+    text = f"{row['error']:.4g} % mean error of {row['draws']} draws"
+    if row["draws_low"] is not None:
+        text += f", 95 % over draws {row['draws_low']:.4g} to {row['draws_high']:.4g}"
+    if row["images_low"] is not None:
+        text += f", over images {row['images_low']:.4g} to {row['images_high']:.4g}"
+    if row["error_recalibrated"] is not None:
+        text += f"; {row['error_recalibrated']:.4g} % with BN statistics re-estimated"
+    return text
+
+
+def _pairs(network: UnraveledNetwork, dataset: Data, how: Mapping[str, Any]) -> Found:
+    from resnet_probe.analyses import pairs
+
+    result = pairs.run(network, dataset, **how)
+    rows = sorted(result.rows, key=lambda row: row["interaction"])
+    extremes = [("least", rows[0]), ("most", rows[-1])]
+    apart = [row for row in rows if row["interaction_low"] is not None and row["interaction_low"] > 0]
+    shared, looped = result.settings["steps_run"], result.settings["steps_of_a_loop"]
+    told = [
+        *(
+            (f"{what} interaction", f"{r['interaction']:+.3g} points, {r['block_a']} and {r['block_b']}")
+            for what, r in extremes
+        ),
+        ("above zero", f"{len(apart)} of {len(rows)} pairs, by their 95 % intervals"),
+        ("saving", f"{shared:,} steps run instead of {looped:,}, {looped / shared:.3g} times fewer"),
+    ]
+    return Found(f"{len(rows)} pairs", [(result, pairs.plot)], told)
+
+
+def facts(result: Result) -> Facts:
+    """What a table of single deletions says, in a few lines."""
     from statistics import median
 
     intact, *lesions = result.rows
@@ -101,4 +186,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
         if errors:
             mean = sum(errors) / len(errors)
             rows.append((f"units that {what}", f"{len(errors)}, mean error {mean:.4g} % when deleted"))
+    again = [row["error_recalibrated"] for row in lesions if row["error_recalibrated"] is not None]
+    if again:
+        rows.append(("BN re-estimated", f"median lesion {median(again):.4g} %, worst {max(again):.4g} %"))
     return rows

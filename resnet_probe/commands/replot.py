@@ -11,7 +11,13 @@ from resnet_probe.commands import options, output
 # Result name -> what draws it. These modules must not import torch.
 PLOTS = {
     "lesion": "resnet_probe.analyses.lesion:plot",
+    "lesion_multi": "resnet_probe.analyses.multi:plot",
+    "lesion_pairs": "resnet_probe.analyses.pairs:plot",
+    "reorder": "resnet_probe.analyses.reorder:plot",
     "paths": "resnet_probe.analyses.paths:plot",
+    "responses": "resnet_probe.analyses.responses:plot",
+    "iterative": "resnet_probe.analyses.iterative:plot",
+    "iterative_ranks": "resnet_probe.analyses.iterative:plot_ranks",
 }
 
 

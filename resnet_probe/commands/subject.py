@@ -59,18 +59,17 @@ def unraveled(subject: Subject, shape: tuple[int, ...] | None = None, device: st
     return unravel(loaded.model.to(device), shape or (loaded.in_channels, size, size))
 
 
-def images(
-    subject: Subject,
-    screen: Console,
-    *,
-    data: str | None,
-    data_root: Path | None,
-    split: str,
-    limit: int | None,
-    normalize: str | None,
-    device: str,
-    seed: int = 0,
-) -> Data:
+@dataclass(frozen=True)
+class Wanted:
+    """The options that say which images: `--data`, `--data-root`, `--normalize`, `--seed`."""
+
+    data: str | None = None
+    data_root: Path | None = None
+    normalize: str | None = None
+    seed: int = 0
+
+
+def images(subject: Subject, screen: Console, wanted: Wanted, *, split: str, limit: int | None, device: str) -> Data:
     """The images to measure on, after a look at the unlesioned error.
 
     Raises:
@@ -82,19 +81,19 @@ def images(
     from resnet_probe.evaluate.baseline import baseline
 
     loaded = subject.checkpoint
-    spec = data or loaded.metadata.get("data")
+    spec = wanted.data or loaded.metadata.get("data")
     if not isinstance(spec, str):
         raise click.UsageError("no images given; give --data digits, cifar10, cifar100, fake or a folder")
     described = loaded.metadata.get("normalize")
-    chosen = normalize or (described if isinstance(described, str) else None)
+    chosen = wanted.normalize or (described if isinstance(described, str) else None)
     dataset = load_data(
         spec,
-        root=data_root,
+        root=wanted.data_root,
         split=split,
         limit=limit,
         normalize=chosen,
         size=loaded.input_size,
-        seed=seed,
+        seed=wanted.seed,
         notify=screen.print,
     )
     _check_fit(subject, dataset)
@@ -114,6 +113,21 @@ def images(
     for note in loaded.notes:
         screen.print(f"note: {note}")
     return dataset
+
+
+def more_images(subject: Subject, wanted: Wanted, like: Data, split: str, limit: int | None) -> Data:
+    """Another split of the data that `images` gave as `like`, normalised in the same way."""
+    from resnet_probe.data import load_data
+
+    return load_data(
+        wanted.data or str(subject.checkpoint.metadata["data"]),
+        root=wanted.data_root,
+        split=split,
+        limit=limit,
+        normalize=like.normalization,
+        size=subject.checkpoint.input_size,
+        seed=wanted.seed,
+    )
 
 
 def pick_device(name: str) -> str:

@@ -50,7 +50,7 @@ def command(
     from resnet_probe.surgery import export
 
     chosen = subject.load(ckpt, arch)
-    network = subject.unraveled(chosen)
+    network = chosen.checkpoint.chain or subject.unraveled(chosen)
     written = export(chosen.checkpoint, network, edits, out)
     facts = [
         ("parameters", f"{written.parameters_before:,} -> {written.parameters_after:,}"),
@@ -79,11 +79,13 @@ def _names(text: str) -> list[str]:
 
 
 def _factor(entry: str) -> tuple[str, float]:
-    name, sign, factor = entry.rpartition("=")
+    name, _, factor = entry.rpartition("=")
     try:
-        return name.strip(), float(factor) if sign else float("nan")
+        if name.strip():
+            return name.strip(), float(factor)
     except ValueError:
-        raise click.UsageError(f"--scale {entry}: give BLOCK=FACTOR, such as layer2.3=0.5") from None
+        pass
+    raise click.UsageError(f"--scale {entry}: give BLOCK=FACTOR, such as layer2.3=0.5")
 
 
 def _text(what: Any) -> str:

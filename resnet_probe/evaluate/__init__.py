@@ -13,6 +13,8 @@ baseline.py    the unlesioned error, and whether the normalisation is the right 
 from resnet_probe.evaluate.engine import Outcome, run_tree, score
 from resnet_probe.evaluate.fast import PRECISIONS, FastUnits
 from resnet_probe.evaluate.journal import Journal, JournalError
+from resnet_probe.evaluate.precision import changed_by_precision
+from resnet_probe.evaluate.recalibrate import evaluate_recalibrated, recalibrate
 from resnet_probe.evaluate.sweep import Score, Sweep, evaluate
 from resnet_probe.evaluate.tree import Tree, grow
 from resnet_probe.evaluate.workers import SOLO, Workers
@@ -28,8 +30,11 @@ __all__ = [
     "Sweep",
     "Tree",
     "Workers",
+    "changed_by_precision",
     "evaluate",
+    "evaluate_recalibrated",
     "grow",
+    "recalibrate",
     "run_tree",
     "score",
 ]

@@ -82,7 +82,9 @@ def _advance(tree: Tree, units: FastUnits, position: int, states: States, output
     """Run the edges at `position` that leave `states`; return the states that are needed after it."""
     due = [edge for state in states for edge in tree.leaving.get(state, ()) if edge.position == position]
     for step, edges in _by_step(due):
-        _run_stacked(units(step), edges, states)
+        together = [edges] if units.network.units[step.unit].is_batch_first else [[edge] for edge in edges]
+        for part in together:
+            _run_stacked(units(step), part, states)
     for edge in due:
         if edge.target in tree.wanted:
             outputs[edge.target] = states[edge.target]

@@ -56,11 +56,26 @@ class FastUnits:
 
     def _prepare(self, step: Step) -> nn.Module:
         module = cast(fx.GraphModule, copy.deepcopy(self.network.units[step.unit].module(step.mode, step.scale)))
+        _one_module_per_call(module)
         if self._fold:
             module = cast(fx.GraphModule, fuse(module, no_trace=True))
         module = module.to(dtype=self.dtype).to(memory_format=torch.channels_last).eval()
         _overwrite_where_unshared(module)
         return cast(nn.Module, torch.compile(module, dynamic=True)) if self._compiled else module
+
+
+def _one_module_per_call(module: fx.GraphModule) -> None:
+    """Copy a module that the unit calls several times, so that what is done for one call does not change the others."""
+    called: set[str] = set()
+    for node in module.graph.nodes:
+        if node.op != "call_module":
+            continue
+        if node.target in called:
+            again = copy.deepcopy(module.get_submodule(str(node.target)))
+            node.target = f"{str(node.target).replace('.', '_')}_again{len(called)}"
+            module.add_submodule(node.target, again)
+        called.add(str(node.target))
+    module.recompile()
 
 
 def _overwrite_where_unshared(module: fx.GraphModule) -> None:
@@ -72,11 +87,7 @@ def _overwrite_where_unshared(module: fx.GraphModule) -> None:
         before = node.args[0]
         if not hasattr(activation, "inplace") or not isinstance(before, fx.Node):
             continue
-        if before.op == "call_module" and len(before.users) == 1 and _is_used_once(module, node):
+        if before.op == "call_module" and len(before.users) == 1:
             made_by = module.get_submodule(str(before.target))
             if isinstance(made_by, (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.Linear)):
                 activation.inplace = True  # type: ignore[assignment]
-
-
-def _is_used_once(module: fx.GraphModule, node: fx.Node) -> bool:
-    return sum(other.op == "call_module" and other.target == node.target for other in module.graph.nodes) == 1

@@ -23,7 +23,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outcome (
     shard INTEGER NOT NULL, variant INTEGER NOT NULL,
-    images INTEGER NOT NULL, wrong INTEGER NOT NULL, changed INTEGER NOT NULL, loss INTEGER NOT NULL, flags BLOB NOT NULL,
+    images INTEGER NOT NULL, wrong INTEGER NOT NULL, changed INTEGER NOT NULL, loss INTEGER NOT NULL,
+    flags BLOB NOT NULL,
     PRIMARY KEY (shard, variant)
 ) WITHOUT ROWID;
 """
@@ -85,7 +86,7 @@ class Journal:
             with journal._transaction():
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
-                found = dict(connection.execute("SELECT key, value FROM about WHERE key NOT LIKE 'plan:%'"))
+                found = journal._about()
                 if not found:
                     connection.executemany("INSERT INTO about VALUES (?, ?)", expected.items())
                     found = expected
@@ -107,6 +108,31 @@ class Journal:
             self._connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (f"plan:{key}", json.dumps(value)))
             (text,) = self._connection.execute("SELECT value FROM about WHERE key = ?", (f"plan:{key}",)).fetchone()
         return json.loads(text)
+
+    def recall(self, key: str) -> Any:
+        """A decision that was kept, or None."""
+        found = self._connection.execute("SELECT value FROM about WHERE key = ?", (f"plan:{key}",)).fetchone()
+        return json.loads(found[0]) if found else None
+
+    def forget(self) -> None:
+        """Drop all results and decisions."""
+        with self._transaction():
+            self._connection.execute("DELETE FROM outcome")
+            self._connection.execute("DELETE FROM about WHERE key LIKE 'plan:%'")
+
+    def adopt(self, path: Path) -> None:
+        """Take over what another process's journal of the same sweep holds, if its shards were cut alike."""
+        other = Journal.open(path, {key: json.loads(text) for key, text in self._about().items() if key != "format"})
+        try:
+            if self.recall("budget") is None and other.recall("budget") is not None:
+                self.remember("budget", other.recall("budget"))
+            if self.recall("budget") == other.recall("budget"):
+                self.commit(other.rows())
+        finally:
+            other.close()
+
+    def _about(self) -> dict[str, str]:
+        return dict(self._connection.execute("SELECT key, value FROM about WHERE key NOT LIKE 'plan:%'"))
 
     def done(self) -> set[int]:
         """Numbers of the finished shards."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from resnet_probe.data import Data
 from resnet_probe.evaluate.calibrate import Budget, calibrate, default_memory, memory_bound
@@ -18,9 +19,11 @@ from resnet_probe.evaluate.tree import Tree, grow
 from resnet_probe.evaluate.workers import SOLO, Workers
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
-__all__ = ["Score", "Sweep", "evaluate"]
+__all__ = ["Score", "Sweep", "evaluate", "run_alone", "scores_of"]
 
 SHARD_STEPS = 60_000  # steps of one image that a shard should cost; a few seconds on two CPU cores
+CALIBRATION_IMAGES = 128
+LEAST_SHARDS = 8  # if the images are that many chunks
 LOSS_SCALE = 2**24  # losses are summed as integers, so that the order of shards cannot change the last digit
 LOSS_CEILING = 1e5  # nats; a network that overflows has no more than this per image
 
@@ -105,7 +108,14 @@ def evaluate(
     tree = grow(list(variants.values()), network.is_identity)
     units = FastUnits(network, precision=sweep.precision, fold=sweep.fold, compiled=sweep.compiled)
     with torch.inference_mode():
-        budget = _budget(network, tree, units, data, sweep, device, journal, workers)
+        at_most = memory_bound(network, tree, units.dtype, sweep.memory or default_memory(device))
+        images = _first_images(network, units, data, device)
+        if workers.rank == 0:
+            budget = _kept(journal, lambda: _budget(network, units, images, sweep, at_most))
+        budget = workers.agree(budget if workers.rank == 0 else None)
+        if workers.rank > 0:
+            _require(journal, budget)
+        job = _Job(tree, units, budget, device)
         shards = _shards(len(data), budget, len(tree.edges))
         finished = workers.known(journal)
         total = len(data) * len(variants)
@@ -116,7 +126,7 @@ def evaluate(
         todo = [i for i in range(len(shards)) if i not in finished]
         for number in todo[workers.rank :: workers.count]:
             start, end = shards[number]
-            made = _run_shard(tree, units, data.subset(slice(start, end)), number, budget, device)
+            made = job.run_shard(data.subset(slice(start, end)), number)
             if journal:
                 journal.commit(made)
             else:
@@ -124,52 +134,90 @@ def evaluate(
             done += (end - start) * len(variants) * workers.count
             if progress:
                 progress(min(done, total), total)
-    return _scores(list(variants), workers.gather(rows, journal))
+    return scores_of(list(variants), workers.gather(rows, journal))
 
 
-def _budget(
-    network: UnraveledNetwork,
-    tree: Tree,
-    units: FastUnits,
-    data: Data,
-    sweep: Sweep,
-    device: torch.device,
-    journal: Journal | None,
-    workers: Workers,
-) -> Budget:
-    """Images per pass; decided once for a sweep, and kept with its results."""
-    at_most = memory_bound(network, tree, units.dtype, sweep.memory or default_memory(device))
-    images, _ = next(data.subset(slice(0, 128)).batches(128, device=device))
+def _first_images(network: UnraveledNetwork, units: FastUnits, data: Data, device: torch.device) -> Tensor:
+    """Some images to calibrate with, after a check that the network's classes are those of the data."""
+    images, _ = next(data.subset(slice(0, CALIBRATION_IMAGES)).batches(CALIBRATION_IMAGES, device=device))
     classes = run_tree(grow([network.steps], network.is_identity), units, images[:1], stack=1)[0].shape[-1]
     if classes != len(data.classes):
         raise ValueError(
             f"the network has {classes} classes and {data.name} has {len(data.classes)}; "
             "give a network and data with the same classes"
         )
+    return images
+
+
+def _budget(network: UnraveledNetwork, units: FastUnits, images: Tensor, sweep: Sweep, at_most: int) -> Budget:
+    """Images per pass: as told, or as calibrated; never more than the memory allows."""
     if sweep.batch_size is not None:
         chunk = min(sweep.batch_size, at_most)
-        chosen = [chunk, chunk]
-    elif workers.rank == 0:
-        budget = calibrate(network, units, images, at_most=at_most, device=device)
-        chosen = [budget.chunk, budget.stack]
-    else:
-        chosen = []
-    chosen = workers.agree(chosen)
-    return Budget(*(journal.remember("budget", chosen) if journal else chosen))
+        return Budget(chunk, chunk)
+    return calibrate(network, units, images, at_most=at_most, device=images.device)
+
+
+def _kept(journal: Journal | None, decide: Callable[[], Budget]) -> Budget:
+    """The budget that earlier results in the journal were made with, or a new one."""
+    if journal is None:
+        return decide()
+    known = journal.recall("budget")
+    return Budget(*journal.remember("budget", [*known] if known else [*astuple(decide())]))
+
+
+def _require(journal: Journal | None, budget: Budget) -> None:
+    """Results of another process's journal count only if their shards were cut alike."""
+    if journal and journal.remember("budget", [*astuple(budget)]) != [*astuple(budget)]:
+        journal.forget()
+        journal.remember("budget", [*astuple(budget)])
 
 
 def _shards(images: int, budget: Budget, edges: int) -> list[tuple[int, int]]:
-    """Ranges of images, each a few chunks long."""
-    chunks = max(1, round(SHARD_STEPS / max(edges, 1) / budget.chunk))
-    size = chunks * budget.chunk
+    """Ranges of images, each a few chunks long; enough of them for several processes, whether there are any or not."""
+    chunks = min(SHARD_STEPS / max(edges, 1), images / LEAST_SHARDS) / budget.chunk
+    size = max(1, round(chunks)) * budget.chunk
     return [(start, min(start + size, images)) for start in range(0, images, size)]
 
 
-def _run_shard(
-    tree: Tree, units: FastUnits, data: Data, number: int, budget: Budget, device: torch.device
-) -> list[Row]:
-    """All variants on one shard; counts are fetched from the device once."""
-    outcomes = list(_outcomes(tree, units, data, budget, device))
+@dataclass(frozen=True)
+class _Job:
+    """A tree with all that is needed to run it."""
+
+    tree: Tree
+    units: FastUnits
+    budget: Budget
+    device: torch.device
+
+    def run_shard(self, data: Data, number: int) -> list[Row]:
+        """All variants on one shard of the data."""
+        return _rows(list(self._outcomes(data)), number)
+
+    def _outcomes(self, data: Data) -> Iterator[Outcome]:
+        """Chunk by chunk; a chunk that does not fit the memory after all is halved."""
+        for images, labels in data.batches(self.budget.chunk, device=self.device):
+            parts = [(images, labels)]
+            while parts:
+                x, y = parts.pop()
+                try:
+                    yield score(run_tree(self.tree, self.units, x, stack=self.budget.stack), y)
+                except RuntimeError as error:
+                    if len(x) == 1 or not _out_of_memory(error):
+                        raise
+                    if self.device.type == "cuda":
+                        torch.cuda.empty_cache()
+                    half = len(x) // 2
+                    parts += [(x[half:], y[half:]), (x[:half], y[:half])]
+
+
+def run_alone(model: nn.Module, data: Data, number: int, *, batch_size: int, device: torch.device) -> Row:
+    """One network on all the data, as the row of variant `number`; `changed` is not known and 0."""
+    with torch.inference_mode():
+        outcomes = [score([model(x)], y) for x, y in data.batches(batch_size, device=device)]
+    return replace(_rows(outcomes, 0)[0], variant=number)
+
+
+def _rows(outcomes: Sequence[Outcome], number: int) -> list[Row]:
+    """The outcomes of a shard, chunk after chunk, as rows; the device is asked once."""
     wrong = torch.cat([o.wrong for o in outcomes], dim=1)
     changed = torch.cat([o.changed for o in outcomes], dim=1).sum(1)
     loss = torch.cat([o.loss for o in outcomes], dim=1)
@@ -177,31 +225,16 @@ def _run_shard(
     loss = (loss * LOSS_SCALE).round().to(torch.int64).sum(1)
     flags = np.packbits(wrong.cpu().numpy(), axis=1)
     values = zip(wrong.sum(1).tolist(), changed.tolist(), loss.tolist(), strict=True)
-    return [Row(number, i, len(data), w, c, total, flags[i].tobytes()) for i, (w, c, total) in enumerate(values)]
-
-
-def _outcomes(tree: Tree, units: FastUnits, data: Data, budget: Budget, device: torch.device) -> Iterator[Outcome]:
-    """Chunk by chunk; a chunk that does not fit the memory after all is halved."""
-    for images, labels in data.batches(budget.chunk, device=device):
-        parts = [(images, labels)]
-        while parts:
-            x, y = parts.pop()
-            try:
-                yield score(run_tree(tree, units, x, stack=budget.stack), y)
-            except RuntimeError as error:
-                if len(x) == 1 or not _out_of_memory(error):
-                    raise
-                if device.type == "cuda":
-                    torch.cuda.empty_cache()
-                half = len(x) // 2
-                parts += [(x[half:], y[half:]), (x[:half], y[:half])]
+    images = wrong.shape[1]
+    return [Row(number, i, images, w, c, total, flags[i].tobytes()) for i, (w, c, total) in enumerate(values)]
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _scores(names: Sequence[str], rows: Sequence[Row]) -> dict[str, Score]:
+def scores_of(names: Sequence[str], rows: Sequence[Row]) -> dict[str, Score]:
+    """Per variant the sum of its rows; `names` in the order of the variants' numbers."""
     by_variant: list[list[Row]] = [[] for _ in names]
     for row in sorted(rows, key=lambda row: row.shard):
         by_variant[row.variant].append(row)

@@ -10,7 +10,8 @@ branches they take, and each group has a gradient of its own.
 - `statistics`: a unit with the batch's own normalisation statistics, without touching the model's.
 - `budget`: how many images and vectors fit the memory that may be used.
 
-Source: Veit, Wilber, Belongie 2016, arXiv 1605.06431, sections 3 and 5; the exact decomposition is ours (docs/paths.md).
+Source: Veit, Wilber, Belongie 2016, arXiv 1605.06431, sections 3 and 5. The exact decomposition is ours
+(docs/paths.md).
 """
 
 from __future__ import annotations

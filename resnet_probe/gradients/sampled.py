@@ -110,7 +110,7 @@ def path_norms(
             block -= 1
             vectors = _divide(tape, link, vectors, through[:, :, block])
         elif link.parts["whole"] is not None:
-            vectors = _assign(tape, link, "whole", vectors, list(range(len(vectors))), None)
+            vectors = _assign(tape, link, "whole", vectors, list(range(len(vectors))))
     norms = torch.linalg.vector_norm(vectors.flatten(2), dim=2, dtype=torch.float64)
     if not bool(norms.isfinite().all()):
         raise RuntimeError("the gradient is not finite; look for NaN or infinity in the weights or the images")
@@ -204,13 +204,15 @@ def _divide(tape: Tape, link: Link, vectors: Tensor, taken: Tensor) -> Tensor:
     """
     if taken.shape[1] == 1:
         rows = [taken[:, 0].nonzero().flatten().tolist(), (~taken[:, 0]).nonzero().flatten().tolist()]
-        target = _assign(tape, link, "branch", vectors, rows[0], None)
-        return _assign(tape, link, "shortcut", vectors, rows[1], target)
-    target = _assign_packed(tape, link, "branch", vectors, taken, None)
-    return _assign_packed(tape, link, "shortcut", vectors, ~taken, target)
+        target = _assign(tape, link, "branch", vectors, rows[0])
+        return _assign(tape, link, "shortcut", vectors, rows[1], target=target)
+    target = _assign_packed(tape, link, "branch", vectors, taken)
+    return _assign_packed(tape, link, "shortcut", vectors, ~taken, target=target)
 
 
-def _assign(tape: Tape, link: Link, part: Part, vectors: Tensor, rows: list[int], target: Tensor | None) -> Tensor:
+def _assign(
+    tape: Tape, link: Link, part: Part, vectors: Tensor, rows: list[int], *, target: Tensor | None = None
+) -> Tensor:
     """Pull back whole rows and put them into `target`, by default over `vectors` where the shape allows."""
     target = _target(link, vectors) if target is None else target
     if link.parts[part] is None:
@@ -226,7 +228,7 @@ def _assign(tape: Tape, link: Link, part: Part, vectors: Tensor, rows: list[int]
 
 
 def _assign_packed(
-    tape: Tape, link: Link, part: Part, vectors: Tensor, chosen: Tensor, target: Tensor | None
+    tape: Tape, link: Link, part: Part, vectors: Tensor, chosen: Tensor, *, target: Tensor | None = None
 ) -> Tensor:
     """As `_assign`, for the (row, image) pairs that are `chosen`: the s-th chosen row of every image go together."""
     target = _target(link, vectors) if target is None else target
@@ -234,7 +236,7 @@ def _assign_packed(
         return target
     number = tape.images
     before, after = (value.view(len(value), number, -1, *value.shape[2:]) for value in (vectors, target))
-    order = chosen.int().argsort(0, descending=True, stable=True)
+    order = chosen.int().argsort(dim=0, descending=True, stable=True)
     counts = chosen.sum(0)
     columns = torch.arange(number, device=chosen.device)
     some = max(1, tape.stack // number)

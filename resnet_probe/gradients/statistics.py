@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -45,4 +45,4 @@ def with_batch_norm(module: nn.Module, mode: BatchNorm) -> nn.Module:
             for name in ("running_mean", "running_var", "num_batches_tracked"):
                 if name in part._buffers:
                     part._buffers[name] = None
-    return cast(nn.Module, copied)
+    return copied

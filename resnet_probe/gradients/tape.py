@@ -93,10 +93,7 @@ class Tape:
         together = max(1, self.stack // self.images)
         for start in range(0, len(vectors), together):
             some = vectors[start : start + together]
-            if not value.requires_grad:
-                yield from ([None] * len(inputs) for _ in some)
-            else:
-                yield from _products(value, inputs, some)
+            yield from _products(value, inputs, some)
 
 
 def record(
@@ -150,14 +147,18 @@ def _run(module: nn.Module, entry: Tensor, weights: dict[str, Tensor], *, learne
 
     Leaves that stand for the weights are added to `weights`, so that two parts of a unit share them.
     """
-    for name, value in module.named_parameters():
-        weights.setdefault(name, value.detach().requires_grad_(learned))
+    own = {
+        name: weights.setdefault(name, value.detach().requires_grad_(learned))
+        for name, value in module.named_parameters()
+    }
     with torch.enable_grad():
-        return torch.func.functional_call(module, weights, (entry,))  # type: ignore[no-any-return]
+        return torch.func.functional_call(module, own, (entry,))  # type: ignore[no-any-return]
 
 
 def _products(value: Tensor, inputs: Sequence[Tensor], vectors: Sequence[Tensor]) -> list[list[Tensor | None]]:
     """Per vector the products with each input's Jacobian, in one call of autograd."""
+    if not value.requires_grad:
+        return [[None for _ in inputs] for _ in vectors]
     options: dict[str, Any] = {"retain_graph": True, "allow_unused": True}
     if len(vectors) == 1:  # needs no batching rule
         return [list(torch.autograd.grad(value, inputs, vectors[0], **options))]

@@ -273,9 +273,10 @@ def moments(x: Tensor) -> Tensor:
     mean = total / count
     deviations = squares - total * mean
     precise = (deviations * WORST > total * mean) & (deviations < math.inf)
+    found = torch.stack([torch.full_like(mean, count), mean, deviations], -1)
     if not bool(precise.all()):
-        return _two_passes(x, count)
-    return torch.stack([torch.full_like(mean, count), mean, deviations], -1)
+        found[~precise] = _two_passes(x[~precise], count)
+    return found
 
 
 def combine_moments(states: Tensor) -> Tensor:

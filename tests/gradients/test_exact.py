@@ -230,11 +230,11 @@ def test_budget_decides_how_many_images_go_together():
     network, data = network_of("resnet8-w4"), data_of(12)
     each = exact.image_bytes(network, vectors=4)
     assert class_norms(network, data, batch_size=12, budget=Budget(5 * each)).images_at_a_time == 5
-    with pytest.raises(ValueError, match="one image needs about .* GiB, and the memory budget is"):
+    with pytest.raises(ValueError, match=r"one image needs about .* GiB, and the memory budget is"):
         class_norms(network, data, budget=Budget(each - 1))
-    with pytest.raises(ValueError, match="a batch of 12 images needs .* give a larger budget or a smaller batch"):
+    with pytest.raises(ValueError, match=r"a batch of 12 images needs .* give a larger budget or a smaller batch"):
         class_norms(network, data, batch_size=12, batch_norm="train", budget=Budget(5 * each))
-    with pytest.raises(ValueError, match="a memory budget of .* GiB, but the machine has"):
+    with pytest.raises(ValueError, match=r"a memory budget of .* GiB, but the machine has"):
         Budget(2**60)
     with pytest.raises(ValueError, match="it must be above 0"):
         Budget(0)

@@ -1,0 +1,187 @@
+"""The measures of one batch: a forward pass over the chain that keeps every block's parts, and one backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from resnet_probe.probes import Moments, combine_moments, moments
+from resnet_probe.unraveled import Unit, UnraveledNetwork
+
+__all__ = ["PER_IMAGE", "BlockSums", "Chain", "Visit"]
+
+# Measures that every image has of its own, in the order of the accumulated states.
+PER_IMAGE = ("ratio", "cos_input", "cos_gradient", "cos_gradient_out", "first_order", "influence", "angular")
+
+
+@dataclass
+class Visit:
+    """What a batch shows at one block, each tensor (N, C, H, W) or (N, T, C).
+
+    Attributes:
+        given: the block's input h.
+        shortcut: S(h), h itself for an identity shortcut.
+        branch: F(h).
+        output: S(h) + F(h).
+        representation: what the next block is given: the output, after the activation that follows the addition.
+    """
+
+    given: Tensor
+    shortcut: Tensor
+    branch: Tensor
+    output: Tensor
+    representation: Tensor
+
+
+class Chain:
+    """The intact chain of a network, run so that the parts of every block can be seen.
+
+    Args:
+        network: an unraveled network with residual blocks.
+
+    Raises:
+        ValueError: it has none.
+    """
+
+    def __init__(self, network: UnraveledNetwork) -> None:
+        if not network.blocks:
+            raise ValueError("the network has no residual blocks, so there is no iterative inference to measure")
+        self.blocks = network.blocks
+        self.units = network.units
+        known = {block.name for block in self.blocks}
+        self.at = [i for i, unit in enumerate(self.units) if unit.name in known]
+        self.activations = [_activation(network, i) for i in self.at]
+        self.tail = self.units[self.at[-1] + 1 :]
+        last = self.blocks[-1].plan
+        self.exits = [b.plan.stage == last.stage and b.plan.out_shape == last.out_shape for b in self.blocks]
+
+    def run(self, x: Tensor) -> tuple[Tensor, list[Visit]]:
+        """Logits (N, classes), and what each block showed."""
+        visits = []
+        number = {position: i for i, position in enumerate(self.at)}
+        for position, unit in enumerate(self.units):
+            if position not in number:
+                x = unit.module()(x)
+                continue
+            given = x
+            shortcut = given if unit.has_identity_shortcut else unit.module("shortcut")(given)
+            branch = unit.module("branch")(given)
+            x = shortcut + branch
+            activation = self.activations[number[position]]
+            visits.append(Visit(given, shortcut, branch, x, x if activation is None else activation(x)))
+        return x, visits
+
+    def exit(self, output: Tensor) -> Tensor:
+        """The network's own classifier, applied to a block's output: logits (N, classes)."""
+        for unit in self.tail:
+            output = unit.module()(output)
+        return output
+
+    def features(self, output: Tensor) -> Tensor:
+        """What the network's last layer reads, (N, features), if the last block had this output."""
+        for unit in self.tail[:-1]:
+            output = unit.module()(output)
+        return output
+
+
+@dataclass
+class BlockSums:
+    """What has been added up at one block."""
+
+    per_image: list[Tensor] = field(default_factory=list)  # (measures, 3)
+    estimation: list[Tensor] = field(default_factory=list)  # (3,)
+    exits: int = 0  # right answers of the early exit
+
+    def add(self, visit: Visit, at_input: Tensor, at_output: Tensor, last: Tensor | None) -> None:
+        """Add a batch.
+
+        Args:
+            visit: the batch at this block.
+            at_input, at_output: gradient of each image's loss at the block's input and output.
+            last: representation after the last block of the stage, if this block's has the same shape.
+        """
+        with torch.no_grad():
+            f, s, out = (_rows(t) for t in (visit.branch, visit.shortcut, visit.representation))
+            g_in, g_out = _rows(at_input), _rows(at_output)
+            turned = _cosine(s, out)
+            each = (
+                f.norm(dim=1) / s.norm(dim=1),
+                _cosine(f, s),
+                _cosine(f, g_in) if f.shape == g_in.shape else f.new_full(f.shape[:1], torch.nan),
+                _cosine(f, g_out),
+                -(g_out * f).sum(1),
+                1 - turned,
+                turned.clamp(-1, 1).arccos() / torch.pi,
+            )
+            # an image without gradient, or with an input of zeros, has no such measure and is left out of its mean
+            self.per_image.append(torch.cat([moments(values[values.isfinite()][None, None]) for values in each]))
+            if last is not None:
+                self.estimation.append(Moments().reduce(None, visit.representation - last))
+            self._fold()
+
+    def measures(self) -> Tensor:
+        """(measures, 3): number, mean and sum of squared deviations, in the order of `PER_IMAGE`."""
+        return combine_moments(torch.stack(self.per_image))
+
+    def _fold(self) -> None:
+        for states in (self.per_image, self.estimation):
+            if len(states) >= 32:
+                states[:] = [combine_moments(torch.stack(states))]
+
+
+def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: Tensor) -> tuple[int, float]:
+    """Measure one batch; returns the wrong answers and the summed loss in nats of the whole network.
+
+    Images do not influence one another in evaluation mode, so the gradient of the summed loss holds each image's own.
+    """
+    with torch.enable_grad():
+        logits, visits = chain.run(images.requires_grad_())
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        points = [point for visit in visits for point in (visit.given, visit.output)]
+        gradients = torch.autograd.grad(loss, points)
+    stages = [block.plan.stage for block in chain.blocks]
+    lasts = {stage: visit.representation for stage, visit in zip(stages, visits, strict=True)}
+    for i, (block, visit) in enumerate(zip(sums, visits, strict=True)):
+        last = lasts[stages[i]]
+        same = last.shape == visit.representation.shape
+        block.add(visit, gradients[2 * i], gradients[2 * i + 1], last if same else None)
+        if chain.exits[i]:
+            with torch.no_grad():
+                block.exits += int((chain.exit(visit.output).argmax(1) == labels).sum())
+    return int((logits.argmax(1) != labels).sum()), float(loss.detach())
+
+
+def _activation(network: UnraveledNetwork, block: int) -> nn.Module | None:
+    """The activation between a block's addition and the next block: what follows without weights and change of shape."""
+    if block + 1 >= len(network.units):
+        return None
+    plan = network.units[block + 1].plan
+    regions = []
+    for region in plan.regions:
+        module = network.anatomy.traced.module.get_submodule(str(region.exit.target)) if _calls(region.exit) else None
+        learned = module is not None and any(True for _ in module.parameters())
+        shape = network.anatomy.traced.shape
+        if plan.kind != "other" or region.inner or learned or shape(region.entry) != shape(region.exit):
+            break
+        regions.append(region)
+    if not regions:
+        return None
+    part = replace(plan, regions=tuple(regions))
+    return Unit(part, network.anatomy).module()
+
+
+def _calls(node: torch.fx.Node) -> bool:
+    return node.op == "call_module"
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.detach().flatten(1).double()
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """(N,); NaN where a vector is zero."""
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))

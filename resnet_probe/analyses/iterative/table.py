@@ -1,0 +1,157 @@
+"""The table of iterative inference: one row per residual block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.results import Result
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from resnet_probe.data import Data
+    from resnet_probe.unraveled import UnraveledNetwork
+
+__all__ = ["COLUMNS", "MEASURES", "run", "with_damage"]
+
+# Column -> what it measures, in words for figures and reports.
+MEASURES = {
+    "ratio": "|F(h)| / |h|",
+    "cos_input": "cos(F(h), h)",
+    "cos_gradient": "cos(F(h), dL/dh)",
+    "cos_gradient_out": "cos(F(h), dL/dh_out)",
+    "first_order": "first-order damage",
+    "influence": "block influence",
+    "angular": "angular distance",
+    "estimation": "estimation error, mean",
+    "estimation_std": "estimation error, std",
+    "exit_accuracy": "early-exit accuracy",
+    "adapter_accuracy": "adapted-exit accuracy",
+}
+_SPREADS = ("ratio", "cos_input", "cos_gradient", "cos_gradient_out", "first_order", "influence", "angular")
+COLUMNS = (
+    *("network", "block", "index", "stage", "resizes", "images"),
+    *(column for name in _SPREADS for column in (name, f"{name}_std")),
+    *("estimation", "estimation_std", "exit_accuracy", "adapter_accuracy", "gradients"),
+    *("lesion_error", "lesion_loss"),
+)
+
+
+def run(
+    network: UnraveledNetwork,
+    data: Data,
+    *,
+    name: str,
+    adapter: bool = False,
+    batch_size: int = 64,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> Result:
+    """Measure every residual block, streamed over the images: one forward and one backward pass per batch.
+
+    With h a block's input, S(h) its shortcut (h itself, unless the block resizes) and F(h) its residual branch, each
+    taken as one vector per image, and L the image's cross-entropy. Averages over images, with the population standard
+    deviation over images in `..._std`:
+
+    - `ratio` |F(h)| / |S(h)|, `cos_input` cos(F(h), S(h));
+    - `cos_gradient` cos(F(h), dL/dh), empty where the block resizes; `cos_gradient_out` with the gradient at the
+      block's output, before the activation that follows the addition;
+    - `first_order` -<dL/dh_out, F(h)> in nats, the first-order prediction of what deleting the block adds to the loss;
+    - `influence` 1 - cos(S(h), h_next) with h_next the next block's input, and `angular` arccos(cos) / pi;
+    - `estimation`, `estimation_std`: mean and standard deviation, over images, channels and positions, of h_next minus
+      the same after the last block of the stage;
+    - `exit_accuracy`: percent right when the network's own classifier reads the output of this block (last stage);
+      `adapter_accuracy`: through a least-squares map, for every stage (see `adapter.py`; half of the images);
+    - `gradients`: images that have a gradient at all. `lesion_error` and `lesion_loss` are filled by `with_damage`.
+
+    Source: Jastrzebski et al. 2018, section 4; Greff et al. 2017, section 3; ShortGPT 2024; Gromov et al. 2024.
+
+    Args:
+        network: the unraveled network, intact.
+        data: labelled images.
+        name: name of the network in the table.
+        adapter: also measure adapted exits, which takes two more forward passes, each over half of the images.
+        batch_size: images per pass.
+        device: where the network's weights are.
+        progress: called with the images done and their number.
+
+    Raises:
+        ValueError: no residual blocks, no images, or an adapter that does not fit the network.
+    """
+    import torch  # noqa: PLC0415 - torch is needed to run, not to plot
+
+    from resnet_probe.analyses.iterative.adapter import adapted_exits  # noqa: PLC0415
+    from resnet_probe.analyses.iterative.measure import PER_IMAGE, BlockSums, Chain, add_batch  # noqa: PLC0415
+    from resnet_probe.probes import combine_moments  # noqa: PLC0415
+
+    chain = Chain(network)
+    images = len(data)
+    if not images:
+        raise ValueError(f"{data.name} has no images, so there is nothing to measure; give some")
+    total = images * (2 if adapter else 1)
+    sums = [BlockSums() for _ in chain.blocks]
+    done = wrong = 0
+    loss = 0.0
+    for x, y in data.batches(batch_size, device=device):
+        wrong_here, loss_here = add_batch(chain, sums, x, y)
+        wrong, loss, done = wrong + wrong_here, loss + loss_here, done + len(y)
+        if progress:
+            progress(done, total)
+    adapted, adapted_images = [None] * len(sums), 0
+    if adapter:
+        later = (lambda some, _: progress(images + some, total)) if progress else None
+        right, adapted_images = adapted_exits(chain, data, batch_size=batch_size, device=device, progress=later)
+        adapted = [100 * count / adapted_images for count in right]
+    rows = []
+    for index, (unit, block) in enumerate(zip(chain.blocks, sums, strict=True)):
+        states = dict(zip(PER_IMAGE, block.measures(), strict=True))
+        row: dict[str, Any] = dict.fromkeys(COLUMNS)
+        row |= {"network": name, "block": unit.name, "index": index, "stage": unit.plan.stage}
+        row |= {"resizes": unit.plan.resizes, "images": images}
+        for measure in _SPREADS:
+            row[measure], row[f"{measure}_std"] = _mean_std(states[measure])
+        if block.estimation:
+            row["estimation"], row["estimation_std"] = _mean_std(combine_moments(torch.stack(block.estimation)))
+        if chain.exits[index]:
+            row["exit_accuracy"] = 100 * block.exits / images
+        row["adapter_accuracy"] = adapted[index]
+        row["gradients"] = int(states["cos_gradient_out"][0])
+        rows.append(row)
+    settings = {"error": 100 * wrong / images, "loss": loss / images, "images": images}
+    return Result("iterative", COLUMNS, tuple(rows), {**settings, "adapter_images": adapted_images or None})
+
+
+def with_damage(result: Result, lesion: Result) -> Result:
+    """The table with the damage that a lesion study measured: increase of error (percentage points) and loss (nats).
+
+    Raises:
+        ValueError: the lesion table is of another network, or lacks a block, the intact network or a column.
+    """
+    needed = {"network", "block", "error", "loss"}
+    if not needed <= set(lesion.columns):
+        raise ValueError(f"the lesion table needs the columns {', '.join(sorted(needed))}; give one that lesion wrote")
+    names = {row["network"] for row in result.rows}
+    found = {row["block"]: row for row in lesion.rows if row["network"] in names}
+    if not found:
+        others = ", ".join(sorted({str(row["network"]) for row in lesion.rows}))
+        raise ValueError(f"the lesion table is of {others or 'nothing'}, not of {', '.join(sorted(names))}")
+    missing = [block for block in ("(intact)", *(row["block"] for row in result.rows)) if block not in found]
+    if missing:
+        raise ValueError(f"the lesion table has no row for {missing[0]}; run `resnet-probe lesion` on this checkpoint")
+    intact = found["(intact)"]
+    rows = tuple(
+        {
+            **row,
+            "lesion_error": found[row["block"]]["error"] - intact["error"],
+            "lesion_loss": found[row["block"]]["loss"] - intact["loss"],
+        }
+        for row in result.rows
+    )
+    return Result(result.name, result.columns, rows, {**result.settings, "lesion_images": intact.get("images")})
+
+
+def _mean_std(state: Tensor) -> tuple[float | None, float | None]:
+    number, mean, deviations = state.tolist()
+    return (mean, math.sqrt(max(deviations, 0.0) / number)) if number else (None, None)

@@ -1,0 +1,204 @@
+"""Delete several blocks at random and watch the error rise (Veit et al. 2016, section 4.2 and Fig. 5a).
+
+The paper does not say how many draws its curve has; here it is an option with default 100. Blocks that resize are left
+out unless asked for, because deleting one of them is a different injury.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from math import comb
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.intervals import bootstrap_mean, spearman
+from resnet_probe.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from resnet_probe.data import Data
+    from resnet_probe.evaluate import Score
+    from resnet_probe.unraveled import Step, UnraveledNetwork
+
+__all__ = ["COLUMNS", "SUMMARY_COLUMNS", "draw_lesions", "plot", "run", "summarise"]
+
+COLUMNS = (
+    *("network", "deleted", "draw", "blocks", "images", "wrong", "error", "loss"),
+    *("changed", "error_recalibrated"),
+)
+SUMMARY_COLUMNS = (
+    *("network", "deleted", "draws", "error", "images_low", "images_high", "draws_low", "draws_high"),
+    *("median", "quartile_low", "quartile_high", "lowest", "highest", "error_recalibrated"),
+)
+
+
+def run(
+    network: UnraveledNetwork,
+    data: Data,
+    *,
+    name: str,
+    deleted: Iterable[int] = range(1, 21),
+    draws: int = 100,
+    resizing: bool = False,
+    seed: int = 0,
+    recalibrated: Callable[[Mapping[str, Sequence[Step]]], Mapping[str, Score]] | None = None,
+    **how: Any,
+) -> tuple[Result, Result]:
+    """Delete random sets of blocks and measure the error of each.
+
+    Args:
+        network: the unraveled network.
+        data: labelled images.
+        name: name of the network in the tables.
+        deleted: how many blocks to delete.
+        draws: random sets for each number; where there are no more sets than that, all of them.
+        resizing: also draw blocks that change the shape of their input.
+        seed: of the draws and of the bootstrap.
+        recalibrated: evaluates the variants again with re-estimated batch-norm statistics.
+        how: `sweep`, `device`, `journal`, `workers` and `progress`, as `evaluate` takes them.
+
+    Returns:
+        Table `lesion_multi`, one row per set, the intact network first; and table `lesion_multi_summary`, one row per
+        number of deleted blocks, with two separate 95 % bootstrap intervals of the mean error: over the images (the
+        same draws on other images) and over the draws (other draws on the same images).
+
+    Raises:
+        ValueError: a number of blocks that cannot be deleted, or fewer than one draw.
+    """
+    from resnet_probe.evaluate import evaluate  # noqa: PLC0415 - torch is needed to run, not to plot
+
+    names = [u.name for u in network.surgical if resizing or not u.plan.resizes]
+    sets = draw_lesions(names, list(deleted), draws, seed)
+    variants = {"": network.steps} | {" ".join(chosen): network.delete(*chosen).steps for _, chosen in sets}
+    scores = evaluate(network, variants, data, **how)
+    again = recalibrated(variants) if recalibrated else {}
+    rows: list[dict[str, Any]] = []
+    counts: dict[int, int] = {}
+    for number, chosen in [(0, ()), *sets]:
+        key = " ".join(chosen)
+        score = scores[key]
+        rows.append(
+            {
+                "network": name,
+                "deleted": number,
+                "draw": counts.get(number, 0),
+                "blocks": key or None,
+                "images": score.images,
+                "wrong": score.wrong,
+                "error": score.error,
+                "loss": score.loss,
+                "changed": score.changed,
+                "error_recalibrated": again[key].error if again else None,
+            }
+        )
+        counts[number] = counts.get(number, 0) + 1
+    ordered = spearman([row["deleted"] for row in rows], [row["error"] for row in rows], seed)
+    settings = {"classes": len(data.classes), "drawn_from": names, **asdict(ordered)}
+    flags = [(number, scores[" ".join(chosen)].flags) for number, chosen in [(0, ()), *sets]]
+    return Result("lesion_multi", COLUMNS, tuple(rows), settings), summarise(rows, flags, settings, seed)
+
+
+def draw_lesions(
+    names: Sequence[str], deleted: Sequence[int], draws: int, seed: int
+) -> list[tuple[int, tuple[str, ...]]]:
+    """Random sets of names, all different, in the order of `deleted`; each set in the order of `names`.
+
+    Raises:
+        ValueError: a number below 1 or above the number of names, or fewer than one draw.
+    """
+    import random  # noqa: PLC0415
+
+    if draws < 1:
+        raise ValueError(f"{draws} draws; give at least one")
+    for number in deleted:
+        if not 1 <= number <= len(names):
+            raise ValueError(
+                f"cannot delete {number} of {len(names)} units; give numbers from 1 to {len(names)} (units that resize "
+                "count only with --resizing)"
+            )
+    generator = random.Random(seed)
+    sets = []
+    for number in deleted:
+        if comb(len(names), number) <= draws:
+            chosen = list(combinations(range(len(names)), number))
+        else:
+            found: dict[tuple[int, ...], None] = {}
+            while len(found) < draws:
+                found[tuple(sorted(generator.sample(range(len(names)), number)))] = None
+            chosen = list(found)
+        sets += [(number, tuple(names[i] for i in indices)) for indices in chosen]
+    return sets
+
+
+def summarise(
+    rows: Sequence[Mapping[str, Any]], flags: Sequence[tuple[int, Any]], settings: Mapping[str, Any], seed: int
+) -> Result:
+    """One row per number of deleted blocks; `flags` are per row the number and the wrong images."""
+    import numpy as np  # noqa: PLC0415
+
+    summary = []
+    for number in dict.fromkeys(row["deleted"] for row in rows):
+        mine = [row for row in rows if row["deleted"] == number]
+        errors = np.array([row["error"] for row in mine])
+        per_image = 100 * np.mean([flag for count, flag in flags if count == number], axis=0)
+        again = [row["error_recalibrated"] for row in mine if row["error_recalibrated"] is not None]
+        images_low, images_high = bootstrap_mean(per_image, seed)
+        draws_low, draws_high = bootstrap_mean(errors, seed)
+        low, middle, high = np.quantile(errors, [0.25, 0.5, 0.75])
+        summary.append(
+            {
+                "network": mine[0]["network"],
+                "deleted": number,
+                "draws": len(mine),
+                "error": float(errors.mean()),
+                "images_low": images_low,
+                "images_high": images_high,
+                "draws_low": draws_low,
+                "draws_high": draws_high,
+                "median": float(middle),
+                "quartile_low": float(low),
+                "quartile_high": float(high),
+                "lowest": float(errors.min()),
+                "highest": float(errors.max()),
+                "error_recalibrated": float(np.mean(again)) if again else None,
+            }
+        )
+    return Result("lesion_multi_summary", SUMMARY_COLUMNS, tuple(summary), dict(settings))
+
+
+def plot(result: Result) -> Figure:
+    """Error against the number of deleted units: mean, quartiles, range of the draws (Veit et al. 2016, Fig. 5a)."""
+    import numpy as np  # noqa: PLC0415
+
+    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+
+    networks = list(dict.fromkeys(row["network"] for row in result.rows))
+    looks = network_colours(networks)
+    with style():
+        figure, axes = new_figure("column", aspect=0.68)
+        for network in networks:
+            rows = [row for row in result.rows if row["network"] == network]
+            numbers = list(dict.fromkeys(row["deleted"] for row in rows))
+            groups = [np.array([row["error"] for row in rows if row["deleted"] == number]) for number in numbers]
+            colour = looks[network]["color"]
+            for shares, alpha in (([0, 1], 0.12), ([0.25, 0.75], 0.3)):
+                low, high = np.array([np.quantile(group, shares) for group in groups]).T
+                axes.fill_between(numbers, low, high, color=colour, alpha=alpha, linewidth=0)
+            look = {key: looks[network][key] for key in ("color", "marker")}
+            axes.plot(numbers, [g.mean() for g in groups], markersize=3, linewidth=1, label=label(network), **look)
+            if rows[0]["error_recalibrated"] is not None:
+                again = [np.mean([r["error_recalibrated"] for r in rows if r["deleted"] == n]) for n in numbers]
+                axes.plot(
+                    numbers, again, color=colour, linestyle="--", marker="o", markerfacecolor="white", markersize=3,
+                    linewidth=1, label="BN statistics re-estimated",
+                )  # fmt: skip
+        if result.settings.get("classes"):
+            chance = 100 * (1 - 1 / result.settings["classes"])
+            axes.axhline(chance, color="0.6", linewidth=0.6, linestyle=":", zorder=0, label="chance")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("number of deleted units")
+        axes.set_ylabel("error (%)")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+    return figure

@@ -1,0 +1,113 @@
+"""Delete every pair of blocks: do blocks depend on each other?
+
+If blocks acted independently, the error of a pair would be what the two single deletions add up to. The interaction
+E(i,j) - E(i) - E(j) + E() is what is left: above zero the two cover for each other, below zero they share one injury.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from resnet_probe.data import Data
+    from resnet_probe.unraveled import UnraveledNetwork
+
+__all__ = ["COLUMNS", "plot", "run"]
+
+COLUMNS = (
+    *("network", "block_a", "block_b", "images", "wrong", "error", "loss", "interaction"),
+    *("interaction_low", "interaction_high"),
+)
+
+
+def run(network: UnraveledNetwork, data: Data, *, name: str, **how: Any) -> Result:
+    """Delete every pair of units.
+
+    Args:
+        network: the unraveled network.
+        data: labelled images.
+        name: name of the network in the table.
+        how: `sweep`, `device`, `journal`, `workers` and `progress`, as `evaluate` takes them.
+
+    Returns:
+        Table `lesion_pairs`, one row per pair in the order of the network. `error` and `interaction` are in percent,
+        the latter with a 95 % interval over the images (normal approximation of the mean per-image interaction). The
+        settings hold the saving: steps that were run, and steps of a loop over the variants.
+
+    Raises:
+        ValueError: the network has fewer than two units that can be deleted.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    from resnet_probe.evaluate import evaluate, grow  # noqa: PLC0415 - torch is needed to run, not to plot
+
+    names = [unit.name for unit in network.surgical]
+    if len(names) < 2:
+        raise ValueError(f"{name} has {len(names)} units that can be deleted; pairs need two")
+    chosen = [(), *((single,) for single in names), *combinations(names, 2)]
+    variants = {" ".join(group): network.delete(*group).steps for group in chosen}
+    scores = evaluate(network, variants, data, **how)
+    wrong = {key: score.flags.astype(np.int8) for key, score in scores.items()}
+    rows = []
+    for a, b in combinations(names, 2):
+        score = scores[f"{a} {b}"]
+        per_image = 100.0 * (wrong[f"{a} {b}"] - wrong[a] - wrong[b] + wrong[""])
+        middle = float(per_image.mean())
+        margin = 1.96 * float(per_image.std(ddof=1)) / len(per_image) ** 0.5 if len(per_image) > 1 else None
+        rows.append(
+            {
+                "network": name,
+                "block_a": a,
+                "block_b": b,
+                "images": score.images,
+                "wrong": score.wrong,
+                "error": score.error,
+                "loss": score.loss,
+                "interaction": middle,
+                "interaction_low": None if margin is None else middle - margin,
+                "interaction_high": None if margin is None else middle + margin,
+            }
+        )
+    shared = len(grow(list(variants.values()), network.is_identity).edges)
+    looped = sum(len(grow([steps], network.is_identity).edges) for steps in variants.values())
+    settings = {
+        "steps_run": shared,
+        "steps_of_a_loop": looped,
+        "intact_error": scores[""].error,
+        "single_errors": {single: scores[single].error for single in names},
+    }
+    return Result("lesion_pairs", COLUMNS, tuple(rows), settings)
+
+
+def plot(result: Result) -> Figure:
+    """Heat map of the interactions; red pairs hurt more together than apart, blue ones less."""
+    import numpy as np  # noqa: PLC0415
+
+    from resnet_probe.figures import label, new_figure, style  # noqa: PLC0415
+
+    first = result.rows[0]["network"]
+    rows = [row for row in result.rows if row["network"] == first]
+    names = list(dict.fromkeys([row["block_a"] for row in rows] + [row["block_b"] for row in rows]))
+    place = {name: i for i, name in enumerate(names)}
+    values = np.full((len(names), len(names)), np.nan)
+    for row in rows:
+        values[place[row["block_b"]], place[row["block_a"]]] = row["interaction"]
+    # one extreme pair must not wash out the others
+    limit = float(np.nanquantile(np.abs(values), 0.98)) or 1.0
+    with style():
+        figure, axes = new_figure("column", aspect=0.92)
+        picture = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+        axes.grid(False)
+        step = max(1, len(names) // 14)
+        shown = list(range(0, len(names), step))
+        axes.set_xticks(shown, [names[i] for i in shown], rotation=90, fontsize=5.5)
+        axes.set_yticks(shown, [names[i] for i in shown], fontsize=5.5)
+        axes.set_title(label(first), fontsize=7)
+        bar = figure.colorbar(picture, ax=axes, shrink=0.85, extend="both")
+        bar.set_label("interaction (percentage points of error)")
+    return figure

@@ -1,0 +1,143 @@
+"""What deleting blocks does to the paths: which are gone, by length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.analyses.paths.effective import survivors
+from resnet_probe.analyses.paths.lengths import Polynomial, known_unit, multiply
+from resnet_probe.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from resnet_probe.unraveled import UnraveledNetwork
+
+SURVIVAL_COLUMNS = ("network", "unit", "length", "count", "surviving", "share", "expected", "blocks", "deleted")
+
+
+def chain_polynomials(network: UnraveledNetwork) -> dict[str, tuple[Polynomial, ...]]:
+    """The polynomials of every step of a chain, by unit of length; of a deleted block the shortcut alone counts.
+
+    Args:
+        network: the chain as it stands, after edits.
+
+    Returns:
+        "module" and "layer", each with one polynomial per step.
+    """
+    found: dict[str, list[Polynomial]] = {"module": [], "layer": []}
+    for step in network.steps:
+        plan = network.units[step.unit].plan
+        if step.mode == "whole":
+            found["module"].append(plan.module_polynomial)
+            found["layer"].append(plan.layer_polynomial)
+        else:
+            found["module"].append((0, 1) if step.mode == "branch" else (1,))
+            found["layer"].append(_part_in_layers(network, step.unit, step.mode))
+    return {unit: tuple(polynomials) for unit, polynomials in found.items()}
+
+
+def run_survival(
+    before: Mapping[str, Iterable[Sequence[int]]],
+    after: Mapping[str, Iterable[Sequence[int]]],
+    *,
+    name: str,
+    blocks: int,
+    deleted: int,
+) -> Result:
+    """How many paths of each length survive when blocks are deleted.
+
+    Args:
+        before, after: for "module", "layer" or both, the polynomials of the steps, intact and with blocks deleted.
+        name: name of the network in the table.
+        blocks: residual blocks of the intact network.
+        deleted: how many of them were deleted.
+
+    Returns:
+        Table `survival`: `count` paths before, `surviving` after, both exact, and their ratio `share`. `expected` is
+        C(n-d, x) / C(n, x), in modules only; it holds for any choice of d blocks as long as a path counts one for
+        every branch it takes.
+
+    Raises:
+        LookupError, ValueError: as `multiply`, and an unknown unit.
+    """
+    rows: list[dict[str, Any]] = []
+    for unit, polynomials in before.items():
+        counts, left = multiply(polynomials), multiply(after[known_unit(unit)])
+        for length, count in enumerate(counts):
+            if not count:
+                continue
+            surviving = left[length] if length < len(left) else 0
+            expected = float(survivors(blocks, deleted, length)) if unit == "module" and length <= blocks else None
+            rows.append(
+                {
+                    "network": name,
+                    "unit": unit,
+                    "length": length,
+                    "count": count,
+                    "surviving": surviving,
+                    "share": surviving / count,
+                    "expected": expected,
+                    "blocks": blocks,
+                    "deleted": deleted,
+                }
+            )
+    return Result("survival", SURVIVAL_COLUMNS, tuple(rows), {})
+
+
+def plot_survival(result: Result) -> Figure:
+    """Share of the paths of each length, in modules, that survives; one column (85 mm) wide.
+
+    Dots are the paths counted, the line is C(n-d, x) / C(n, x).
+
+    Raises:
+        ValueError: the table has no paths counted in modules.
+    """
+    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+
+    names = list(dict.fromkeys(str(row["network"]) for row in result.rows))
+    looks = network_colours(names)
+    with style():
+        figure, axes = new_figure("column", height=52)
+        for name in names:
+            rows = [row for row in result.rows if row["network"] == name and row["unit"] == "module"]
+            if not rows:
+                raise ValueError(f"table {result.name} has no paths of {name} counted in modules, so nothing to draw")
+            lengths = [row["length"] for row in rows]
+            first = rows[0]
+            what = f"{label(name)}: {first['deleted']} of {first['blocks']} blocks deleted"
+            look = {"color": looks[name]["color"]}
+            axes.plot(lengths, [100 * row["share"] for row in rows], "o", **look, label=what)
+            formula = [100 * (row["expected"] or 0.0) for row in rows]
+            axes.plot(lengths, formula, linewidth=0.8, **look, label="$C(n-d, x)\\,/\\,C(n, x)$")
+        axes.set_xlabel("path length $x$ in modules (residual branches taken)")
+        axes.set_ylabel("surviving paths (%)")
+        axes.set_ylim(-3, 103)
+        axes.legend(loc="upper right")
+    return figure
+
+
+def _part_in_layers(network: UnraveledNetwork, unit: int, mode: str) -> Polynomial:
+    """Polynomial in layers of a block's shortcut or branch, or of the identity in place of a layer."""
+    if mode == "bypass":
+        return (1,)
+    from dataclasses import replace  # noqa: PLC0415
+
+    from resnet_probe.anatomy import count_paths, layers_in  # noqa: PLC0415 - torch
+
+    region = network.units[unit].plan.regions[0]
+    assert region.shortcut is not None
+    ends = (region.shortcut,) if mode == "shortcut" else region.branch
+    weight = {node: layers_in(node) for node in region.nodes}
+    total: list[int] = [0]
+    for end in ends:
+        if end is region.entry:
+            counts: tuple[int, ...] = (1,)
+        else:
+            inner = region.inner[: region.inner.index(end)]
+            counts = count_paths(replace(region, exit=end, inner=inner), network.anatomy.flow, weight)
+        total += [0] * (len(counts) - len(total))
+        for length, count in enumerate(counts):
+            total[length] += count
+    return tuple(total)

@@ -1,0 +1,157 @@
+"""The table of gradients by path length: exact class gradients and sampled paths, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.analyses.paths.effective import PAPER, describe, effective_shares
+from resnet_probe.results import Result
+
+if TYPE_CHECKING:
+    from resnet_probe.data import Data
+    from resnet_probe.gradients import BatchNorm, Budget
+    from resnet_probe.unraveled import UnraveledNetwork
+
+GRADIENT_COLUMNS = (
+    *("network", "length", "count", "class_norm", "class_share", "path_norm", "path_norm_std", "samples"),
+    *("class_norm_std", "class_mean_norm", "cancellation_ratio", "effective_share", "images"),
+)
+
+
+def run_gradients(
+    network: UnraveledNetwork,
+    data: Data,
+    *,
+    name: str,
+    samples: int = 1000,
+    seed: int = 0,
+    batch_size: int | None = None,
+    batch_norm: BatchNorm = "eval",
+    device: str = "cpu",
+    budget: Budget | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Result:
+    """Measure the gradient that paths of each length carry to the input.
+
+    Args:
+        network: the unraveled network, its weights on `device`.
+        data: labelled images.
+        name: name of the network in the table.
+        samples: sampled paths of each length; 0 for the exact classes alone.
+        seed: of the sampled paths.
+        batch_size: images at a time; by default what is quick, in training mode 64.
+        batch_norm: "eval"; or "train", where every batch is normalised with its own statistics.
+        device: where to compute.
+        budget: memory that may be used, 2 GiB by default.
+        progress: called with the work done and its amount.
+
+    Returns:
+        Table `gradients`, one row per number of residual branches, 0 to n:
+
+        - `count`: paths of that length, exact, with parallel branches inside units counted as one.
+        - `class_norm`, `class_norm_std`: Euclidean norm at the input of the gradient of each image's own loss carried
+          by all paths of that length together, mean and standard deviation over images; exact.
+        - `class_share`: its projection on the whole gradient, sum <g_k, g> / sum <g, g>; the shares sum to 1; exact.
+        - `path_norm`, `path_norm_std`: norm of a single path, mean and standard deviation over `samples` draws of a
+          path and an image.
+        - `class_mean_norm`: `class_norm / count`, the norm of the mean over all paths of the class; exact.
+        - `cancellation_ratio`: `class_mean_norm / path_norm`: 1 if all paths of the class agree, 0 if they cancel.
+        - `effective_share`: `count x path_norm` as a share of its sum (Veit et al. 2016, Fig. 6c).
+
+        The settings say per network, under "networks", how closely the classes add up to autograd's gradient, and
+        what `effective.describe` finds; "paper" holds the published counterparts.
+
+    Raises:
+        ValueError: fewer than 0 samples, or as `gradients.class_norms` and `gradients.sample_norms`.
+        RuntimeError: the classes do not add up to autograd's gradient, or are not finite.
+    """
+    if samples < 0:
+        raise ValueError(f"{samples} samples per length; give 0 for none, or more")
+    from resnet_probe.gradients import class_norms, sample_norms  # noqa: PLC0415 - torch, needed to run only
+
+    blocks = len(network.blocks) - sum(
+        step.mode != "whole" and network.units[step.unit] in network.blocks for step in network.steps
+    )
+    steps = len(data) + samples * (blocks + 1)  # an image's classes cost several samples, but any unit will do
+    report = progress or (lambda _done, _total: None)
+    options: dict[str, Any] = {
+        "batch_size": batch_size,
+        "batch_norm": batch_norm,
+        "device": device,
+        "budget": budget,
+    }
+    exact = class_norms(network, data, **options, progress=lambda done, _: report(done, steps))
+    norms = exact.norms.cpu()
+    assert len(norms) == blocks + 1
+    counts = [math.comb(blocks, length) for length in range(blocks + 1)]
+    class_norm, class_std = norms.mean(1).tolist(), norms.std(1, correction=0).tolist()
+    shares = exact.shares.tolist()
+    means: list[float | None] = [None] * len(counts)
+    deviations: list[float | None] = [None] * len(counts)
+    effective: list[float | None] = [None] * len(counts)
+    drawn = 0
+    if samples:
+        sampled = sample_norms(
+            network, data, samples=samples, seed=seed, **options,
+            progress=lambda done, _: report(len(data) + done, steps),
+        ).norms  # fmt: skip
+        drawn = sampled.shape[1]
+        found = sampled.mean(1).tolist()
+        means = found
+        deviations = sampled.std(1).tolist() if drawn > 1 else deviations
+        effective = list(effective_shares(counts, found))
+    rows = []
+    for length, count in enumerate(counts):
+        class_mean = _divide(class_norm[length], count)
+        rows.append(
+            {
+                "network": name,
+                "length": length,
+                "count": count,
+                "class_norm": class_norm[length],
+                "class_share": shares[length],
+                "path_norm": means[length],
+                "path_norm_std": deviations[length],
+                "samples": drawn,
+                "class_norm_std": class_std[length],
+                "class_mean_norm": class_mean,
+                "cancellation_ratio": class_mean / mean if (mean := means[length]) else None,
+                "effective_share": effective[length],
+                "images": norms.shape[1],
+            }
+        )
+    about = {
+        **describe(rows),
+        "identity_error": exact.identity_error,
+        "images": norms.shape[1],
+        "images_at_a_time": exact.images_at_a_time,
+        "batch_norm": batch_norm,
+        "samples": drawn,
+    }
+    return Result("gradients", GRADIENT_COLUMNS, tuple(rows), {"networks": {name: about}, "paper": PAPER})
+
+
+def together(results: Iterable[Result]) -> Result:
+    """Several networks' tables as one, with the settings of each under its name.
+
+    Raises:
+        ValueError: two of them have the same network, or there are none.
+    """
+    results = list(results)
+    if not results:
+        raise ValueError("no tables of gradients to put together; give at least one")
+    networks: dict[str, Any] = {}
+    for result in results:
+        for name, about in result.settings["networks"].items():
+            if name in networks:
+                raise ValueError(f"two networks are called {name!r}; names in one table must differ")
+            networks[name] = about
+    rows = tuple(row for result in results for row in result.rows)
+    return Result("gradients", GRADIENT_COLUMNS, rows, {"networks": networks, "paper": PAPER})
+
+
+def _divide(norm: float, count: int) -> float:
+    """Norm over count, for counts too large for a float as well."""
+    return norm / count if count < 2**1000 else math.exp(math.log(norm) - math.log(count)) if norm > 0 else 0.0

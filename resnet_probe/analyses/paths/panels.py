@@ -1,0 +1,168 @@
+"""The figure of gradients by path length, drawn from `gradients.csv` alone (Veit et al. 2016, Fig. 6)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from resnet_probe import figures
+from resnet_probe.analyses.paths.effective import describe
+from resnet_probe.results import Result
+
+NEEDED = ("network", "length", "count", "class_norm", "class_share", "path_norm", "path_norm_std", "samples")
+_WEAK = 1e-4  # shares below this are not in view
+_SHADE = 0.16
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def plot_gradients(result: Result) -> Figure:
+    """Draw what carries the gradient, two by two panels, a page (178 mm) wide; needs the table only.
+
+    - a: how many paths there are of each length.
+    - b: norm of a single path by its length, mean over the samples, with the exponential fit; for one network also
+      the band of one standard deviation, and the exact norm of each class.
+    - c: share of the gradient by length: exact class shares (line) and count x norm (dashed), with the interval that
+      holds 95 % of the exact shares shaded; for one network that of count x norm is marked too.
+    - d: how much the paths of a class cancel: norm of their exact mean over the mean of their norms.
+
+    Without sampled paths b shows the exact class norms, and d is left out.
+
+    Raises:
+        ValueError: the table has other columns, or none but its header.
+    """
+    if missing := [column for column in NEEDED if column not in result.columns]:
+        raise ValueError(f"table {result.name} has no column {', '.join(missing)}; gradients need {', '.join(NEEDED)}")
+    networks: dict[str, list[Mapping[str, Any]]] = {}
+    for row in result.rows:
+        networks.setdefault(str(row["network"]), []).append(row)
+    if not networks:
+        raise ValueError(f"table {result.name} has no rows, so there is nothing to draw")
+    found = {name: describe(rows) for name, rows in networks.items()}
+    looks = figures.network_colours(networks)
+    sampled = all(row["path_norm"] is not None for row in result.rows)
+    alone = len(networks) == 1
+    with figures.style():
+        figure, grid = figures.new_figure("page", height=112 if sampled else 56, rows=2 if sampled else 1,
+                                          cols=2 if sampled else 3, squeeze=False)  # fmt: skip
+        axes = list(grid.flat)
+        for name, rows in networks.items():
+            look, about = looks[name], found[name]
+            label = figures.label(name)
+            _lengths(axes[0], rows, look, label)
+            _norms(axes[1], rows, look, about, alone=alone, label=label)
+            _shares(axes[2], rows, look, about, alone=alone, label=label)
+            if sampled:
+                _cancellation(axes[3], rows, look, label)
+        _finish(axes, alone=alone, sampled=sampled)
+    return figure
+
+
+def _column(rows: Rows, name: str) -> list[float]:
+    return [math.nan if row[name] is None else row[name] for row in rows]
+
+
+def _lengths(axis: Axes, rows: Rows, look: Mapping[str, Any], label: str) -> None:
+    total = sum(row["count"] for row in rows)
+    shares = [100 * (row["count"] / total) for row in rows]
+    edges = [row["length"] - 0.5 for row in rows] + [rows[-1]["length"] + 0.5]
+    axis.stairs(shares, edges, color=look["color"], linestyle=look["linestyle"], linewidth=1.1, label=label)
+    axis.stairs(shares, edges, color=look["color"], fill=True, alpha=_SHADE, linewidth=0)
+    axis.set_ylabel("share of all paths (%)")
+
+
+def _norms(
+    axis: Axes, rows: Rows, look: Mapping[str, Any], about: Mapping[str, Any], *, alone: bool, label: str
+) -> None:
+    lengths, colour = [row["length"] for row in rows], look["color"]
+    if "effective" not in about:
+        axis.plot(lengths, _column(rows, "class_norm"), color=colour, marker=look["marker"], label=label)
+        axis.set_ylabel("gradient norm of all paths")
+        return
+    means, spread = _column(rows, "path_norm"), _column(rows, "path_norm_std")
+    decay = about["decay"]
+    each = f"single path, mean of {rows[0]['samples']}" if alone else label
+    axis.plot(lengths, means, linestyle="none", color=colour, marker=look["marker"], markersize=2.8, label=each)
+    if alone:
+        low = [max(mean - std, mean / 20) for mean, std in zip(means, spread, strict=True)]
+        high = [mean + std for mean, std in zip(means, spread, strict=True)]
+        axis.fill_between(lengths, low, high, color=colour, alpha=_SHADE, linewidth=0, label="$\\pm$ 1 std")
+    if decay:
+        line = [math.exp(decay["intercept"] + decay["slope"] * length) for length in lengths]
+        words = f"fit: $\\times${math.exp(decay['slope']):.2g} per branch, $R^2$ = {decay['r2']:.3f}" if alone else None
+        axis.plot(lengths, line, color=figures.INK if alone else colour, linewidth=0.8, label=words)
+    if alone:
+        axis.plot(lengths, _column(rows, "class_norm"), color=figures.PALETTE["vermillion"], linewidth=1.1,
+                  linestyle=(0, (4, 1.5)), label="all paths of the length (exact)")  # fmt: skip
+    axis.set_ylabel("gradient norm at the input")
+
+
+def _shares(
+    axis: Axes, rows: Rows, look: Mapping[str, Any], about: Mapping[str, Any], *, alone: bool, label: str
+) -> None:
+    lengths = [row["length"] for row in rows]
+    exact = figures.PALETTE["vermillion"] if alone else look["color"]
+    interval = about["exact"]
+    if interval:
+        axis.axvspan(interval["low"] - 0.5, interval["high"] + 0.5, color=exact, alpha=_SHADE, linewidth=0, zorder=0)
+    words = label
+    if alone:
+        words = "exact" + (f": 95 % in {interval['low']} to {interval['high']}" if interval else "")
+    axis.plot(lengths, [100 * value for value in _column(rows, "class_share")], color=exact, linewidth=1.1,
+              marker=look["marker"], markersize=2.6, label=words)  # fmt: skip
+    if about.get("effective"):
+        found = about["effective"]
+        words = f"count $\\times$ norm: 95 % in {found['low']} to {found['high']}" if alone else None
+        if alone:
+            axis.axvspan(found["low"] - 0.5, found["high"] + 0.5, color=look["color"], alpha=_SHADE, linewidth=0,
+                         zorder=0)  # fmt: skip
+        axis.plot(lengths, [100 * value for value in _column(rows, "effective_share")], color=look["color"],
+                  linewidth=1.0, linestyle=(0, (4, 1.5)), label=words)  # fmt: skip
+    axis.set_ylabel("share of the gradient (%)")
+
+
+def _cancellation(axis: Axes, rows: Rows, look: Mapping[str, Any], label: str) -> None:
+    axis.plot([row["length"] for row in rows], _column(rows, "cancellation_ratio"), color=look["color"],
+              marker=look["marker"], markersize=2.6, linewidth=1.0, label=label)  # fmt: skip
+    axis.set_ylabel("norm of mean path / mean norm")
+
+
+def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
+    titles = ["paths", "norm by length", "share by length", "cancellation"]
+    for axis, letter, title in zip(axes, "abcd", titles, strict=False):
+        axis.set_title(f"{letter}   {title}")
+        axis.set_xlabel("path length (residual branches taken)")
+        axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    axes[0].set_ylim(bottom=0)
+    axes[0].legend(loc="upper right")
+    _logarithmic(axes[1])
+    axes[1].legend(loc="lower left" if sampled else "best")
+    axes[2].axhline(0, color=figures.GREY, linewidth=0.5, zorder=0)
+    if alone or sampled:
+        handles, words = axes[2].get_legend_handles_labels()
+        if not alone:
+            handles.append(axes[2].plot([], [], color=figures.INK, linewidth=1.0, linestyle=(0, (4, 1.5)))[0])
+            words.append("count $\\times$ norm")
+        axes[2].legend(handles, words, loc="upper right")
+    if sampled:
+        axes[3].axhline(1, color=figures.GREY, linewidth=0.6, linestyle=(0, (1, 1)), zorder=0)
+        axes[3].annotate("no cancellation", (1, 1), xycoords=("axes fraction", "data"), xytext=(-2, -3),
+                         textcoords="offset points", ha="right", va="top", fontsize=6.5,
+                         color=figures.GREY)  # fmt: skip
+        _logarithmic(axes[3])
+        if not alone:
+            axes[3].legend(loc="best")
+
+
+def _logarithmic(axis: Axes) -> None:
+    """A log axis with readable ticks however many decades it spans; left linear if nothing is above zero."""
+    values = [value for line in axis.get_lines() for value in line.get_ydata() if value == value and value > 0]
+    if values:
+        axis.set_yscale("log")
+        if max(values) / min(values) > 1e4:
+            axis.yaxis.set_major_locator(LogLocator(numticks=7))

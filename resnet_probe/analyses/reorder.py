@@ -1,0 +1,180 @@
+"""Shuffle blocks and watch the error rise (Veit et al. 2016, section 4.3 and Fig. 5b).
+
+Random pairs of blocks of equal shape are swapped; how far the order has gone from the trained one is Kendall's tau.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.intervals import bootstrap_mean, spearman, wilson
+from resnet_probe.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from resnet_probe.data import Data
+    from resnet_probe.unraveled import UnraveledNetwork
+
+__all__ = ["COLUMNS", "draw_orders", "plot", "run"]
+
+COLUMNS = (
+    *("network", "swaps", "draw", "kendall_tau", "order", "images", "wrong", "error", "loss"),
+    *("changed", "error_low", "error_high"),
+)
+
+
+def run(
+    network: UnraveledNetwork,
+    data: Data,
+    *,
+    name: str,
+    swaps: Iterable[int] = range(1, 21),
+    draws: int = 20,
+    seed: int = 0,
+    **how: Any,
+) -> Result:
+    """Swap random pairs of blocks of equal shape and measure the error.
+
+    Args:
+        network: the unraveled network.
+        data: labelled images.
+        name: name of the network in the table.
+        swaps: how many swaps to make, one after another.
+        draws: random orders for each number of swaps.
+        seed: of the draws and of the bootstrap.
+        how: `sweep`, `device`, `journal`, `workers` and `progress`, as `evaluate` takes them.
+
+    Returns:
+        Table `reorder`, the trained order first. `order` lists the indices of all blocks as they stand; `kendall_tau`
+        is 1 for the trained order; `error_low` and `error_high` are a 95 % Wilson interval over the images, in percent.
+        The settings hold Spearman's rank correlation of disorder (1 - tau) and error, bootstrapped over draws, and the
+        mean error of each number of swaps with separate bootstrap intervals over images and over draws.
+
+    Raises:
+        ValueError: no two blocks have the same shape, or a number of swaps or draws below 1.
+    """
+    from scipy.stats import kendalltau  # noqa: PLC0415
+
+    from resnet_probe.evaluate import evaluate  # noqa: PLC0415 - torch is needed to run, not to plot
+
+    names = [unit.name for unit in network.blocks]
+    orders = draw_orders(_groups(network), len(names), list(swaps), draws, seed)
+    trained = tuple(range(len(names)))
+    listed = [(0, trained), *orders]
+    variants = {_key(order): network.reorder([names[i] for i in order]).steps for _, order in listed}
+    scores = evaluate(network, variants, data, **how)
+    rows: list[dict[str, Any]] = []
+    counts: dict[int, int] = {}
+    for number, order in listed:
+        score = scores[_key(order)]
+        low, high = wilson(score.wrong, score.images)
+        rows.append(
+            {
+                "network": name,
+                "swaps": number,
+                "draw": counts.get(number, 0),
+                "kendall_tau": float(kendalltau(trained, order).statistic) if len(order) > 1 else 1.0,
+                "order": _key(order),
+                "images": score.images,
+                "wrong": score.wrong,
+                "error": score.error,
+                "loss": score.loss,
+                "changed": score.changed,
+                "error_low": low,
+                "error_high": high,
+            }
+        )
+        counts[number] = counts.get(number, 0) + 1
+    ordered = spearman([1 - row["kendall_tau"] for row in rows], [row["error"] for row in rows], seed)
+    by_swaps = _by_swaps(rows, {_key(order): scores[_key(order)].flags for _, order in listed}, seed)
+    settings = {"classes": len(data.classes), "blocks": names, "by_swaps": by_swaps, **asdict(ordered)}
+    return Result("reorder", COLUMNS, tuple(rows), settings)
+
+
+def draw_orders(
+    groups: Sequence[Sequence[int]], count: int, swaps: Sequence[int], draws: int, seed: int
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Random orders of `count` blocks, each made by swaps of two places of one group.
+
+    Raises:
+        ValueError: no group has two places, or a number of swaps or draws below 1.
+    """
+    import random  # noqa: PLC0415
+    from itertools import combinations  # noqa: PLC0415
+
+    pairs = [pair for group in groups for pair in combinations(group, 2)]
+    if not pairs:
+        raise ValueError("no two residual blocks have the same shape, so none can be swapped")
+    if draws < 1 or min(swaps, default=0) < 1:
+        raise ValueError("give at least one draw and numbers of swaps from 1 on")
+    generator = random.Random(seed)
+    orders = []
+    for number in swaps:
+        for _ in range(draws):
+            order = list(range(count))
+            for _ in range(number):
+                a, b = generator.choice(pairs)
+                order[a], order[b] = order[b], order[a]
+            orders.append((number, tuple(order)))
+    return orders
+
+
+def _groups(network: UnraveledNetwork) -> list[list[int]]:
+    """Places of blocks that can stand for each other."""
+    groups: dict[Any, list[int]] = {}
+    for i, unit in enumerate(network.blocks):
+        groups.setdefault((unit.plan.in_shape, unit.plan.out_shape), []).append(i)
+    return list(groups.values())
+
+
+def _key(order: Sequence[int]) -> str:
+    return " ".join(map(str, order))
+
+
+def _by_swaps(rows: Sequence[Mapping[str, Any]], flags: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
+    """Per number of swaps the mean error, with bootstrap intervals over images and over draws."""
+    import numpy as np  # noqa: PLC0415
+
+    summary = []
+    for number in dict.fromkeys(row["swaps"] for row in rows):
+        mine = [row for row in rows if row["swaps"] == number]
+        per_image = 100 * np.mean([flags[row["order"]] for row in mine], axis=0)
+        images, draws = bootstrap_mean(per_image, seed), bootstrap_mean([row["error"] for row in mine], seed)
+        mean: dict[str, Any] = {"swaps": number, "draws": len(mine), "error": float(per_image.mean())}
+        mean["kendall_tau"] = float(np.mean([row["kendall_tau"] for row in mine]))
+        summary.append(mean | {"over_images": list(images), "over_draws": list(draws)})
+    return summary
+
+
+def plot(result: Result) -> Figure:
+    """Error against Kendall's tau, one point per order, with the mean over bins of tau (Veit et al. 2016, Fig. 5b)."""
+    import numpy as np  # noqa: PLC0415
+
+    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+
+    networks = list(dict.fromkeys(row["network"] for row in result.rows))
+    looks = network_colours(networks)
+    with style():
+        figure, axes = new_figure("column", aspect=0.68)
+        for network in networks:
+            rows = [row for row in result.rows if row["network"] == network]
+            tau = np.array([row["kendall_tau"] for row in rows])
+            error = np.array([row["error"] for row in rows])
+            colour, marker = looks[network]["color"], looks[network]["marker"]
+            axes.scatter(tau, error, s=6, color=colour, alpha=0.35, linewidths=0, label=label(network))
+            edges = np.histogram_bin_edges(tau, bins=min(12, max(3, len(rows) // 20)))
+            bins = np.clip(np.digitize(tau, edges[1:-1]), 0, len(edges) - 2)
+            used = [b for b in range(len(edges) - 1) if (bins == b).sum() >= 2]
+            means = [(tau[bins == b].mean(), error[bins == b].mean()) for b in used]
+            if means:
+                axes.plot(*np.array(means).T, color=colour, marker=marker, markersize=3, linewidth=1, label="mean")
+            axes.axhline(rows[0]["error"], color=colour, linewidth=0.8, linestyle=(0, (4, 2)), label="trained order")
+        axes.invert_xaxis()
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("Kendall's tau with the trained order")
+        axes.set_ylabel("error (%)")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+    return figure

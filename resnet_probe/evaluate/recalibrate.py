@@ -1,0 +1,84 @@
+"""Lesions with re-estimated batch-norm statistics: lost structure told apart from a shifted distribution.
+
+After a deletion the running means and variances of the layers behind it belong to inputs that no longer occur. Here
+each edited network sees training images once more, with cumulative averages, before it is measured.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from resnet_probe.data import Data
+from resnet_probe.evaluate.journal import Journal
+from resnet_probe.evaluate.sweep import Score, Sweep, run_alone, scores_of
+from resnet_probe.unraveled import Step, UnraveledNetwork
+
+__all__ = ["evaluate_recalibrated", "recalibrate"]
+
+
+def recalibrate(model: nn.Module, train: Data, *, batch_size: int = 128, device: str | torch.device = "cpu") -> None:
+    """Replace the running statistics of all batch norms in `model` by averages over `train`, in place.
+
+    Only the batch norms are in training mode meanwhile; dropout and the like stay as in evaluation. Equal to
+    `torch.optim.swa_utils.update_bn` for networks without such layers.
+
+    Raises:
+        ValueError: the network has no batch norm with running statistics.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        raise ValueError("the network has no batch norm whose statistics could be re-estimated")
+    with torch.no_grad(), _cumulative(norms):
+        for images, _ in train.batches(batch_size, device=device):
+            model(images)
+
+
+def evaluate_recalibrated(
+    network: UnraveledNetwork,
+    variants: Mapping[str, Sequence[Step]],
+    data: Data,
+    train: Data,
+    *,
+    sweep: Sweep,
+    device: str | torch.device = "cpu",
+    journal: Journal | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Score]:
+    """As `evaluate`, but every variant's batch-norm statistics are re-estimated on `train` first.
+
+    Each variant has statistics of its own, so nothing can be shared: this costs a pass over `train` and one over
+    `data` for each.
+    """
+    rows = {row.variant: row for row in journal.rows()} if journal else {}
+    batch_size = sweep.batch_size or 64
+    for number, steps in enumerate(variants.values()):
+        if number not in rows:
+            model = copy.deepcopy(network.with_steps(steps).to_module())
+            recalibrate(model, train, device=device)
+            rows[number] = run_alone(model, data, number, batch_size=batch_size, device=torch.device(device))
+            if journal:
+                journal.commit([rows[number]])
+        if progress:
+            progress(number + 1, len(variants))
+    return scores_of(list(variants), list(rows.values()))
+
+
+@contextmanager
+def _cumulative(norms: Sequence[nn.modules.batchnorm._BatchNorm]) -> Iterator[None]:
+    """Training mode with statistics reset and averaged over all batches; mode and momentum as before afterwards."""
+    before = [(norm.training, norm.momentum) for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # type: ignore[assignment]  # torch's sign for a cumulative average
+        norm.train()
+    try:
+        yield
+    finally:
+        for norm, (training, momentum) in zip(norms, before, strict=True):
+            norm.train(training)
+            norm.momentum = momentum
