@@ -139,9 +139,8 @@ def fit(
     _check(model, train, settings)
     data = train.to(device)
     model.to(device)
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(
-        weights, lr=learning_rate, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
+        model.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
     )
     steps = epochs * steps_per_epoch(len(data), batch_size)
     begin = time.perf_counter()

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-__all__ = ["UntraceableError", "clean"]
+__all__ = ["IN_PLACE_OPERATORS", "UntraceableError", "clean"]
 
-_IN_PLACE_OPERATORS = {
+IN_PLACE_OPERATORS = {
     operator.iadd: operator.add,
     operator.isub: operator.sub,
     operator.imul: operator.mul,
@@ -73,7 +73,7 @@ def _mutates(module: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
         return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
     if node.op == "call_function":
-        if node.target in _IN_PLACE_OPERATORS or node.target is operator.setitem:
+        if node.target in IN_PLACE_OPERATORS or node.target is operator.setitem:
             return True
         return bool(_inplace_argument(node)[1]) or _out_of_place_function(node.target) is not None
     return node.op == "call_method" and _is_in_place_name(str(node.target))
@@ -130,8 +130,8 @@ def _make_out_of_place(module: fx.GraphModule) -> None:
             node.update_arg(position, False)
         elif inplace:
             node.kwargs = {k: v for k, v in node.kwargs.items() if k != "inplace"}
-        elif node.op == "call_function" and node.target in _IN_PLACE_OPERATORS:
-            node.target = _IN_PLACE_OPERATORS[node.target]  # type: ignore[index]
+        elif node.op == "call_function" and node.target in IN_PLACE_OPERATORS:
+            node.target = IN_PLACE_OPERATORS[node.target]  # type: ignore[index]
         elif node.op == "call_function":
             node.target = _out_of_place_function(node.target)  # type: ignore[assignment]
         elif node.op == "call_method":
@@ -141,11 +141,25 @@ def _make_out_of_place(module: fx.GraphModule) -> None:
                     f"{_place(node)} calls {node.target}_(), which has no out-of-place counterpart; "
                     "build the tensor anew instead"
                 )
-        if isinstance(overwritten, fx.Node):
+        if isinstance(overwritten, fx.Node) and not _is_size(overwritten):
             late = [user for user in overwritten.users if order[user] > order[node]]
             for user in late:
                 user.replace_input_with(overwritten, node)
     module.recompile()
+
+
+def _is_size(node: fx.Node) -> bool:
+    """Whether the node is a number or shape read from a tensor, or reckoned from such; `n += 1` makes a new one."""
+    if node.op == "call_method":
+        return node.target in ("size", "dim", "numel")
+    if node.op == "call_function" and node.target is getattr:
+        return node.args[1] in ("shape", "ndim")
+    reckoned = node.op == "call_function" and getattr(node.target, "__module__", "") in (
+        "_operator",
+        "math",
+        "builtins",
+    )
+    return reckoned and bool(node.all_input_nodes) and all(map(_is_size, node.all_input_nodes))
 
 
 def _place(node: fx.Node) -> str:

@@ -139,7 +139,7 @@ class _Piece:
             if node in done:
                 continue
             done.add(node)
-            if node.op == "placeholder" or (self.traced.carries_data(node) and self._outside(node)):
+            if node not in self.local and self._reads_values(node):
                 raise ValueError(
                     f"{self.plan.name} reads {node.name!r} from outside itself, so it cannot be run alone; "
                     "keep the module around it as one operation (leaves=...)"
@@ -149,8 +149,18 @@ class _Piece:
                 stack.extend((source, False) for source in node.all_input_nodes)
         return order
 
-    def _outside(self, node: fx.Node) -> bool:
-        return node not in self.local and self._reads_input(node)
+    def _reads_values(self, node: fx.Node) -> bool:
+        """Whether values of the model's input flow into the node, not only its sizes."""
+        seen, stack = {node}, [node]
+        while stack:
+            current = stack.pop()
+            if current is self.traced.source:
+                return True
+            if self.traced.carries_data(current):
+                fresh = set(current.all_input_nodes) - seen
+                seen |= fresh
+                stack.extend(fresh)
+        return False
 
     def _is_outside_size(self, node: fx.Node) -> bool:
         """A size, or a tensor made from sizes alone, that depends on data the unit does not see."""

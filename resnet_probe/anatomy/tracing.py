@@ -13,9 +13,10 @@ import logging
 import sys
 import sysconfig
 import traceback
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partialmethod
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from .cleaning import UntraceableError, clean
+from .cleaning import IN_PLACE_OPERATORS, UntraceableError, clean
 
 __all__ = ["BATCHES", "Traced", "UntraceableError", "assemble", "share_tensors", "trace", "unwrap"]
 
@@ -169,6 +170,17 @@ def _graph(root: nn.Module, leaves: Sequence[str | type[nn.Module]]) -> fx.Graph
         return _Tracer(leaves, open_blocks=False).trace(root, concrete_args=_defaults(root))
 
 
+class _Proxy(fx.Proxy):
+    """A proxy that records `x += y` as it is; `torch.fx` makes it `x = x + y`, and other names of x stay behind."""
+
+    def _write(self, operation: Callable[..., Any], other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+
+for _operation in IN_PLACE_OPERATORS:
+    setattr(_Proxy, f"__{_operation.__name__}__", partialmethod(_Proxy._write, _operation))
+
+
 class _Tracer(fx.Tracer):
     """A tracer that keeps timm's untraceable modules, and those the caller names, as single operations."""
 
@@ -178,6 +190,9 @@ class _Tracer(fx.Tracer):
         self._names = {leaf for leaf in leaves if isinstance(leaf, str)}
         self._classes = tuple(leaf for leaf in leaves if isinstance(leaf, type))
         self._open_blocks = open_blocks
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if module_qualified_name in self._names or isinstance(m, self._classes):

@@ -272,12 +272,15 @@ def _child_name(region: Region, parent: tuple[str, ...]) -> str:
 
 
 def _branch_names(region: Region, flow: nx.DiGraph) -> Iterable[str]:
+    parent = _enclosing(region.nodes)
     for operand in region.operands:
         if operand is region.entry:
             yield "identity"
             continue
         nodes = [node for node in _leading_to(region, (operand,), flow) if node is not region.exit]
-        yield ".".join(_enclosing(nodes)) or call_path(operand)
+        inside = _enclosing(nodes)
+        main = next((node for node in nodes if layers_in(node)), operand)
+        yield ".".join(inside) if len(inside) > len(parent) else call_path(main)
 
 
 def _shortcut_kind(region: Region, flow: nx.DiGraph) -> str:

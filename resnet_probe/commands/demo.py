@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from resnet_probe.checkpoint import Checkpoint
     from resnet_probe.results import Result
 
-NETWORKS = ("resnet20", "vgg11-w16")
+NETWORKS = ("resnet32", "vgg16-w16")
 
 
 @click.command("demo")
@@ -68,15 +69,28 @@ def _network(arch: str, folder: Path, *, seed: int, device: str, screen: Console
         if found.metadata.get("recipe") == recipe:
             screen.print(f"{arch}: {found.metadata['error']:.3g} % test error, trained by an earlier demo")
             return found
-    model = checkpoint.untrained(f"{arch}", seed=seed, num_classes=10, in_channels=1).model
+    model = checkpoint.untrained(arch, seed=seed, num_classes=10, in_channels=1).model
     train, test = (load_data("digits", split=split) for split in ("train", "test"))
-    with progress.bar(quiet, f"training {arch}") as report:
+    with progress.bar(quiet, f"training {arch}") as report, _one_thread():
         fit(model, train, **recipe, device=device, progress=lambda now: report(now.step, now.steps))
     error = baseline(model.eval(), test, device=device, others=False).error
     screen.print(f"{arch}: {error:.3g} % test error on {len(test)} digits after {recipe['epochs']} epochs")
     about = {"recipe": recipe, "data": "digits", "normalize": "digits", "error": error, "input_size": 8}
     checkpoint.save(path, model, arch=arch, metadata=about)
     return checkpoint.load(path)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Maps of 8x8 pixels are too small to share: with more threads these networks train no faster, often slower."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _lesion(trained: Checkpoint, device: str, quiet: bool) -> Result:

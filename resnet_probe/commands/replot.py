@@ -15,6 +15,8 @@ PLOTS = {
     "lesion_pairs": "resnet_probe.analyses.pairs:plot",
     "reorder": "resnet_probe.analyses.reorder:plot",
     "paths": "resnet_probe.analyses.paths:plot",
+    "gradients": "resnet_probe.analyses.paths:plot_gradients",
+    "survival": "resnet_probe.analyses.paths:plot_survival",
     "responses": "resnet_probe.analyses.responses:plot",
     "iterative": "resnet_probe.analyses.iterative:plot",
     "iterative_ranks": "resnet_probe.analyses.iterative:plot_ranks",

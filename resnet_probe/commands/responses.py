@@ -93,6 +93,7 @@ def command(
     from resnet_probe.analyses import responses
     from resnet_probe.results import provenance
 
+    wanted = subject.Wanted(data, data_root, normalize, seed)
     tables, channel_tables, abouts, fingerprints = [], [], {}, {}
     for one in chosen:
         wanted = subject.Wanted(data, data_root, normalize, seed)

@@ -20,7 +20,7 @@ from resnet_probe.gradients.budget import Budget, MemoryBudgetError, image_bytes
 from resnet_probe.gradients.exact import IDENTITY_TOLERANCE, ClassGradients, ClassNorms, class_gradients, class_norms
 from resnet_probe.gradients.sampled import PathNorms, draw_paths, path_norms, sample_norms
 from resnet_probe.gradients.statistics import BATCH_NORMS, BatchNorm
-from resnet_probe.gradients.tape import Tape, record
+from resnet_probe.gradients.tape import Tape, longest_path, record
 
 __all__ = [
     "BATCH_NORMS",
@@ -36,6 +36,7 @@ __all__ = [
     "class_norms",
     "draw_paths",
     "image_bytes",
+    "longest_path",
     "path_norms",
     "record",
     "sample_norms",

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from resnet_probe.data import Data
 from resnet_probe.gradients.budget import Budget, image_bytes
 from resnet_probe.gradients.statistics import BatchNorm, with_batch_norm
-from resnet_probe.gradients.tape import Link, Tape, record
+from resnet_probe.gradients.tape import Link, Tape, longest_path, record
 from resnet_probe.unraveled import UnraveledNetwork
 
 __all__ = ["IDENTITY_TOLERANCE", "INPUT", "ClassGradients", "ClassNorms", "class_gradients", "class_norms"]
@@ -177,7 +177,7 @@ def class_norms(
     """
     whole_batch = batch_norm == "train"
     size = min(batch_size or (64 if whole_batch else IMAGES), len(data))
-    each = image_bytes(network, vectors=len(network.blocks) + 1)
+    each = image_bytes(network, vectors=longest_path(network) + 1)
     size = (budget or Budget()).images(each, wanted=size, whole_batch=whole_batch)
     reference = whole(network, batch_norm)
     kind = next((value.dtype for value in reference.parameters()), torch.float32)

@@ -25,7 +25,7 @@ from resnet_probe.data import Data
 from resnet_probe.gradients.budget import Budget, image_bytes
 from resnet_probe.gradients.exact import IMAGES, STACK, loss_gradient
 from resnet_probe.gradients.statistics import BatchNorm
-from resnet_probe.gradients.tape import Link, Part, Tape, record
+from resnet_probe.gradients.tape import Link, Part, Tape, longest_path, record
 from resnet_probe.unraveled import UnraveledNetwork
 
 ROWS = 128  # samples of each image to send back together: more share a forward pass, fewer share the cache
@@ -148,7 +148,7 @@ def sample_norms(
     if samples < 1:
         raise ValueError(f"{samples} samples per length; give at least 1")
     together = batch_norm == "train"
-    lengths = range(len(network.blocks) + 1)
+    lengths = range(longest_path(network) + 1)
     generator = torch.Generator().manual_seed(seed)
     size = min(batch_size or (64 if together else IMAGES), len(data))
     rows = min(ROWS, len(lengths) * (samples if together else math.ceil(samples / len(data))))

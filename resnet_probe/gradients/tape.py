@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from resnet_probe.gradients.statistics import BatchNorm, with_batch_norm
 from resnet_probe.unraveled import Step, Unit, UnraveledNetwork
 
-__all__ = ["Link", "Part", "Tape", "record"]
+__all__ = ["Link", "Part", "Tape", "divides", "longest_path", "record"]
 
 Part = Literal["whole", "shortcut", "branch"]
 
@@ -116,13 +116,12 @@ def record(
     Raises:
         LookupError: an unknown batch norm mode.
     """
-    offered = {unit.name for unit in network.blocks}
     value = images.detach()
     links = []
     for step in network.steps:
         unit = network.units[step.unit]
         entry = value.detach().requires_grad_()
-        splits = unit.name in offered and step.mode == "whole"
+        splits = divides(network, step)
         wanted: tuple[Part, ...] = ("shortcut", "branch") if splits else ("whole",)
         parts: dict[Part, Tensor | None] = {}
         weights: dict[str, Tensor] = {}
@@ -134,6 +133,16 @@ def record(
         found = [entry if part is None else part for part in parts.values()]
         value = (found[0] + found[1] if splits else found[0]).detach()
     return Tape(tuple(links), value, len(images), stack)
+
+
+def divides(network: UnraveledNetwork, step: Step) -> bool:
+    """Whether paths part at a step: at a residual block that is whole."""
+    return step.mode == "whole" and network.units[step.unit] in network.blocks
+
+
+def longest_path(network: UnraveledNetwork) -> int:
+    """Residual branches on the longest path of a chain: its blocks, without those that were deleted."""
+    return sum(divides(network, step) for step in network.steps)
 
 
 def _module(unit: Unit, step: Step, part: Part) -> nn.Module:

@@ -230,6 +230,11 @@ def test_table_holds_every_length_that_occurs(tmp_path):
     assert result.settings["statistics"]["module"]["total"] == 2**54
 
 
+def test_fractions_are_of_all_paths():
+    modules = [row for row in resnet(8).rows if row["unit"] == "module"]
+    assert [(row["count"], row["fraction"]) for row in modules] == [(1, 0.125), (3, 0.375), (3, 0.375), (1, 0.125)]
+
+
 def test_counts_of_180_digits_come_back_from_the_files(tmp_path):
     result = resnet(1202)
     result.save(tmp_path)

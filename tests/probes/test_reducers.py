@@ -113,9 +113,7 @@ def test_the_path_of_other_devices_gives_the_same(monkeypatch):
     x = values((20, 16, 32, 32), mean=100)
     row = x.view(1, -1, ROW)
     variance, mean = torch.var_mean(row, dim=-1, correction=0)
-    state = combine_moments(
-        torch.stack([torch.full_like(mean, ROW), mean, variance * ROW], -1).double().movedim(1, 0)
-    )
+    state = combine_moments(torch.stack([torch.full_like(mean, ROW), mean, variance * ROW], -1).double().movedim(1, 0))
     close(Moments().finish(state[0]), two_pass(x))
 
     class Elsewhere(torch.Tensor):

@@ -1,0 +1,162 @@
+"""The figures of iterative inference, drawn from the tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.analyses.iterative.table import MEASURES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from resnet_probe.results import Result
+
+__all__ = ["plot", "plot_ranks"]
+
+Rows = Sequence[dict[str, Any]]
+
+
+def plot(result: Result) -> Figure:
+    """Every measure by block; a line is the mean over images, a band its standard deviation over images.
+
+    Open markers are blocks that resize; vertical lines stand between stages.
+
+    Raises:
+        ValueError: the table is empty, has other columns, or holds several networks.
+    """
+    from resnet_probe.figures import label, new_figure, style  # noqa: PLC0415
+
+    names = {row.get("network") for row in result.rows}
+    if len(names) != 1 or not set(MEASURES) <= set(result.columns):
+        raise ValueError(f"table {result.name} needs the measures of one network, not of {len(names)}")
+    rows = result.rows
+    with style():
+        figure, axes = new_figure("page", height=104, rows=2, cols=3)
+        (size, direction, influence), (damage, estimation, exits) = axes
+        _line(size, rows, "ratio", look=("blue", "o"), name="|F| / |h|", band=True)
+        size.set_title("size of the update")
+        size.set_ylabel("|F(h)| / |h|")
+        size.set_ylim(bottom=0)
+
+        _line(direction, rows, "cos_input", look=("blue", "o"), name="h")
+        _line(direction, rows, "cos_gradient", look=("vermillion", "s"), name="dL/dh", band=True)
+        _line(direction, rows, "cos_gradient_out", look=("orange", "^"), name="dL/dh at the output")
+        direction.axhline(0, color="0.4", linewidth=0.6, zorder=0)
+        direction.set_title("direction of the update")
+        direction.set_ylabel("cosine of F(h) with")
+        _legend(direction)
+
+        _line(influence, rows, "influence", look=("blue", "o"), name="1 - cos", band=True)
+        _line(influence, rows, "angular", look=("purple", "s"), name="arccos(cos) / π", band=True)
+        influence.set_title("turn of the representation")
+        influence.set_ylabel("distance of h and next h")
+        influence.set_ylim(bottom=0)
+        _legend(influence)
+
+        _damage(damage, rows)
+
+        _line(estimation, rows, "estimation", look=("blue", "o"), name="mean")
+        _line(estimation, rows, "estimation_std", look=("vermillion", "s"), name="std")
+        estimation.axhline(0, color="0.4", linewidth=0.6, zorder=0)
+        estimation.set_title("estimation error")
+        estimation.set_ylabel("h minus last h of the stage")
+        _legend(estimation)
+
+        _exits(exits, rows, result.settings.get("error"))
+        for panel in axes.flat:
+            panel.set_xlim(-0.8, len(rows) - 0.2)
+            for before, after in pairwise(rows):
+                if before["stage"] != after["stage"]:
+                    panel.axvline(after["index"] - 0.5, color="0.85", linewidth=0.6, zorder=0)
+        for panel in axes[1]:
+            panel.set_xlabel("block (index from the input)")
+        figure.suptitle(f"{label(rows[0]['network'])}, {rows[0]['images']:,} images", fontsize=8, x=0.01, ha="left")
+    return figure
+
+
+def _line(axes: Axes, rows: Rows, column: str, *, look: tuple[str, str], name: str, band: bool = False) -> None:
+    from resnet_probe.figures import PALETTE  # noqa: PLC0415
+
+    some = [row for row in rows if row[column] is not None]
+    if not some:
+        return
+    x, y = [row["index"] for row in some], [row[column] for row in some]
+    colour, marker = PALETTE[look[0]], look[1]
+    if band:
+        low = [v - row[f"{column}_std"] for v, row in zip(y, some, strict=True)]
+        high = [v + row[f"{column}_std"] for v, row in zip(y, some, strict=True)]
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(x, y, color=colour, linewidth=0.9)
+    faces = ["white" if row["resizes"] else colour for row in some]
+    axes.scatter(x, y, c=faces, edgecolors=colour, marker=marker, s=9, linewidths=0.7, zorder=3)
+    axes.plot([], [], color=colour, linewidth=0.9, marker=marker, markersize=2.8, label=name)
+
+
+def _legend(axes: Axes) -> None:
+    """At the top, above all lines."""
+    lines = len(axes.get_legend_handles_labels()[1])
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + (0.04 + 0.09 * lines) * (high - low))
+    axes.legend(fontsize=6, loc="upper left", borderaxespad=0.1, labelspacing=0.25)
+
+
+def _damage(axes: Axes, rows: Rows) -> None:
+    """Predicted and measured increase of the loss."""
+    _line(axes, rows, "first_order", look=("orange", "^"), name="first-order prediction")
+    _line(axes, rows, "lesion_loss", look=("blue", "o"), name="measured")
+    axes.axhline(0, color="0.4", linewidth=0.6, zorder=0)
+    axes.set_title("damage of deleting the block")
+    axes.set_ylabel("increase of loss (nats)")
+    _legend(axes)
+
+
+def _exits(axes: Axes, rows: Rows, error: float | None) -> None:
+    _line(axes, rows, "exit_accuracy", look=("blue", "o"), name="own classifier")
+    _line(axes, rows, "adapter_accuracy", look=("green", "s"), name="least-squares adapter")
+    axes.set_title("early exits")
+    axes.set_ylabel("accuracy (%)")
+    axes.set_ylim(0, 103)
+    if error is not None:
+        axes.axhline(100 - error, color="0.4", linewidth=0.7, linestyle=(0, (4, 2)), zorder=0, label="whole network")
+    axes.legend(fontsize=6, loc="best", labelspacing=0.25)
+
+
+def plot_ranks(result: Result) -> Figure:
+    """Rank correlation of each measure with the measured increase of error, with its 95 % bootstrap interval.
+
+    Filled: all blocks. Open: the blocks that keep their input's shape.
+
+    Raises:
+        ValueError: the table is empty or has other columns.
+    """
+    from resnet_probe.figures import PALETTE, label, new_figure, style  # noqa: PLC0415
+
+    if not result.rows or not {"measure", "damage", "subset", "rho", "low", "high"} <= set(result.columns):
+        raise ValueError(f"table {result.name} needs rows of rank correlations")
+    rows = [row for row in result.rows if row["damage"] == "error"] or list(result.rows)
+    network = rows[0]["network"]
+    rows = [row for row in rows if row["network"] == network]
+    by_size = sorted((row for row in rows if row["subset"] == "all"), key=lambda row: abs(row["rho"]))
+    place = {row["measure"]: i for i, row in enumerate(by_size)}
+    looks = {"all": (PALETTE["blue"], PALETTE["blue"], 0.12), "keep shape": (PALETTE["vermillion"], "white", -0.16)}
+    with style():
+        figure, axes = new_figure("column", height=16 + 6.2 * max(len(place), 3))
+        for subset, (colour, face, shift) in looks.items():
+            some = [row for row in rows if row["subset"] == subset and row["measure"] in place]
+            y = [place[row["measure"]] + shift for row in some]
+            axes.hlines(y, [row["low"] for row in some], [row["high"] for row in some], color=colour, linewidth=0.9)
+            axes.scatter([row["rho"] for row in some], y, c=face, edgecolors=colour, s=14, linewidths=0.8, zorder=3)
+            if some:
+                blocks = max(row["blocks"] for row in some)
+                name = f"all blocks (up to {blocks})" if subset == "all" else f"blocks that keep shape (up to {blocks})"
+                axes.plot([], [], color=colour, marker="o", markerfacecolor=face, markersize=3.4, label=name)
+        axes.axvline(0, color="0.4", linewidth=0.6, zorder=0)
+        axes.set_yticks(range(len(by_size)), [MEASURES.get(row["measure"], row["measure"]) for row in by_size])
+        axes.set_xlim(-1.05, 1.05)
+        axes.set_xlabel("Spearman's ρ with increase of error")
+        axes.grid(axis="x")
+        figure.legend(loc="outside upper left", title=label(network), alignment="left", frameon=False)
+    return figure

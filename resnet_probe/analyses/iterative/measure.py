@@ -139,7 +139,7 @@ def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: T
     Images do not influence one another in evaluation mode, so the gradient of the summed loss holds each image's own.
     """
     with torch.enable_grad():
-        logits, visits = chain.run(images.requires_grad_())
+        logits, visits = chain.run(images.detach().requires_grad_())
         loss = F.cross_entropy(logits, labels, reduction="sum")
         points = [point for visit in visits for point in (visit.given, visit.output)]
         gradients = torch.autograd.grad(loss, points)
@@ -156,7 +156,7 @@ def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: T
 
 
 def _activation(network: UnraveledNetwork, block: int) -> nn.Module | None:
-    """The activation between a block's addition and the next block: what follows without weights and change of shape."""
+    """The activation after a block's addition: what follows it without weights and without a change of shape."""
     if block + 1 >= len(network.units):
         return None
     plan = network.units[block + 1].plan

@@ -21,7 +21,7 @@ MEASURES = {
     "ratio": "|F(h)| / |h|",
     "cos_input": "cos(F(h), h)",
     "cos_gradient": "cos(F(h), dL/dh)",
-    "cos_gradient_out": "cos(F(h), dL/dh_out)",
+    "cos_gradient_out": "cos(F(h), dL/dh) at output",
     "first_order": "first-order damage",
     "influence": "block influence",
     "angular": "angular distance",
@@ -99,7 +99,8 @@ def run(
         wrong, loss, done = wrong + wrong_here, loss + loss_here, done + len(y)
         if progress:
             progress(done, total)
-    adapted, adapted_images = [None] * len(sums), 0
+    adapted: list[float | None] = [None] * len(sums)
+    adapted_images = 0
     if adapter:
         later = (lambda some, _: progress(images + some, total)) if progress else None
         right, adapted_images = adapted_exits(chain, data, batch_size=batch_size, device=device, progress=later)

@@ -37,6 +37,7 @@ from resnet_probe.analyses.paths.effective import (
 )
 from resnet_probe.analyses.paths.figure import plot
 from resnet_probe.analyses.paths.gradients import GRADIENT_COLUMNS, run_gradients, together
+from resnet_probe.analyses.paths.graph import anatomy_graph, values_by_unit, write_graph
 from resnet_probe.analyses.paths.lengths import (
     UNITS,
     Polynomial,
@@ -47,11 +48,13 @@ from resnet_probe.analyses.paths.lengths import (
     statistics,
 )
 from resnet_probe.analyses.paths.panels import plot_gradients
+from resnet_probe.analyses.paths.picture import MOST_DRAWN, draw_anatomy, draw_unraveled
 from resnet_probe.analyses.paths.table import COLUMNS, distributions, run
 
 __all__ = [
     "COLUMNS",
     "GRADIENT_COLUMNS",
+    "MOST_DRAWN",
     "PAPER",
     "SURVIVAL_COLUMNS",
     "UNITS",
@@ -60,12 +63,15 @@ __all__ = [
     "Interval",
     "Polynomial",
     "Statistics",
+    "anatomy_graph",
     "central_interval",
     "chain_polynomials",
     "cifar_resnet",
     "decay",
     "describe",
     "distributions",
+    "draw_anatomy",
+    "draw_unraveled",
     "effective_shares",
     "multiply",
     "plot",
@@ -80,4 +86,6 @@ __all__ = [
     "statistics",
     "survivors",
     "together",
+    "values_by_unit",
+    "write_graph",
 ]

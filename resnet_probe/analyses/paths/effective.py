@@ -125,12 +125,13 @@ def decay(lengths: Sequence[int], norms: Sequence[float]) -> Decay | None:
         return None
     from scipy.stats import linregress, t  # noqa: PLC0415 - half a second, and only needed here
 
+    low: float | None
+    high: float | None
     fit = linregress([x for x, _ in points], [y for _, y in points])
+    low = high = None
     if len(points) > 2:
         reach = float(t.ppf(0.975, len(points) - 2)) * float(fit.stderr)
         low, high = float(fit.slope) - reach, float(fit.slope) + reach
-    else:
-        low = high = None
     return Decay(float(fit.slope), low, high, float(fit.intercept), float(fit.rvalue) ** 2, len(points))
 
 

@@ -69,11 +69,13 @@ def run_gradients(
     """
     if samples < 0:
         raise ValueError(f"{samples} samples per length; give 0 for none, or more")
-    from resnet_probe.gradients import class_norms, sample_norms  # noqa: PLC0415 - torch, needed to run only
-
-    blocks = len(network.blocks) - sum(
-        step.mode != "whole" and network.units[step.unit] in network.blocks for step in network.steps
+    from resnet_probe.gradients import (  # noqa: PLC0415 - torch, needed to run only
+        class_norms,
+        longest_path,
+        sample_norms,
     )
+
+    blocks = longest_path(network)
     steps = len(data) + samples * (blocks + 1)  # an image's classes cost several samples, but any unit will do
     report = progress or (lambda _done, _total: None)
     options: dict[str, Any] = {

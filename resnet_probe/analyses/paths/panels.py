@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -25,11 +26,12 @@ def plot_gradients(result: Result) -> Figure:
     """Draw what carries the gradient, two by two panels, a page (178 mm) wide; needs the table only.
 
     - a: how many paths there are of each length.
-    - b: norm of a single path by its length, mean over the samples, with the exponential fit; for one network also
-      the band of one standard deviation, and the exact norm of each class.
+    - b: norm of a single path by its length, mean over the samples with its 95 % interval, and the exponential fit;
+      for one network also the exact norm of each class.
     - c: share of the gradient by length: exact class shares (line) and count x norm (dashed), with the interval that
-      holds 95 % of the exact shares shaded; for one network that of count x norm is marked too.
-    - d: how much the paths of a class cancel: norm of their exact mean over the mean of their norms.
+      holds 95 % of the exact shares shaded; for one network a bracket marks that of count x norm.
+    - d: how much the paths of a class cancel: norm of their exact mean over the mean of their norms, with the 95 %
+      interval that comes from the sampled mean.
 
     Without sampled paths b shows the exact class norms, and d is left out.
 
@@ -67,6 +69,17 @@ def _column(rows: Rows, name: str) -> list[float]:
     return [math.nan if row[name] is None else row[name] for row in rows]
 
 
+def _interval_of_mean(rows: Rows) -> tuple[list[float], list[float]]:
+    """95 % interval of the mean path norm, symmetric on a log axis: mean times exp(+-1.96 std / (mean sqrt(n)))."""
+    means, spread = _column(rows, "path_norm"), _column(rows, "path_norm_std")
+    reach = [
+        1.96 * std / (mean * math.sqrt(row["samples"])) if mean > 0 else 0.0
+        for row, mean, std in zip(rows, means, spread, strict=True)
+    ]
+    low = [mean * math.exp(-by) for mean, by in zip(means, reach, strict=True)]
+    return low, [mean * math.exp(by) for mean, by in zip(means, reach, strict=True)]
+
+
 def _lengths(axis: Axes, rows: Rows, look: Mapping[str, Any], label: str) -> None:
     total = sum(row["count"] for row in rows)
     shares = [100 * (row["count"] / total) for row in rows]
@@ -84,14 +97,12 @@ def _norms(
         axis.plot(lengths, _column(rows, "class_norm"), color=colour, marker=look["marker"], label=label)
         axis.set_ylabel("gradient norm of all paths")
         return
-    means, spread = _column(rows, "path_norm"), _column(rows, "path_norm_std")
+    means = _column(rows, "path_norm")
     decay = about["decay"]
     each = f"single path, mean of {rows[0]['samples']}" if alone else label
     axis.plot(lengths, means, linestyle="none", color=colour, marker=look["marker"], markersize=2.8, label=each)
-    if alone:
-        low = [max(mean - std, mean / 20) for mean, std in zip(means, spread, strict=True)]
-        high = [mean + std for mean, std in zip(means, spread, strict=True)]
-        axis.fill_between(lengths, low, high, color=colour, alpha=_SHADE, linewidth=0, label="$\\pm$ 1 std")
+    low, high = _interval_of_mean(rows)
+    axis.fill_between(lengths, low, high, color=colour, alpha=_SHADE, linewidth=0)
     if decay:
         line = [math.exp(decay["intercept"] + decay["slope"] * length) for length in lengths]
         words = f"fit: $\\times${math.exp(decay['slope']):.2g} per branch, $R^2$ = {decay['r2']:.3f}" if alone else None
@@ -117,17 +128,25 @@ def _shares(
               marker=look["marker"], markersize=2.6, label=words)  # fmt: skip
     if about.get("effective"):
         found = about["effective"]
-        words = f"count $\\times$ norm: 95 % in {found['low']} to {found['high']}" if alone else None
+        also = f"count $\\times$ norm: 95 % in {found['low']} to {found['high']}" if alone else None
         if alone:
-            axis.axvspan(found["low"] - 0.5, found["high"] + 0.5, color=look["color"], alpha=_SHADE, linewidth=0,
-                         zorder=0)  # fmt: skip
+            top = 108 * max(*_column(rows, "class_share"), *_column(rows, "effective_share"))
+            axis.plot([found["low"] - 0.5, found["high"] + 0.5], [top, top], color=look["color"], linewidth=0.9,
+                      marker="|", markersize=4)  # fmt: skip
         axis.plot(lengths, [100 * value for value in _column(rows, "effective_share")], color=look["color"],
-                  linewidth=1.0, linestyle=(0, (4, 1.5)), label=words)  # fmt: skip
+                  linewidth=1.0, linestyle=(0, (4, 1.5)), label=also)  # fmt: skip
     axis.set_ylabel("share of the gradient (%)")
 
 
 def _cancellation(axis: Axes, rows: Rows, look: Mapping[str, Any], label: str) -> None:
-    axis.plot([row["length"] for row in rows], _column(rows, "cancellation_ratio"), color=look["color"],
+    lengths, ratios = [row["length"] for row in rows], _column(rows, "cancellation_ratio")
+    low, _ = _interval_of_mean(rows)
+    means = _column(rows, "path_norm")
+    reach = [mean / lower if lower > 0 else 1.0 for mean, lower in zip(means, low, strict=True)]
+    axis.fill_between(lengths, [ratio / by for ratio, by in zip(ratios, reach, strict=True)],
+                      [ratio * by for ratio, by in zip(ratios, reach, strict=True)], color=look["color"],
+                      alpha=_SHADE, linewidth=0)  # fmt: skip
+    axis.plot(lengths, ratios, color=look["color"],
               marker=look["marker"], markersize=2.6, linewidth=1.0, label=label)  # fmt: skip
     axis.set_ylabel("norm of mean path / mean norm")
 
@@ -148,11 +167,11 @@ def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
         if not alone:
             handles.append(axes[2].plot([], [], color=figures.INK, linewidth=1.0, linestyle=(0, (4, 1.5)))[0])
             words.append("count $\\times$ norm")
-        axes[2].legend(handles, words, loc="upper right")
+        axes[2].legend(handles, words, loc="center right" if alone else "upper right")
     if sampled:
         axes[3].axhline(1, color=figures.GREY, linewidth=0.6, linestyle=(0, (1, 1)), zorder=0)
-        axes[3].annotate("no cancellation", (1, 1), xycoords=("axes fraction", "data"), xytext=(-2, -3),
-                         textcoords="offset points", ha="right", va="top", fontsize=6.5,
+        axes[3].annotate("no cancellation", (0.5, 1), xycoords=("axes fraction", "data"), xytext=(0, -3),
+                         textcoords="offset points", ha="center", va="top", fontsize=6.5,
                          color=figures.GREY)  # fmt: skip
         _logarithmic(axes[3])
         if not alone:
@@ -161,7 +180,8 @@ def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
 
 def _logarithmic(axis: Axes) -> None:
     """A log axis with readable ticks however many decades it spans; left linear if nothing is above zero."""
-    values = [value for line in axis.get_lines() for value in line.get_ydata() if value == value and value > 0]
+    drawn = [float(y) for line in axis.get_lines() for y in np.asarray(line.get_ydata(), dtype=float)]
+    values = [value for value in drawn if value > 0]
     if values:
         axis.set_yscale("log")
         if max(values) / min(values) > 1e4:

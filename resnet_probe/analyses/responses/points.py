@@ -72,14 +72,13 @@ def measured_layers(network: UnraveledNetwork, kind: str = "conv3x3") -> tuple[l
 
 
 def is_preactivated(network: UnraveledNetwork) -> bool:
-    """Whether residual branches begin with a normalisation (He et al. 2016), which then belongs to the next layer."""
+    """Whether a normalisation reads the sum of a residual block (He et al. 2016), and so begins the next layer."""
     flow = network.anatomy.flow
     return any(
         _norm_point(network, node) is not None
         for unit in network.units
         if unit.kind in ("block", "parallel")
-        for node in flow.successors(unit.plan.entry)
-        if node in unit.plan.regions[0].inner
+        for node in flow.successors(unit.plan.exit)
     )
 
 

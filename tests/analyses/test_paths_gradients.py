@@ -1,0 +1,171 @@
+import math
+
+import pytest
+import torch
+from matplotlib.colors import to_hex
+
+from resnet_probe import figures
+from resnet_probe.analyses import paths
+from resnet_probe.gradients import class_gradients, sample_norms
+from resnet_probe.results import Result, read
+from tests.gradients.networks import data_of, network_of
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return paths.run_gradients(network_of("resnet14-w4"), data_of(8), name="resnet14", samples=24)
+
+
+def test_table_has_the_columns_of_the_design_and_a_row_per_length(measured):
+    first = ("network", "length", "count", "class_norm", "class_share", "path_norm", "path_norm_std", "samples")
+    assert measured.columns[:8] == first
+    assert [row["length"] for row in measured.rows] == list(range(7))
+    assert [row["count"] for row in measured.rows] == [math.comb(6, k) for k in range(7)]
+    assert {row["samples"] for row in measured.rows} == {24}
+    assert sum(row["class_share"] for row in measured.rows) == pytest.approx(1, abs=1e-5)
+    assert sum(row["effective_share"] for row in measured.rows) == pytest.approx(1)
+
+
+def test_columns_are_what_they_say(measured):
+    network, data = network_of("resnet14-w4"), data_of(8)
+    ((images, labels),) = data.batches(8)
+    found = class_gradients(network, images, labels)
+    norms = found.at["input"].flatten(2).norm(dim=2)
+    sampled = sample_norms(network, data, samples=24).norms
+    for length, row in enumerate(measured.rows):
+        assert row["class_norm"] == pytest.approx(float(norms[length].mean()), rel=1e-4)
+        assert row["class_norm_std"] == pytest.approx(float(norms[length].std(correction=0)), rel=1e-3)
+        assert row["class_mean_norm"] == pytest.approx(row["class_norm"] / row["count"])
+        assert row["path_norm"] == pytest.approx(float(sampled[length].mean()), rel=1e-4)
+        assert row["path_norm_std"] == pytest.approx(float(sampled[length].std()), rel=1e-3)
+        assert row["cancellation_ratio"] == pytest.approx(row["class_mean_norm"] / row["path_norm"])
+    # three samples for each of eight images: classes of a single path cannot cancel
+    assert measured.rows[0]["cancellation_ratio"] == pytest.approx(1, rel=1e-4)
+    assert measured.rows[6]["cancellation_ratio"] == pytest.approx(1, rel=1e-4)
+    weights = [row["count"] * row["path_norm"] for row in measured.rows]
+    assert [row["effective_share"] for row in measured.rows] == pytest.approx([w / sum(weights) for w in weights])
+
+
+def test_settings_name_what_was_checked_and_the_paper(measured):
+    about = measured.settings["networks"]["resnet14"]
+    assert 0 <= about["identity_error"] < 1e-5
+    assert about["images"] == 8
+    assert about["exact"]["holds"] >= 0.95
+    assert about["decay"]["points"] == 7
+    assert (measured.settings["paper"]["low"], measured.settings["paper"]["high"]) == (5, 17)
+    assert paths.describe(measured.rows) == {key: about[key] for key in paths.describe(measured.rows)}
+
+
+def test_seed_decides_the_samples_and_nothing_else(measured):
+    network, data = network_of("resnet14-w4"), data_of(8)
+    again = paths.run_gradients(network, data, name="resnet14", samples=24)
+    assert again == measured
+    other = paths.run_gradients(network, data, name="resnet14", samples=24, seed=1)
+    assert [row["class_norm"] for row in other.rows] == [row["class_norm"] for row in measured.rows]
+    assert [row["path_norm"] for row in other.rows] != [row["path_norm"] for row in measured.rows]
+
+
+def test_exact_classes_alone():
+    result = paths.run_gradients(network_of("resnet8-w4"), data_of(3), name="x", samples=0)
+    assert all(row["path_norm"] is None and row["samples"] == 0 for row in result.rows)
+    assert "effective" not in result.settings["networks"]["x"]
+    figure = paths.plot_gradients(result)
+    assert len(figure.axes) == 3
+    with pytest.raises(ValueError, match="-1 samples per length; give 0 for none"):
+        paths.run_gradients(network_of("resnet8-w4"), data_of(3), name="x", samples=-1)
+
+
+def test_a_network_without_blocks_is_one_class(tmp_path):
+    result = paths.run_gradients(network_of("vgg11-w4"), data_of(3), name="vgg", samples=3)
+    (row,) = result.rows
+    assert (row["length"], row["count"]) == (0, 1)
+    assert row["class_share"] == pytest.approx(1)
+    assert row["cancellation_ratio"] == pytest.approx(1, rel=1e-5)
+    figures.save(paths.plot_gradients(result), tmp_path, "gradients", ["png"])
+
+
+def test_deleted_blocks_are_no_classes():
+    network = network_of("resnet8-w4").delete("layer1.0")
+    result = paths.run_gradients(network, data_of(3), name="x", samples=2)
+    assert [row["count"] for row in result.rows] == [1, 2, 1]
+
+
+def test_progress_ends_at_its_total():
+    seen = []
+    network, data = network_of("resnet8-w4"), data_of(5)
+    paths.run_gradients(network, data, name="x", samples=4, progress=lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (5 + 4 * 4, 5 + 4 * 4)
+
+
+def test_tables_of_several_networks_stand_together(measured):
+    other = paths.run_gradients(network_of("resnet8-w4"), data_of(3), name="resnet8", samples=2)
+    both = paths.together([measured, other])
+    assert len(both.rows) == 7 + 4
+    assert set(both.settings["networks"]) == {"resnet14", "resnet8"}
+    with pytest.raises(ValueError, match="two networks are called 'resnet8'"):
+        paths.together([other, other])
+    with pytest.raises(ValueError, match="no tables of gradients"):
+        paths.together([])
+
+
+# -- figure ---------------------------------------------------------------------------------------------------------
+
+
+def test_figure_draws_the_table(measured):
+    lengths, norms, shares, cancellation = paths.plot_gradients(measured).axes
+    assert [axis.get_title(loc="left")[0] for axis in (lengths, norms, shares, cancellation)] == list("abcd")
+    column = {name: [row[name] for row in measured.rows] for name in measured.columns}
+    assert norms.get_yscale() == cancellation.get_yscale() == "log"
+    drawn, fit, classes = norms.get_lines()
+    assert list(drawn.get_ydata()) == column["path_norm"]
+    assert list(classes.get_ydata()) == column["class_norm"]
+    decay = measured.settings["networks"]["resnet14"]["decay"]
+    expected = [math.exp(decay["intercept"] + decay["slope"] * k) for k in range(7)]
+    assert fit.get_ydata() == pytest.approx(expected)
+    lines = {line.get_label(): line.get_ydata() for line in shares.get_lines()}
+    exact = measured.settings["networks"]["resnet14"]["exact"]
+    assert lines[f"exact: 95 % in {exact['low']} to {exact['high']}"] == pytest.approx(
+        [100 * value for value in column["class_share"]]
+    )
+    (span,) = [
+        patch for patch in shares.patches if to_hex(patch.get_facecolor()) == figures.PALETTE["vermillion"].lower()
+    ]
+    box = span.get_extents().transformed(shares.transData.inverted())
+    assert (box.x0, box.x1) == pytest.approx((exact["low"] - 0.5, exact["high"] + 0.5))
+    (dots,) = [line for line in cancellation.get_lines() if line.get_label() == "resnet14"]
+    assert list(dots.get_ydata()) == column["cancellation_ratio"]
+    assert sum(lengths.patches[0].get_data().values) == pytest.approx(100)
+
+
+def test_figure_is_a_page_wide_and_comes_from_the_table_alone(measured, tmp_path):
+    measured.save(tmp_path)
+    (tmp_path / "gradients.json").unlink()
+    again = paths.plot_gradients(read(tmp_path, "gradients"))
+    assert again.get_size_inches()[0] * 25.4 == pytest.approx(178)
+    first = figures.save(paths.plot_gradients(measured), tmp_path / "a", "gradients", ["png"])[0].read_bytes()
+    assert figures.save(again, tmp_path / "b", "gradients", ["png"])[0].read_bytes() == first
+
+
+def test_several_networks_have_a_colour_each(measured):
+    other = paths.run_gradients(network_of("resnet8-w4"), data_of(3), name="untrained", samples=2)
+    axes = paths.plot_gradients(paths.together([measured, other])).axes
+    names = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    assert names == ["resnet14", "untrained"]
+    assert len({to_hex(line.get_color()) for line in axes[3].get_lines()[:2]}) == 2
+
+
+def test_what_holds_no_gradients_is_refused(measured):
+    with pytest.raises(ValueError, match="has no column class_norm"):
+        paths.plot_gradients(Result("gradients", ("network", "length", "count"), (), {}))
+    with pytest.raises(ValueError, match="has no rows"):
+        paths.plot_gradients(Result("gradients", measured.columns, (), {}))
+
+
+def test_weights_of_any_kind_are_measured_in_training_mode():
+    network, data = network_of("resnet8-preact-w4"), data_of(8)
+    state = torch.random.get_rng_state()
+    result = paths.run_gradients(network, data, name="x", samples=4, batch_norm="train", batch_size=4)
+    assert result.settings["networks"]["x"]["identity_error"] < 1e-5
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert result.rows[0]["samples"] == 4
