@@ -78,8 +78,6 @@ def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
         notes.append(f"the file names its network {weights.metadata.get('arch')}; read as {arch}, as told")
     chosen = arch if reading is None else reading.arch
     assert chosen is not None
-    if weights.own:
-        weights.tensors.update(_removed(weights.metadata))
     try:
         model = _fitted(path, weights, chosen, given=arch is not None)
     except (LookupError, ValueError) as error:
@@ -185,6 +183,9 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> nn.Modul
     if different:
         model = _built(arch, **different)
         expected = _shapes(model)
+    for name in _left_out(weights):
+        if name in expected:
+            tensors.setdefault(name, torch.zeros_like(model.state_dict()[name], device="cpu"))
     for counter in expected:  # old files have none; it counts training steps and changes nothing in evaluation
         if counter.endswith("num_batches_tracked"):
             tensors.setdefault(counter, torch.zeros((), dtype=torch.int64))
@@ -252,19 +253,17 @@ def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "one number"
 
 
-def _removed(metadata: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Stand-ins for the weights that an edit left out of the file; nothing reads them after the edit is made again."""
-    return {
-        name: torch.zeros(shape, dtype=getattr(torch, dtype))
-        for name, (dtype, *shape) in metadata.get("removed", {}).items()
-    }
+def _left_out(weights: Weights) -> list[str]:
+    """Tensors that an edit made needless; zeros stand in for them until the edit is made again."""
+    names = weights.metadata.get("removed", []) if weights.own else []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def _edited(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> UnraveledNetwork:
     """The network after the edits that its file names."""
     try:
         return unravel(model, tuple(metadata["input_shape"])).edit(metadata["edits"])
-    except (KeyError, LookupError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} holds an edit that cannot be made again: {error}") from error
 
 

@@ -57,7 +57,7 @@ def export(
     edited = network.edit(edits).to_module()
     before, after = source.model.state_dict(), edited.state_dict()
     kept = {name: tensor for name, tensor in before.items() if name in after}
-    removed = {name: [str(t.dtype).removeprefix("torch."), *t.shape] for name, t in before.items() if name not in after}
+    removed = [name for name in before if name not in after]
     recipe = {
         "arch": source.arch,
         "edits": [*source.metadata.get("edits", []), *map(dict, edits)],
@@ -66,7 +66,7 @@ def export(
     }
     described = {k: v for k, v in source.metadata.items() if k in ("normalize", "data", "recipe", "input_size")}
     described.setdefault("input_size", network.input_shape[-1])
-    removed = {**source.metadata.get("removed", {}), **removed}
+    removed = [*source.metadata.get("removed", []), *removed]
     save(path, kept, arch=source.arch, metadata={**described, **recipe, "removed": removed})
     counts = [sum(p.numel() for p in model.parameters()) for model in (source.model, edited)]
     recipe_path = path.with_suffix(".recipe.json")

@@ -279,8 +279,8 @@ class UnraveledNetwork:
     def to_module(self) -> nn.Module:
         """The chain as one `nn.Module` in evaluation mode, with the model's own parameter names.
 
-        Modules that the chain no longer uses are left out. The weights are shared with the model; `copy.deepcopy` the
-        result to own them.
+        Modules that the chain no longer uses are left out. The weights (and the statistics of batch norms) are shared
+        with the model, the modules and their modes are not; `copy.deepcopy` the result to own its weights.
         """
         traced = self.anatomy.traced
         graph = fx.Graph()
@@ -291,7 +291,7 @@ class UnraveledNetwork:
                 x = emit(traced, plan, graph, x, mode=step.mode, scale=step.scale)
         graph.output(x)
         name = f"Unraveled{type(traced.module).__name__}"
-        return assemble(traced.module, graph, name, saved=traced.saved)
+        return assemble(share_tensors(traced.module), graph, name, saved=traced.saved)
 
     def certify(self, model: nn.Module, x: Tensor, *, tolerance: float = 1e-5) -> Certificate:
         """Check on a batch that chain = model and that each block = shortcut + branch.

@@ -129,7 +129,7 @@ class UnknownBlockError(LookupError):
         (KeyError("x"), 1, "unexpected KeyError: 'x'; --debug shows where"),
         (IndexError("out of range"), 1, "unexpected IndexError: out of range; --debug shows where"),
         (TypeError("bad"), 1, "unexpected TypeError: bad; --debug shows where"),
-        (KeyboardInterrupt(), 130, "interrupted; finished work is kept"),
+        (KeyboardInterrupt(), 130, "interrupted; finished work is kept, and the same command goes on from there"),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(capsys, failing, error, code, line):

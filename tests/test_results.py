@@ -60,8 +60,9 @@ def test_other_readers_of_csv_see_the_same_cells(tmp_path):
 
 
 def test_names_that_look_like_numbers_stay_text_where_the_settings_say_so(tmp_path):
-    table(["110", "1e5", "True"]).save(tmp_path)
-    assert [row["cell"] for row in read(tmp_path, "table").rows] == ["110", "1e5", "True"]
+    for names in (["110", "1e5"], ["True", "False"]):
+        table(names).save(tmp_path)
+        assert [row["cell"] for row in read(tmp_path, "table").rows] == names
 
 
 def test_table_alone_is_read_by_what_its_columns_hold(tmp_path):

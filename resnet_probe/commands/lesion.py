@@ -35,7 +35,14 @@ Facts = list[tuple[str, str]]
 @click.option("--resizing", is_flag=True, help="With --multi, draw units that change the shape too.")
 @click.option("--recalibrate", is_flag=True, help="Measure again with batch-norm statistics re-estimated.")
 @click.option("--recalibrate-split", default="train", show_default=True, help="Images for --recalibrate.")
-@click.option("--recalibrate-limit", type=click.IntRange(min=1), default=2000, show_default=True, metavar="N")
+@click.option(
+    "--recalibrate-limit",
+    type=click.IntRange(min=1),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="How many of them.",
+)
 @sweeping.sweep_options
 @options.device
 @options.seed

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from resnet_probe.evaluate.engine import run_tree
 from resnet_probe.evaluate.fast import FastUnits
-from resnet_probe.evaluate.tree import Tree
+from resnet_probe.evaluate.tree import Tree, grow
 from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["Budget", "calibrate", "default_memory", "memory_bound", "state_bytes"]
+__all__ = ["Budget", "calibrate", "default_memory", "is_out_of_memory", "memory_bound", "state_bytes"]
 
 CHUNKS = {"cpu": (8, 16, 32, 64, 128), "cuda": (64, 256, 1024), "mps": (64, 256)}
 REPEATS = 3
@@ -82,23 +83,33 @@ def calibrate(
     """
     most = min(at_most, len(images))
     sizes = [size for size in CHUNKS.get(device.type, CHUNKS["cpu"]) if size <= most] or [most]
+    tree = grow([network.steps], network.is_identity)
     rates = {}
     for size in sizes:
-        x = units.arrange(images[:size])
-        rates[size] = size / min(_seconds(network, units, x, device) for _ in range(REPEATS))
+        try:
+            rates[size] = size / min(_seconds(tree, units, images[:size], device) for _ in range(REPEATS))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            break
+    if not rates:  # the sweep halves its chunks until they fit
+        return Budget(sizes[0], sizes[0])
     best = max(rates.values())
     chunk = min(size for size, rate in rates.items() if rate >= GOOD_ENOUGH * best)
     return Budget(chunk, chunk)
 
 
-def _seconds(network: UnraveledNetwork, units: FastUnits, x: Tensor, device: torch.device) -> float:
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that memory ran out; on a CPU torch has no type of its own for it."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _seconds(tree: Tree, units: FastUnits, images: Tensor, device: torch.device) -> float:
     start = time.perf_counter()
-    for step in network.steps:
-        if not network.is_identity(step):
-            x = units(step)(x)
+    (output,) = run_tree(tree, units, images, stack=len(images))
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    x.sum().item()
+    output.sum().item()
     return time.perf_counter() - start
 
 

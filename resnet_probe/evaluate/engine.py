@@ -39,6 +39,15 @@ class Outcome:
     loss: Tensor
 
 
+@dataclass(frozen=True)
+class _Run:
+    """Steps to be run without a stop, from the value of one state to the value of another."""
+
+    source: int
+    steps: tuple[Step, ...]
+    target: int
+
+
 def run_tree(tree: Tree, units: FastUnits, images: Tensor, *, stack: int) -> list[Tensor]:
     """Outputs of all variants for one batch of images.
 
@@ -80,15 +89,25 @@ def score(outputs: Sequence[Tensor], labels: Tensor) -> Outcome:
 
 def _advance(tree: Tree, units: FastUnits, position: int, states: States, outputs: States) -> States:
     """Run the edges at `position` that leave `states`; return the states that are needed after it."""
-    due = [edge for state in states for edge in tree.leaving.get(state, ()) if edge.position == position]
-    for step, edges in _by_step(due):
-        together = [edges] if units.network.units[step.unit].is_batch_first else [[edge] for edge in edges]
+    due = [
+        _extended(tree, units, edge) for s in states for edge in tree.leaving.get(s, ()) if edge.position == position
+    ]
+    for steps, runs in _by_steps(due):
+        together = [runs] if units.is_batch_first(steps) else [[run] for run in runs]
         for part in together:
-            _run_stacked(units(step), part, states)
-    for edge in due:
-        if edge.target in tree.wanted:
-            outputs[edge.target] = states[edge.target]
+            _run_stacked(units(*steps), part, states)
+    for run in due:
+        if run.target in tree.wanted:
+            outputs[run.target] = states[run.target]
     return {state: value for state, value in states.items() if _remaining(tree, position + 1, state)}
+
+
+def _extended(tree: Tree, units: FastUnits, edge: Edge) -> _Run:
+    """The edge, with the one after it if that is an activation whose input nothing else needs."""
+    after = tree.leaving.get(edge.target, ())
+    if len(after) == 1 and edge.target not in tree.wanted and units.is_plain(after[0].step):
+        return _Run(edge.source, (edge.step, after[0].step), after[0].target)
+    return _Run(edge.source, (edge.step,), edge.target)
 
 
 def _remaining(tree: Tree, position: int, state: int) -> list[Edge]:
@@ -102,18 +121,18 @@ def _part(tree: Tree, position: int, states: States, at_most: int) -> tuple[Stat
     return {s: states[s] for s in order[:at_most]}, {s: states[s] for s in order[at_most:]}
 
 
-def _by_step(edges: Sequence[Edge]) -> Iterator[tuple[Step, list[Edge]]]:
-    groups: dict[Step, list[Edge]] = {}
-    for edge in edges:
-        groups.setdefault(edge.step, []).append(edge)
+def _by_steps(runs: Sequence[_Run]) -> Iterator[tuple[tuple[Step, ...], list[_Run]]]:
+    groups: dict[tuple[Step, ...], list[_Run]] = {}
+    for run in runs:
+        groups.setdefault(run.steps, []).append(run)
     yield from groups.items()
 
 
-def _run_stacked(module: nn.Module, edges: Sequence[Edge], states: States) -> None:
-    if len(edges) == 1:
-        states[edges[0].target] = module(states[edges[0].source])
+def _run_stacked(module: nn.Module, runs: Sequence[_Run], states: States) -> None:
+    if len(runs) == 1:
+        states[runs[0].target] = module(states[runs[0].source])
         return
-    result = module(torch.cat([states[edge.source] for edge in edges]))
+    result = module(torch.cat([states[run.source] for run in runs]))
     # a unit may change the leading dimension (windows of a transformer), but by the same factor for every image
-    for edge, part in zip(edges, result.split(len(result) // len(edges)), strict=True):
-        states[edge.target] = part
+    for run, part in zip(runs, result.split(len(result) // len(runs)), strict=True):
+        states[run.target] = part

@@ -6,6 +6,8 @@ The prepared modules are copies; the network's own weights stay as they are.
 from __future__ import annotations
 
 import copy
+import operator
+from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
@@ -41,21 +43,35 @@ class FastUnits:
         self.network = network
         self.dtype = PRECISIONS[precision]
         self._fold, self._compiled = fold, compiled
-        self._modules: dict[Step, nn.Module] = {}
+        self._modules: dict[tuple[Step, ...], nn.Module] = {}
+        self._plain: dict[int, bool] = {}
 
-    def __call__(self, step: Step) -> nn.Module:
-        """The module that runs the step."""
-        if step not in self._modules:
-            self._modules[step] = self._prepare(step)
-        return self._modules[step]
+    def __call__(self, *steps: Step) -> nn.Module:
+        """The module that runs the steps, one after the other."""
+        if steps not in self._modules:
+            self._modules[steps] = self._prepare(steps)
+        return self._modules[steps]
+
+    def is_plain(self, step: Step) -> bool:
+        """Whether the step has no weights and keeps the shape, as an activation between two blocks does."""
+        unit = self.network.units[step.unit]
+        if step.mode != "whole" or unit.kind == "block" or unit.plan.in_shape != unit.plan.out_shape:
+            return False
+        if step.unit not in self._plain:
+            self._plain[step.unit] = unit.parameters == 0
+        return self._plain[step.unit]
+
+    def is_batch_first(self, steps: Sequence[Step]) -> bool:
+        """Whether batches can be put one behind the other for all of the steps."""
+        return all(self.network.units[step.unit].is_batch_first for step in steps)
 
     def arrange(self, x: Tensor) -> Tensor:
         """Inputs in the precision and memory layout of the units."""
         layout = torch.channels_last if x.dim() == 4 else torch.contiguous_format
         return x.to(dtype=self.dtype, memory_format=layout)
 
-    def _prepare(self, step: Step) -> nn.Module:
-        module = cast(fx.GraphModule, copy.deepcopy(self.network.units[step.unit].module(step.mode, step.scale)))
+    def _prepare(self, steps: Sequence[Step]) -> nn.Module:
+        module = cast(fx.GraphModule, copy.deepcopy(self.network.with_steps(steps).to_module()))
         _one_module_per_call(module)
         if self._fold:
             module = cast(fx.GraphModule, fuse(module, no_trace=True))
@@ -79,15 +95,32 @@ def _one_module_per_call(module: fx.GraphModule) -> None:
 
 
 def _overwrite_where_unshared(module: fx.GraphModule) -> None:
-    """Let activations overwrite their input where nothing else reads it and it is not the unit's input."""
+    """Let additions and activations overwrite a value that the unit has just made and that nothing else reads."""
     for node in module.graph.nodes:
-        if node.op != "call_module":
+        own = [i for i, before in enumerate(node.args[:2]) if isinstance(before, fx.Node) and _is_own(module, before)]
+        if not own:
             continue
-        activation = module.get_submodule(str(node.target))
-        before = node.args[0]
-        if not hasattr(activation, "inplace") or not isinstance(before, fx.Node):
-            continue
-        if before.op == "call_module" and len(before.users) == 1:
-            made_by = module.get_submodule(str(before.target))
-            if isinstance(made_by, (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.Linear)):
-                activation.inplace = True  # type: ignore[assignment]
+        if node.op == "call_module" and hasattr(module.get_submodule(str(node.target)), "inplace"):
+            module.get_submodule(str(node.target)).inplace = True  # type: ignore[assignment]
+        elif node.op == "call_function" and node.target is operator.add and len(node.kwargs) == 0:
+            node.args = (node.args[own[0]], node.args[1 - own[0]])
+            node.target = _add_into
+    module.recompile()
+
+
+def _add_into(value: Tensor, other: Tensor) -> Tensor:
+    """`value + other`, written over `value` where that has the shape and type of the sum."""
+    same = isinstance(other, Tensor) and value.shape == other.shape and value.dtype == other.dtype
+    return value.add_(other) if same else value + other
+
+
+def _is_own(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether the value is new memory with one reader."""
+    if len(node.users) != 1:
+        return False
+    if node.op == "call_function":
+        return node.target is _add_into or node.target is operator.add
+    if node.op != "call_module":
+        return False
+    made_by = module.get_submodule(str(node.target))
+    return isinstance(made_by, (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.Linear))

@@ -142,7 +142,9 @@ class Journal:
         """Write the rows of one shard; they count from then on. Rows that are there already stay as they are."""
         values = [(r.shard, r.variant, r.images, r.wrong, r.changed, r.loss, r.flags) for r in rows]
         with self._transaction():
-            self._connection.executemany("INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            self._connection.executemany(
+                "INSERT INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (shard, variant) DO NOTHING", values
+            )
 
     def rows(self) -> Iterator[Row]:
         """All rows, by shard and variant."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_probe.data import Data
-from resnet_probe.evaluate.calibrate import Budget, calibrate, default_memory, memory_bound
+from resnet_probe.evaluate.calibrate import Budget, calibrate, default_memory, is_out_of_memory, memory_bound
 from resnet_probe.evaluate.engine import Outcome, run_tree, score
 from resnet_probe.evaluate.fast import FastUnits
 from resnet_probe.evaluate.journal import Journal, Row
@@ -179,9 +179,9 @@ def _shards(images: int, budget: Budget, edges: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, images)) for start in range(0, images, size)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Job:
-    """A tree with all that is needed to run it."""
+    """A tree with all that is needed to run it; the budget shrinks when the memory turns out to be less."""
 
     tree: Tree
     units: FastUnits
@@ -193,20 +193,29 @@ class _Job:
         return _rows(list(self._outcomes(data)), number)
 
     def _outcomes(self, data: Data) -> Iterator[Outcome]:
-        """Chunk by chunk; a chunk that does not fit the memory after all is halved."""
+        """Chunk by chunk; one that does not fit the memory after all is halved, and so are those that follow."""
         for images, labels in data.batches(self.budget.chunk, device=self.device):
             parts = [(images, labels)]
             while parts:
                 x, y = parts.pop()
-                try:
-                    yield score(run_tree(self.tree, self.units, x, stack=self.budget.stack), y)
-                except RuntimeError as error:
-                    if len(x) == 1 or not _out_of_memory(error):
-                        raise
-                    if self.device.type == "cuda":
-                        torch.cuda.empty_cache()
+                if len(x) > self.budget.stack:
                     half = len(x) // 2
                     parts += [(x[half:], y[half:]), (x[:half], y[:half])]
+                    continue
+                try:
+                    outcome = score(run_tree(self.tree, self.units, x, stack=self.budget.stack), y)
+                except RuntimeError as error:
+                    if self.budget.stack == 1 or not is_out_of_memory(error):
+                        raise
+                    outcome = None
+                if outcome is not None:
+                    yield outcome
+                    continue
+                # here the error and the values that its traceback holds are gone
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                self.budget = replace(self.budget, stack=self.budget.stack // 2)
+                parts.append((x, y))
 
 
 def run_alone(model: nn.Module, data: Data, number: int, *, batch_size: int, device: torch.device) -> Row:
@@ -227,10 +236,6 @@ def _rows(outcomes: Sequence[Outcome], number: int) -> list[Row]:
     values = zip(wrong.sum(1).tolist(), changed.tolist(), loss.tolist(), strict=True)
     images = wrong.shape[1]
     return [Row(number, i, images, w, c, total, flags[i].tobytes()) for i, (w, c, total) in enumerate(values)]
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def scores_of(names: Sequence[str], rows: Sequence[Row]) -> dict[str, Score]:

@@ -19,7 +19,7 @@ __all__ = ["Edge", "Tree", "grow"]
 
 @dataclass(frozen=True)
 class Edge:
-    """One step to be run at a position of the chain, from the value of one state to the value of another."""
+    """One step from the value of one state to the value of another; `position` is when to run it, parents first."""
 
     position: int
     source: int
@@ -71,6 +71,7 @@ def grow(variants: Sequence[Sequence[Step]], is_identity: Callable[[Step], bool]
         is_identity: whether a step passes its input on unchanged.
     """
     known: dict[tuple[int, Step], Edge] = {}
+    free = {0: 0}  # per state the first position at which it can be used
     finals = []
     for steps in variants:
         state = 0
@@ -78,7 +79,9 @@ def grow(variants: Sequence[Sequence[Step]], is_identity: Callable[[Step], bool]
             if is_identity(step):
                 continue
             if (state, step) not in known:
-                known[state, step] = Edge(position, state, step, len(known) + 1)
+                # not before its source, which another variant may reach later in its chain
+                free[len(known) + 1] = max(position, free[state]) + 1
+                known[state, step] = Edge(free[len(known) + 1] - 1, state, step, len(known) + 1)
             state = known[state, step].target
         finals.append(state)
-    return Tree(tuple(known.values()), tuple(finals), max(map(len, variants), default=0))
+    return Tree(tuple(known.values()), tuple(finals), max(free.values()))

@@ -268,8 +268,11 @@ def moments(x: Tensor) -> Tensor:
         variance, mean = torch.var_mean(x, dim=-1, correction=0)
         each = torch.stack([torch.full_like(mean, length), mean, variance * length], -1)
         return combine_moments(_wide(each).movedim(1, 0))
-    total = x.sum(-1).double().sum(1)
-    squares = torch.linalg.vector_norm(x, dim=-1).double().square().sum(1)
+    total = x.sum(-1).sum(1, dtype=torch.float64)
+    norms = torch.linalg.vector_norm(x, dim=-1).double()
+    if groups == 1:  # the same as below, in fewer operations
+        return _one_group(x, count, total.item(), torch.dot(norms[0], norms[0]).item())
+    squares = norms.square().sum(1)
     mean = total / count
     deviations = squares - total * mean
     precise = (deviations * WORST > total * mean) & (deviations < math.inf)
@@ -277,6 +280,14 @@ def moments(x: Tensor) -> Tensor:
     if not bool(precise.all()):
         found[~precise] = _two_passes(x[~precise], count)
     return found
+
+
+def _one_group(x: Tensor, count: int, total: float, squares: float) -> Tensor:
+    mean = total / count
+    deviations = squares - total * mean
+    if not (deviations * WORST > total * mean and deviations < math.inf):
+        return _two_passes(x, count)
+    return torch.tensor([[count, mean, deviations]], dtype=torch.float64)
 
 
 def combine_moments(states: Tensor) -> Tensor:

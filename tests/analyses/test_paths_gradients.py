@@ -149,8 +149,9 @@ def test_figure_is_a_page_wide_and_comes_from_the_table_alone(measured, tmp_path
 
 def test_several_networks_have_a_colour_each(measured):
     other = paths.run_gradients(network_of("resnet8-w4"), data_of(3), name="untrained", samples=2)
-    axes = paths.plot_gradients(paths.together([measured, other])).axes
-    names = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    figure = paths.plot_gradients(paths.together([measured, other]))
+    axes, (legend,) = figure.axes, figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
     assert names == ["resnet14", "untrained"]
     assert len({to_hex(line.get_color()) for line in axes[3].get_lines()[:2]}) == 2
 

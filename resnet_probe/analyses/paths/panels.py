@@ -16,8 +16,8 @@ from resnet_probe.analyses.paths.effective import describe
 from resnet_probe.results import Result
 
 NEEDED = ("network", "length", "count", "class_norm", "class_share", "path_norm", "path_norm_std", "samples")
-_WEAK = 1e-4  # shares below this are not in view
 _SHADE = 0.16
+_DASHES = (0, (4, 1.5))
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -28,8 +28,9 @@ def plot_gradients(result: Result) -> Figure:
     - a: how many paths there are of each length.
     - b: norm of a single path by its length, mean over the samples with its 95 % interval, and the exponential fit;
       for one network also the exact norm of each class.
-    - c: share of the gradient by length: exact class shares (line) and count x norm (dashed), with the interval that
-      holds 95 % of the exact shares shaded; for one network a bracket marks that of count x norm.
+    - c: share of the gradient by length: exact class shares (line) and count x norm (dashed). For one network the
+      interval that holds 95 % of the exact shares is shaded, and a bracket marks that of count x norm; for several,
+      brackets mark the intervals of their exact shares.
     - d: how much the paths of a class cancel: norm of their exact mean over the mean of their norms, with the 95 %
       interval that comes from the sampled mean.
 
@@ -58,10 +59,16 @@ def plot_gradients(result: Result) -> Figure:
             label = figures.label(name)
             _lengths(axes[0], rows, look, label)
             _norms(axes[1], rows, look, about, alone=alone, label=label)
-            _shares(axes[2], rows, look, about, alone=alone, label=label)
+            _shares(axes[2], rows, look, about, alone=alone)
             if sampled:
                 _cancellation(axes[3], rows, look, label)
+        _brackets(axes[2], [(looks[name]["color"], about) for name, about in found.items()])
         _finish(axes, alone=alone, sampled=sampled)
+        if not alone:
+            handles, words = axes[0].get_legend_handles_labels()
+            if sampled:  # with the markers of the other panels
+                handles, words = axes[3].get_legend_handles_labels()
+            figure.legend(handles, words, loc="outside upper center", ncols=min(3, len(words)))
     return figure
 
 
@@ -109,33 +116,35 @@ def _norms(
         axis.plot(lengths, line, color=figures.INK if alone else colour, linewidth=0.8, label=words)
     if alone:
         axis.plot(lengths, _column(rows, "class_norm"), color=figures.PALETTE["vermillion"], linewidth=1.1,
-                  linestyle=(0, (4, 1.5)), label="all paths of the length (exact)")  # fmt: skip
+                  linestyle=_DASHES, label="all paths of the length (exact)")  # fmt: skip
     axis.set_ylabel("gradient norm at the input")
 
 
-def _shares(
-    axis: Axes, rows: Rows, look: Mapping[str, Any], about: Mapping[str, Any], *, alone: bool, label: str
-) -> None:
-    lengths = [row["length"] for row in rows]
+def _shares(axis: Axes, rows: Rows, look: Mapping[str, Any], about: Mapping[str, Any], *, alone: bool) -> None:
+    lengths, interval = [row["length"] for row in rows], about["exact"]
     exact = figures.PALETTE["vermillion"] if alone else look["color"]
-    interval = about["exact"]
-    if interval:
+    words = "exact" + (f": 95 % in {interval['low']} to {interval['high']}" if interval else "") if alone else None
+    if interval and alone:
         axis.axvspan(interval["low"] - 0.5, interval["high"] + 0.5, color=exact, alpha=_SHADE, linewidth=0, zorder=0)
-    words = label
-    if alone:
-        words = "exact" + (f": 95 % in {interval['low']} to {interval['high']}" if interval else "")
     axis.plot(lengths, [100 * value for value in _column(rows, "class_share")], color=exact, linewidth=1.1,
               marker=look["marker"], markersize=2.6, label=words)  # fmt: skip
     if about.get("effective"):
         found = about["effective"]
         also = f"count $\\times$ norm: 95 % in {found['low']} to {found['high']}" if alone else None
-        if alone:
-            top = 108 * max(*_column(rows, "class_share"), *_column(rows, "effective_share"))
-            axis.plot([found["low"] - 0.5, found["high"] + 0.5], [top, top], color=look["color"], linewidth=0.9,
-                      marker="|", markersize=4)  # fmt: skip
         axis.plot(lengths, [100 * value for value in _column(rows, "effective_share")], color=look["color"],
-                  linewidth=1.0, linestyle=(0, (4, 1.5)), label=also)  # fmt: skip
+                  linewidth=1.0, linestyle=_DASHES, label=also)  # fmt: skip
     axis.set_ylabel("share of the gradient (%)")
+
+
+def _brackets(axis: Axes, networks: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Above the curves: of one network the interval of count x norm, of several those of their exact shares."""
+    top = max(float(np.nanmax(np.asarray(line.get_ydata(), dtype=float))) for line in axis.get_lines())
+    for rank, (colour, about) in enumerate(networks):
+        interval = about["exact"] if len(networks) > 1 else about.get("effective")
+        if interval and math.isfinite(top):
+            ends = [interval["low"] - 0.5, interval["high"] + 0.5]
+            height = top * (1.08 + 0.07 * rank)
+            axis.plot(ends, [height] * 2, color=colour, linewidth=0.9, marker="|", markersize=4)
 
 
 def _cancellation(axis: Axes, rows: Rows, look: Mapping[str, Any], label: str) -> None:
@@ -158,24 +167,22 @@ def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
         axis.set_xlabel("path length (residual branches taken)")
         axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axes[0].set_ylim(bottom=0)
-    axes[0].legend(loc="upper right")
     _logarithmic(axes[1])
-    axes[1].legend(loc="lower left" if sampled else "best")
     axes[2].axhline(0, color=figures.GREY, linewidth=0.5, zorder=0)
-    if alone or sampled:
-        handles, words = axes[2].get_legend_handles_labels()
-        if not alone:
-            handles.append(axes[2].plot([], [], color=figures.INK, linewidth=1.0, linestyle=(0, (4, 1.5)))[0])
-            words.append("count $\\times$ norm")
-        axes[2].legend(handles, words, loc="center right" if alone else "upper right")
+    if alone:
+        axes[0].legend(loc="upper right")
+        axes[1].legend(loc="lower left" if sampled else "best")
+        axes[2].legend(loc="center right")
+    elif sampled:
+        kinds = {"exact": "-", "count $\\times$ norm": _DASHES}
+        lines = [axes[2].plot([], [], color=figures.INK, linewidth=1.0, linestyle=style)[0] for style in kinds.values()]
+        axes[2].legend(lines, list(kinds), loc="center right")
     if sampled:
         axes[3].axhline(1, color=figures.GREY, linewidth=0.6, linestyle=(0, (1, 1)), zorder=0)
         axes[3].annotate("no cancellation", (0.5, 1), xycoords=("axes fraction", "data"), xytext=(0, -3),
                          textcoords="offset points", ha="center", va="top", fontsize=6.5,
                          color=figures.GREY)  # fmt: skip
         _logarithmic(axes[3])
-        if not alone:
-            axes[3].legend(loc="best")
 
 
 def _logarithmic(axis: Axes) -> None:

@@ -1,0 +1,139 @@
+"""Several processes share a sweep: every image once, and the same table as of one process."""
+
+import json
+import shutil
+
+import pytest
+
+from resnet_probe import cli
+from resnet_probe.evaluate import Journal, Workers, evaluate
+from resnet_probe.evaluate import sweep as sweep_module
+from tests.evaluate.cases import images, network
+from tests.evaluate.runs import PYTHON, finish, make_checkpoint, shards, start, words
+
+
+class Connected(Workers):
+    """A process whose fellows have already said what they have."""
+
+    def __init__(self, rank, count, heard):
+        super().__init__(rank, count)
+        object.__setattr__(self, "heard", heard)
+
+    def agree(self, value):
+        return value if self.rank == 0 else self.heard["agreed"]
+
+    def _everyones(self, mine):
+        return [mine, *self.heard["rows" if mine and not isinstance(mine[0], int) else "done"]]
+
+
+def test_each_process_runs_its_own_shards_and_all_end_with_the_same_scores(monkeypatch):
+    monkeypatch.setattr(sweep_module, "SHARD_STEPS", 1)
+    _, net = network("resnet8-w4")
+    variants = {"": net.steps} | {unit.name: net.delete(unit.name).steps for unit in net.blocks}
+    data, how = images(30), {"sweep": sweep_module.Sweep(batch_size=4)}
+    alone = evaluate(net, variants, data, **how)
+    run_shard, seen = sweep_module._Job.run_shard, []
+
+    def watched(self, part, number):
+        seen.append((number, len(part)))
+        made = run_shard(self, part, number)
+        rows.extend(made)
+        return made
+
+    monkeypatch.setattr(sweep_module._Job, "run_shard", watched)
+    agreed, made = sweep_module.Budget(4, 4), []
+    for rank in range(3):
+        rows = []
+        heard = {"agreed": agreed, "done": [[]], "rows": made.copy()}
+        if rank < 2:
+            with pytest.raises((KeyError, ValueError, IndexError, TypeError, ZeroDivisionError, AssertionError)):
+                # the others' rows are missing still, so that there is no whole to sum up
+                scores = evaluate(net, variants, data, workers=Connected(rank, 3, heard), **how)
+                assert {name: s.images for name, s in scores.items()} == dict.fromkeys(variants, 30)
+        else:
+            scores = evaluate(net, variants, data, workers=Connected(rank, 3, heard), **how)
+        made.append(rows)
+    assert sorted(number for number, _ in seen) == list(range(8))
+    assert sum(size for _, size in seen) == len(data)
+    assert scores == alone
+    assert all((scores[name].flags == alone[name].flags).all() for name in alone)
+
+
+def test_a_shard_that_two_processes_have_counts_once(tmp_path):
+    from resnet_probe.evaluate.journal import Row
+
+    row = Row(0, 0, 8, 1, 0, 5, b"\x80")
+    other = Row(1, 0, 8, 2, 0, 7, b"\xc0")
+    workers = Connected(0, 2, {"rows": [[row, other]], "done": [[0, 1]]})
+    assert workers.gather([row], None) == [row, other]
+    assert workers.known(None) == {0, 1}
+    journal = Journal.open(tmp_path / "j", {})
+    journal.commit([row])
+    assert workers.gather([], journal) == [row, other]
+    journal.close()
+    assert Workers().gather([row], None) == [row]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def table(tiny, tmp_path_factory):
+    out = tmp_path_factory.mktemp("single")
+    assert cli.main(words(tiny, out)) == 0
+    return (out / "lesion.csv").read_bytes()
+
+
+LAUNCHERS = {
+    "its own": (*PYTHON[:1], "-m", "resnet_probe"),
+    "torchrun": (
+        *PYTHON[:1],
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "resnet_probe"),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_write_the_table_of_one(tiny, table, tmp_path, launcher):
+    command = (*LAUNCHERS[launcher], *words(tiny, tmp_path, "--devices", "2", "--accelerator", "cpu"))
+    code, _, err = finish(start(*command))
+    assert code == 0, err
+    assert (tmp_path / "lesion.csv").read_bytes() == table
+    first, second = shards(tmp_path), shards(tmp_path, "lesion.journal.1")
+    assert first | second == set(range(8))
+    assert not first & second
+    assert min(len(first), len(second)) == 4
+    # what two have begun one can finish, and the other way round
+    for name in ("lesion.csv", "lesion.journal"):
+        (tmp_path / name).unlink()
+    assert cli.main(words(tiny, tmp_path)) == 0
+    assert (tmp_path / "lesion.csv").read_bytes() == table
+    assert "arguments" in json.dumps(json.loads((tmp_path / "lesion.json").read_text()))
+
+
+@pytest.mark.slow
+def test_one_process_began_and_two_go_on(tiny, table, tmp_path):
+    assert cli.main(words(tiny, tmp_path)) == 0
+    connection = Journal.open(tmp_path / "lesion.journal", _about(tmp_path))
+    connection._connection.execute("DELETE FROM outcome WHERE shard IN (1, 2, 5)")
+    connection.close()
+    (tmp_path / "lesion.csv").unlink()
+    command = (*LAUNCHERS["its own"], *words(tiny, tmp_path, "--devices", "2", "--accelerator", "cpu"))
+    code, _, err = finish(start(*command))
+    assert code == 0, err
+    assert (tmp_path / "lesion.csv").read_bytes() == table
+    assert shards(tmp_path) | shards(tmp_path, "lesion.journal.1") == set(range(8))
+    assert len(shards(tmp_path, "lesion.journal.1")) <= 2
+    shutil.rmtree(tmp_path)
+
+
+def _about(folder):
+    import sqlite3
+
+    connection = sqlite3.connect(folder / "lesion.journal")
+    found = dict(connection.execute("SELECT key, value FROM about WHERE key NOT LIKE 'plan:%' AND key != 'format'"))
+    connection.close()
+    return {key: json.loads(value) for key, value in found.items()}
