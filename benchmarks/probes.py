@@ -3,9 +3,9 @@
     python benchmarks/probes.py --ckpt resnet56.th
 
 Runs are interleaved in one process, in an order drawn anew each round, so that a busy moment of the machine hits all
-alike; the table gives the median time of a batch, its quartiles, and the median over rounds of the ratio to the plain
-pass of the same round. Memory is what the process holds at its peak beyond the plain pass, in a process of its own
-for each method and number of batches.
+alike; the table gives the median time of a batch and the median over rounds, with quartiles, of the ratio to the plain
+pass of the same round, for wall time and for the process's CPU time. Memory is what the process holds at its peak
+beyond the plain pass, in a process of its own for each method and number of batches.
 """
 
 import argparse
@@ -113,22 +113,25 @@ def network(path: Path | None) -> nn.Module:
 
 def times(compared: dict[str, Method], batch: int, batches: int, rounds: int) -> None:
     x = [torch.randn(batch, 3, 32, 32) for _ in range(batches)]
-    taken: dict[str, list[float]] = {name: [] for name in compared}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in compared}
     for number in range(rounds + 1):
         order = list(compared.items())
         random.shuffle(order)
         for name, method in order:
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             method(x)
             if number:
-                taken[name].append((time.perf_counter() - start) / batches)
-    print(f"\n{rounds} rounds of {batches} batches of {batch}, milliseconds per batch")
-    print(f"{'':28}{'median':>9}{'quartiles':>20}{'/ plain':>9}{'quartiles':>16}")
+                taken[name].append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    print(f"\n{rounds} rounds of {batches} batches of {batch}: milliseconds per batch, and ratio to the plain pass")
+    print(f"{'':28}{'wall':>8}{'ratio':>8}{'quartiles':>16}{'CPU':>9}{'ratio':>8}{'quartiles':>16}")
     for name, found in taken.items():
-        low, median, high = statistics.quantiles(found, n=4)
-        ratio = statistics.quantiles([a / b for a, b in zip(found, taken["plain pass"], strict=True)], n=4)
-        spread = f"{1e3 * low:.1f} - {1e3 * high:.1f}"
-        print(f"{name:28}{1e3 * median:9.1f}{spread:>20}{ratio[1]:9.3f}{f'{ratio[0]:.3f} - {ratio[2]:.3f}':>16}")
+        line = f"{name:28}"
+        for clock in range(2):
+            ratios = [a[clock] / b[clock] for a, b in zip(found, taken["plain pass"], strict=True)]
+            low, median, high = statistics.quantiles(ratios, n=4)
+            middle = 1e3 * statistics.median(pair[clock] for pair in found) / batches
+            line += f"{middle:8.1f}{median:8.3f}{f'{low:.3f} - {high:.3f}':>17}"
+        print(line)
 
 
 def peak(path: Path | None, batch: int, batches: int, method: str) -> None:

@@ -226,14 +226,18 @@ def save(
 
 @contextmanager
 def _arranged(figure: Figure) -> Iterator[None]:
-    """Lay the figure out once for all formats, or each would depend a little on those saved before it."""
+    """Lay the figure out once for all formats, or each would depend a little on those saved before it.
+
+    Without an engine, saving does not draw everything once more to lay it out either.
+    """
     engine = figure.get_layout_engine()
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine(None)  # inside `style`, where no engine is the default
     try:
         yield
     finally:
-        figure.set_layout_engine(engine or "none")
+        figure.set_layout_engine(engine)
 
 
 def _described(ending: str, name: str, metadata: dict[str, str]) -> dict[str, Any]:

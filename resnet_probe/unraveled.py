@@ -291,7 +291,7 @@ class UnraveledNetwork:
                 x = emit(traced, plan, graph, x, mode=step.mode, scale=step.scale)
         graph.output(x)
         name = f"Unraveled{type(traced.module).__name__}"
-        return assemble(share_tensors(traced.module), graph, name, saved=traced.saved)
+        return assemble(traced.module, graph, name, saved=traced.saved, own_modules=True)
 
     def certify(self, model: nn.Module, x: Tensor, *, tolerance: float = 1e-5) -> Certificate:
         """Check on a batch that chain = model and that each block = shortcut + branch.

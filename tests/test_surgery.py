@@ -154,7 +154,7 @@ def test_what_was_deleted_cannot_be_edited_again(tmp_path):
     source, net = written(tmp_path)
     edited = checkpoint.load(export(source, net, [{"delete": ["layer1.0"]}], tmp_path / "first").weights)
     for edit in ({"delete": ["layer1.0"]}, {"scale": {"layer1.0": 2}}, {"reorder": ["layer1.1", "layer1.0"]}):
-        with pytest.raises(ValueError, match="layer1.0 was deleted from first before; `resnet-probe inspect` lists"):
+        with pytest.raises(ValueError, match=r"layer1.0 was deleted from first before; `resnet-probe inspect` lists"):
             export(edited, edited.chain, [edit], tmp_path / "second")
     assert not (tmp_path / "second.safetensors").exists()
 

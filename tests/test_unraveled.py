@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.models import VisionTransformer
 
 from resnet_probe.anatomy import UntraceableError
 from resnet_probe.models import resolve
@@ -559,15 +560,28 @@ def test_units_know_whether_batches_can_be_stacked():
 
 TORCHVISION = {  # with the smallest input each takes
     **{"resnet18": 32, "resnet50": 32, "vgg11_bn": 32, "mobilenet_v2": 32, "mobilenet_v3_small": 32},
-    **{"efficientnet_b0": 32, "convnext_tiny": 32, "vit_b_16": 224, "swin_t": 64, "regnet_y_400mf": 32},
+    **{"efficientnet_b0": 32, "convnext_tiny": 32, "vit": 32, "swin_t": 64, "regnet_y_400mf": 32},
     **{"googlenet": 64, "densenet121": 32, "wide_resnet50_2": 32, "resnext50_32x4d": 32},
 }
-QUICK = {"resnet18"}
+QUICK = {"resnet18", "vit"}
+
+
+def of_torchvision(name):
+    """One of torchvision's networks, none of its weights zero; of its transformer, a small one."""
+    if name == "vit":
+        sizes = {"num_layers": 3, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 24}
+        model = VisionTransformer(image_size=32, patch_size=8, **sizes)
+    else:
+        model = resolve(f"torchvision:{name}")
+    for parameter in model.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return model
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in TORCHVISION])
 def test_torchvisions_networks_are_their_chains(name):
-    model = trained(lambda: resolve(f"torchvision:{name}"))
+    model = trained(lambda: of_torchvision(name))
     shape = (3, TORCHVISION[name], TORCHVISION[name])
     net, x = unravel(model, shape), images(2, shape)
     expected = run(model, x)

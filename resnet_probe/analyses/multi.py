@@ -171,6 +171,7 @@ def summarise(
 def plot(result: Result) -> Figure:
     """Error against the number of deleted units: mean, quartiles, range of the draws (Veit et al. 2016, Fig. 5a)."""
     import numpy as np  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
 
@@ -198,6 +199,7 @@ def plot(result: Result) -> Figure:
             chance = 100 * (1 - 1 / result.settings["classes"])
             axes.axhline(chance, color="0.6", linewidth=0.6, linestyle=":", zorder=0, label="chance")
         axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.set_xlabel("number of deleted units")
         axes.set_ylabel("error (%)")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)

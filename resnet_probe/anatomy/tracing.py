@@ -95,13 +95,17 @@ def trace(model: nn.Module, shape: Sequence[int], *, leaves: Sequence[str | type
     return Traced(module, source, result, values, tuple(shape), saved)
 
 
-def assemble(root: nn.Module, graph: fx.Graph, name: str, *, saved: Container[str]) -> fx.GraphModule:
+def assemble(
+    root: nn.Module, graph: fx.Graph, name: str, *, saved: Container[str], own_modules: bool = False
+) -> fx.GraphModule:
     """A `GraphModule` in evaluation mode whose state dict holds no other names than `saved`.
 
     `torch.fx` alone would also save the tensors that a model keeps as plain attributes, constants and buffers that are
-    not persistent.
+    not persistent. With `own_modules` only the tensors are those of `root`, and not the modules with their modes.
     """
     module = fx.GraphModule(root, graph, name).eval()
+    if own_modules:
+        module = cast(fx.GraphModule, share_tensors(module))
     for path, part in module.named_modules():
         names = {buffer: f"{path}.{buffer}" if path else buffer for buffer in part._buffers}
         part._non_persistent_buffers_set.update(buffer for buffer, full in names.items() if full not in saved)

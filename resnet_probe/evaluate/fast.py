@@ -73,7 +73,8 @@ class FastUnits:
     def _prepare(self, steps: Sequence[Step]) -> nn.Module:
         module = cast(fx.GraphModule, copy.deepcopy(self.network.with_steps(steps).to_module()))
         _one_module_per_call(module)
-        if self._fold:
+        _for_any_layout(module)
+        if self._fold and not any(part._forward_pre_hooks for part in module.modules()):  # as weight_norm has them
             module = cast(fx.GraphModule, fuse(module, no_trace=True))
         module = module.to(dtype=self.dtype).to(memory_format=torch.channels_last).eval()
         _overwrite_where_unshared(module)
@@ -94,6 +95,14 @@ def _one_module_per_call(module: fx.GraphModule) -> None:
     module.recompile()
 
 
+def _for_any_layout(module: fx.GraphModule) -> None:
+    """`view` as `reshape`, which takes channels-last maps too."""
+    for node in module.graph.nodes:
+        if node.op == "call_method" and node.target == "view" and not isinstance(node.args[1], torch.dtype):
+            node.target = "reshape"
+    module.recompile()
+
+
 def _overwrite_where_unshared(module: fx.GraphModule) -> None:
     """Let additions and activations overwrite a value that the unit has just made and that nothing else reads."""
     for node in module.graph.nodes:
@@ -110,7 +119,9 @@ def _overwrite_where_unshared(module: fx.GraphModule) -> None:
 
 def _add_into(value: Tensor, other: Tensor) -> Tensor:
     """`value + other`, written over `value` where that has the shape and type of the sum."""
-    same = isinstance(other, Tensor) and value.shape == other.shape and value.dtype == other.dtype
+    if not (isinstance(value, Tensor) and isinstance(other, Tensor)):  # sizes are added, too
+        return value + other
+    same = value.shape == other.shape and value.dtype == other.dtype
     return value.add_(other) if same else value + other
 
 

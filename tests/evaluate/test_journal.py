@@ -98,7 +98,7 @@ def test_a_setting_that_is_no_longer_given_is_refused_too(path):
 
 def test_a_file_that_is_no_journal_is_refused_and_kept(path):
     path.write_text("network,block\n" * 1000)
-    with pytest.raises(JournalError, match="is no journal of resnet-probe .*--fresh"):
+    with pytest.raises(JournalError, match=r"is no journal of resnet-probe .*--fresh"):
         Journal.open(path, ABOUT)
     assert path.read_text() == "network,block\n" * 1000
     Journal.open(path, ABOUT, fresh=True).close()
@@ -115,7 +115,7 @@ def test_the_database_of_another_program_is_refused_and_kept(path):
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path):
-    with pytest.raises(OSError, match="cannot open .*give --out"):
+    with pytest.raises(OSError, match=r"cannot open .*give --out"):
         Journal.open(tmp_path / "no" / "folder" / "j", ABOUT)
 
 

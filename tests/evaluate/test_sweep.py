@@ -77,8 +77,8 @@ def test_states_that_differ_are_run_as_one_batch(case, monkeypatch):
     _, net, data, variants, _ = case
     calls = {}
 
-    def count(self, step):
-        module = prepared(self, step)
+    def count(self, *steps):
+        module = prepared(self, *steps)
 
         def call(x):
             calls[stack] = calls.get(stack, 0) + 1
@@ -125,10 +125,10 @@ def test_the_size_of_a_shard_changes_nothing(case, monkeypatch, steps):
 
 
 def test_without_folding_a_sweep_is_bit_equal_to_the_model(case):
-    model, net, data, variants, models = case
+    _, net, data, variants, models = case
     tree = grow(list(variants.values()), net.is_identity)
-    for x, _ in data.batches(16):
-        x = x.contiguous(memory_format=torch.channels_last)
+    for batch, _ in data.batches(16):
+        x = batch.contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             outputs = run_tree(tree, FastUnits(net, fold=False), x, stack=16)
             for name, output in zip(variants, outputs, strict=True):
@@ -198,8 +198,8 @@ def exhausted(monkeypatch, most):
     tried = []
     prepared = FastUnits.__call__
 
-    def call(self, step):
-        module = prepared(self, step)
+    def call(self, *steps):
+        module = prepared(self, *steps)
 
         def unit(x):
             tried.append(len(x))
@@ -281,7 +281,7 @@ def _fits(net, tree, memory):
 
 def test_memory_for_no_image_is_an_error(case):
     _, net, data, variants, _ = case
-    with pytest.raises(ValueError, match="does not hold one image.*--memory"):
+    with pytest.raises(ValueError, match=r"does not hold one image.*--memory"):
         evaluate(net, variants, data, sweep=Sweep(memory=1000))
 
 
@@ -295,8 +295,8 @@ def test_values_alive_at_a_time_stay_within_the_bound(case, monkeypatch):
     alive, most = {}, 0
     prepared = FastUnits.__call__
 
-    def call(self, step):
-        module = prepared(self, step)
+    def call(self, *steps):
+        module = prepared(self, *steps)
 
         def unit(value):
             nonlocal most

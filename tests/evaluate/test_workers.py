@@ -41,22 +41,22 @@ def test_each_process_runs_its_own_shards_and_all_end_with_the_same_scores(monke
         return made
 
     monkeypatch.setattr(sweep_module._Job, "run_shard", watched)
-    agreed, made = sweep_module.Budget(4, 4), []
-    for rank in range(3):
+    made, scores = [], {}
+    for rank in (0, 1, 2):
         rows = []
-        heard = {"agreed": agreed, "done": [[]], "rows": made.copy()}
-        if rank < 2:
-            with pytest.raises((KeyError, ValueError, IndexError, TypeError, ZeroDivisionError, AssertionError)):
-                # the others' rows are missing still, so that there is no whole to sum up
-                scores = evaluate(net, variants, data, workers=Connected(rank, 3, heard), **how)
-                assert {name: s.images for name, s in scores.items()} == dict.fromkeys(variants, 30)
-        else:
-            scores = evaluate(net, variants, data, workers=Connected(rank, 3, heard), **how)
+        heard = {"agreed": sweep_module.Budget(4, 4), "done": [[]], "rows": list(made)}
+        monkeypatch.setattr(sweep_module, "scores_of", _when_whole(rank == 2))
+        scores = evaluate(net, variants, data, workers=Connected(rank, 3, heard), **how)
         made.append(rows)
     assert sorted(number for number, _ in seen) == list(range(8))
     assert sum(size for _, size in seen) == len(data)
     assert scores == alone
     assert all((scores[name].flags == alone[name].flags).all() for name in alone)
+
+
+def _when_whole(whole, sum_up=sweep_module.scores_of):
+    """The first processes of this test do not hear of the rows of those that have not run yet."""
+    return sum_up if whole else lambda names, rows: {}
 
 
 def test_a_shard_that_two_processes_have_counts_once(tmp_path):

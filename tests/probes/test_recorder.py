@@ -418,6 +418,15 @@ def test_a_plain_call_that_is_stopped_ends_the_with_quietly(model, images):
     assert hooks(model) == untouched
 
 
+def test_a_stop_ends_the_with_of_the_recorder_that_asked_for_it(model, images):
+    with record(model, "bn1", Moments(), stop=True) as outer:
+        with record(model, "fc", Moments()) as inner:
+            model(images)
+            model(images)
+        pytest.fail("the inner recorder took the stop for its own")
+    assert (outer.passes, inner.passes) == (2, 1)
+
+
 def test_stopping_one_of_two_recorders_does_not_end_the_other(model, images):
     with record(model, "bn1", Moments(), stop=True) as outer, record(model, "fc", Moments()) as inner:
         outer.run(images)
@@ -453,6 +462,12 @@ def test_compiled_models(model, images, how):
         assert torch.allclose(called(images), before)
     assert rec.passes == 1
     torch.compiler.reset()
+
+
+def test_the_network_inside_a_wrapper_may_be_called_itself(model, images):
+    with record(torch.compile(model, backend="eager"), "bn1", Moments()) as rec:
+        model(images)
+    assert rec.passes == 1
 
 
 def test_compiled_code_is_compiled_again_afterwards(model, images):

@@ -245,5 +245,6 @@ def test_nothing_is_nothing_and_adds_nothing(name):
     reducer, x = REDUCERS[name], values((4, 3, 2, 2))
     nothing, something = reducer.reduce(x[:0], x[:0]), reducer.reduce(x, x)
     assert flat(reducer.finish(nothing)) == pytest.approx(flat(NOTHING[name]), nan_ok=True)
+    nothing = reducer.combine(torch.stack([nothing, nothing]))
     both = reducer.combine(torch.stack([nothing, something, nothing]))
     assert flat(reducer.finish(both)) == pytest.approx(flat(reducer.finish(something)))

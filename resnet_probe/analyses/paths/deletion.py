@@ -106,11 +106,15 @@ def plot_survival(result: Result) -> Figure:
                 raise ValueError(f"table {result.name} has no paths of {name} counted in modules, so nothing to draw")
             lengths = [row["length"] for row in rows]
             first = rows[0]
-            what = f"{label(name)}: {first['deleted']} of {first['blocks']} blocks deleted"
+            what = f"{first['deleted']} of {first['blocks']} blocks deleted"
             look = {"color": looks[name]["color"]}
-            axes.plot(lengths, [100 * row["share"] for row in rows], "o", **look, label=what)
+            axes.plot(lengths, [100 * row["share"] for row in rows], looks[name]["marker"], **look,
+                      label=f"counted: {what}" if len(names) == 1 else f"{label(name, 22)}: {what}")  # fmt: skip
             formula = [100 * (row["expected"] or 0.0) for row in rows]
-            axes.plot(lengths, formula, linewidth=0.8, **look, label="$C(n-d, x)\\,/\\,C(n, x)$")
+            last = name == names[-1]
+            axes.plot(lengths, formula, linewidth=0.8, **look, label="$C(n-d, x)\\,/\\,C(n, x)$" if last else None)
+        if len(names) == 1:
+            axes.set_title(label(names[0]))
         axes.set_xlabel("path length $x$ in modules (residual branches taken)")
         axes.set_ylabel("surviving paths (%)")
         axes.set_ylim(-3, 103)

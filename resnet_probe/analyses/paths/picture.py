@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 
@@ -69,7 +69,8 @@ def draw_unraveled(blocks: int, name: str = "") -> Figure:
 def draw_anatomy(graph: nx.DiGraph, *, name: str = "", column: str = "", across: int = 14) -> Figure:
     """The blocks of a network as a picture, a page (178 mm) wide, one stage after another.
 
-    Blocks are boxes on the trunk with their shortcut as an arc above: solid for an identity, dashed for a projection.
+    Blocks are boxes on the trunk with their shortcut as an arc above: solid for an identity, dashed for a projection;
+    deleted blocks are pale, with a dashed outline.
     Units with a `value` are coloured by it.
 
     Args:
@@ -202,10 +203,11 @@ def _rows(nodes: Mapping[str, Mapping[str, Any]], across: int) -> list[list[str]
 
 def _unit(axis: Axes, x: float, y: float, node: str, data: Mapping[str, Any], *, scale: ScalarMappable | None) -> None:
     known = scale is not None and "value" in data
-    fill = scale.to_rgba(data["value"]) if known and scale is not None else _KINDS[data["kind"]]
-    box = FancyBboxPatch((x - 0.32, y - 0.24), 0.64, 0.48, boxstyle="round,pad=0,rounding_size=0.06", facecolor=fill,
-                         edgecolor=figures.INK, linewidth=0.5, linestyle="--" if data["kind"] == "deleted" else "-",
-                         zorder=2)  # fmt: skip
+    fill: Any = scale.to_rgba(data["value"]) if known and scale is not None else _KINDS[data["kind"]]
+    gone = data["kind"] == "deleted"
+    box = FancyBboxPatch((x - 0.32, y - 0.24), 0.64, 0.48, boxstyle="round,pad=0,rounding_size=0.06",
+                         facecolor=to_rgba(fill, 0.3 if gone else 1), edgecolor=figures.INK, linewidth=0.5,
+                         linestyle="--" if gone else "-", zorder=2)  # fmt: skip
     axis.add_patch(box)
     short = node if len(node) <= 11 else f"…{node[-10:]}"
     axis.text(x, y - 0.33, figures.label(short), ha="center", va="top", fontsize=5.5)

@@ -1,0 +1,225 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.stats import norm
+from torch import nn
+
+from resnet_probe.analyses import lesion
+from resnet_probe.data import Data
+from resnet_probe.evaluate import Sweep
+from resnet_probe.models import resolve
+from resnet_probe.results import Result, read
+from resnet_probe.unraveled import unravel
+from tests.networks import make, trained
+
+SHAPE = (3, 8, 8)
+CLASSES = tuple("abcd")
+
+
+def images(count=40):
+    generator = torch.Generator().manual_seed(3)
+    pixels = torch.randint(0, 256, (count, *SHAPE), generator=generator, dtype=torch.uint8)
+    return Data("noise", "test", pixels, torch.arange(count) % 4, CLASSES, "0.5;0.25")
+
+
+def measured(model, data):
+    """What a network does on the data, one image at a time."""
+    predicted, loss = [], 0.0
+    with torch.no_grad():
+        for x, y in data.batches(1):
+            output = model(x)
+            predicted.append(int(output.argmax()))
+            loss += F.cross_entropy(output, y).item()
+    return predicted, loss / len(data)
+
+
+def with_shortcut_for(model, name):
+    """The model with one block's forward replaced by its shortcut."""
+    model = copy.deepcopy(model)
+    block = model.get_submodule(name)
+    shortcut = block.downsample or nn.Identity()
+    block.forward = lambda x: torch.relu(shortcut(x))
+    return model
+
+
+def lesioned(model, data, **how):
+    return lesion.run(unravel(model, SHAPE), data, name="net", **how)
+
+
+@pytest.mark.parametrize("arch", ["resnet20-w3", "resnet14-w3-B"])
+def test_rows_are_those_of_a_loop_that_replaces_one_forward_after_the_other(arch):
+    model, data = trained(lambda: resolve(arch, num_classes=4)), images()
+    result = lesioned(model, data)
+    names = [f"layer{stage}.{i}" for stage in (1, 2, 3) for i in range(3 if arch.startswith("resnet20") else 2)]
+    intact, loss = measured(model, data)
+    first, *rows = result.rows
+    labels = data.labels.tolist()
+    expected = {"network": "net", "block": "(intact)", "images": 40, "changed": 0}
+    expected |= dict.fromkeys(("index", "stage", "resizes", "kind", "shortcut", "error_recalibrated"))
+    wrong = sum(a != b for a, b in zip(intact, labels, strict=True))
+    assert {key: first[key] for key in expected} == expected
+    assert (first["wrong"], first["error"]) == (wrong, 100 * wrong / 40)
+    assert first["loss"] == pytest.approx(loss, rel=1e-5)
+    assert [row["block"] for row in rows] == names
+    for index, row in enumerate(rows):
+        predicted, loss = measured(with_shortcut_for(model, row["block"]), data)
+        wrong = sum(a != b for a, b in zip(predicted, labels, strict=True))
+        changed = sum(a != b for a, b in zip(predicted, intact, strict=True))
+        assert (row["wrong"], row["changed"], row["images"]) == (wrong, changed, 40)
+        assert row["error"] == 100 * wrong / 40
+        assert row["loss"] == pytest.approx(loss, rel=1e-5)
+        assert row["index"] == index
+        assert row["stage"] == int(row["block"][5])
+        assert row["resizes"] == (row["block"] in ("layer2.0", "layer3.0"))
+        assert row["kind"] == "block"
+        resized = "conv1x1" if arch.endswith("B") else "zero-pad"
+        assert row["shortcut"] == (resized if row["resizes"] else "identity")
+    assert any(row["changed"] for row in rows)
+    assert len({row["loss"] for row in result.rows}) == len(result.rows)
+    assert result.settings == {"classes": 4}
+    assert result.columns == lesion.COLUMNS
+
+
+def test_layers_are_deleted_where_there_are_no_blocks():
+    model = make("plain")
+    data = Data("noise", "test", images().images, images().labels, tuple("abcde"), "none")
+    result = lesioned(model, data)
+    assert [(row["block"], row["kind"], row["resizes"]) for row in result.rows] == [
+        *[("(intact)", None, None), ("0", "layer", True), ("4", "layer", True), ("7", "layer", True)]
+    ]
+    without = copy.deepcopy(list(model))
+    predicted, _ = measured(nn.Sequential(*without[:7], Keep(5), *without[9:]), data)
+    wrong = sum(a != b for a, b in zip(predicted, data.labels.tolist(), strict=True))
+    assert result.rows[3]["wrong"] == wrong
+
+
+class Keep(nn.Module):
+    """The first channels."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x):
+        return x[:, : self.channels]
+
+
+def test_intervals_are_wilsons():
+    """Wilson 1927: the errors p for which the measured share is 1.96 standard deviations away."""
+    result = lesioned(trained(lambda: resolve("resnet8-w2", num_classes=4)), images())
+    z = norm.ppf(0.975)
+    for row in result.rows:
+        share = row["wrong"] / row["images"]
+        for end in ("error_low", "error_high"):
+            p = row[end] / 100
+            assert (share - p) ** 2 == pytest.approx(z**2 * p * (1 - p) / row["images"], abs=1e-9)
+        assert row["error_low"] <= row["error"] <= row["error_high"]
+
+
+def test_the_way_it_is_run_changes_nothing_and_is_reported():
+    model, data, seen = trained(lambda: resolve("resnet8-w2", num_classes=4)), images(), []
+    result = lesioned(model, data, sweep=Sweep(batch_size=7), progress=lambda *done: seen.append(done))
+    other = lesioned(model, data, sweep=Sweep(batch_size=40))
+    assert result.rows == other.rows
+    assert seen[-1] == (160, 160)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_recalibrated_errors_stand_beside_the_others():
+    model, data = trained(lambda: resolve("resnet8-w2", num_classes=4)), images()
+    asked = []
+
+    class Score:
+        error = 12.5
+
+    def recalibrated(variants):
+        asked.append({name: len(steps) for name, steps in variants.items()})
+        return dict.fromkeys(variants, Score)
+
+    result = lesioned(model, data, recalibrated=recalibrated)
+    assert {row["error_recalibrated"] for row in result.rows} == {12.5}
+    assert list(asked[0]) == [row["block"] for row in result.rows]
+
+
+def test_a_network_without_anything_to_delete_is_refused():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4)).eval()
+    with pytest.raises(ValueError, match="net has no residual blocks and no layer that an identity could replace"):
+        lesioned(model, images())
+
+
+def test_the_table_is_the_same_after_it_was_saved(tmp_path):
+    result = lesioned(trained(lambda: resolve("resnet8-w2", num_classes=4)), images())
+    result.save(tmp_path)
+    again = read(tmp_path, "lesion")
+    assert again.rows == result.rows
+    assert (
+        (tmp_path / "lesion.csv")
+        .read_text(encoding="utf-8")
+        .startswith("network,block,index,stage,resizes,images,wrong,error,loss,changed,")
+    )
+
+
+# -- the figure -------------------------------------------------------------------------------------------------------
+
+
+def table(networks=("net",), errors=(5, 40, 10, 6), kind="block", classes=10):
+    rows = []
+    for network in networks:
+        for i, error in enumerate(errors):
+            row = dict.fromkeys(lesion.COLUMNS)
+            row |= {"network": network, "images": 100, "wrong": error, "error": float(error), "loss": 1.0, "changed": 0}
+            row |= {"error_low": error - 2.0, "error_high": error + 3.0, "block": "(intact)"}
+            if i:
+                row |= {"block": f"layer{i}.0", "index": i - 1, "stage": 1 + i // 3, "resizes": i == 1, "kind": kind}
+            rows.append(row)
+    return Result("lesion", lesion.COLUMNS, tuple(rows), {"classes": classes})
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def test_points_are_the_errors_by_position_and_resizing_units_are_open():
+    figure = lesion.plot(table())
+    (axes,) = figure.axes
+    points = next(c for c in axes.collections if len(c.get_offsets()) == 3)
+    assert points.get_offsets().tolist() == [[0, 40], [1, 10], [2, 6]]
+    open_, filled, _ = points.get_facecolors()
+    assert open_[:3].tolist() == [1, 1, 1]
+    assert filled[:3].tolist() != [1, 1, 1]
+    assert "intact: 5 %" in texts(figure)
+    assert "resizes" in texts(figure)
+    assert axes.get_ylim()[0] == 0
+    assert "deleted block" in axes.get_xlabel()
+
+
+def test_whiskers_are_the_intervals():
+    (axes,) = lesion.plot(table()).axes
+    (bars,) = [c for c in axes.collections if type(c).__name__ == "LineCollection"]
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[38, 43], [8, 13], [4, 9]]
+
+
+def test_chance_is_drawn_where_errors_come_near_it():
+    assert "chance" not in texts(lesion.plot(table()))
+    figure = lesion.plot(table(errors=(5, 88, 90)))
+    assert "chance" in texts(figure)
+    assert any(set(line.get_ydata()) == {90} for line in figure.axes[0].lines)
+
+
+def test_several_networks_are_drawn_over_relative_position():
+    figure = lesion.plot(table(("one", "two")))
+    (axes,) = figure.axes
+    assert "0 input, 1 output" in axes.get_xlabel()
+    for points in (c for c in axes.collections if len(c.get_offsets()) == 3):
+        assert points.get_offsets()[:, 0].tolist() == [0, 0.5, 1]
+    assert [text for text in texts(figure) if text in ("one", "two")] == ["one", "two"]
+
+
+def test_layers_are_called_layers():
+    assert "deleted layer" in lesion.plot(table(kind="layer")).axes[0].get_xlabel()
+
+
+def test_a_table_of_one_unit_is_drawn():
+    assert lesion.plot(table(errors=(5, 10))).axes

@@ -1,0 +1,100 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from resnet_probe.analyses import pairs
+from resnet_probe.results import read
+from tests.evaluate.cases import images, loop, network, without
+
+
+@pytest.fixture(scope="module")
+def case():
+    return *network("resnet14-w4"), images(40)
+
+
+@pytest.fixture(scope="module")
+def table(case):
+    _, net, data = case
+    return pairs.run(net, data, name="tiny")
+
+
+def test_interactions_are_those_of_brute_force(case, table):
+    model, net, data = case
+    names = [unit.name for unit in net.blocks]
+    groups = [(), *((name,) for name in names), *combinations(names, 2)]
+    outputs = loop({group: without(model, *group) for group in groups}, data)
+    wrong = {group: (out.argmax(1) != data.labels).numpy() for group, out in outputs.items()}
+    error = {group: 100 * flags.mean() for group, flags in wrong.items()}
+    assert [(row["block_a"], row["block_b"]) for row in table.rows] == list(combinations(names, 2))
+    for row in table.rows:
+        a, b = row["block_a"], row["block_b"]
+        assert (row["network"], row["images"], row["wrong"]) == ("tiny", 40, wrong[a, b].sum())
+        assert row["error"] == pytest.approx(error[a, b])
+        assert row["interaction"] == pytest.approx(error[a, b] - error[(a,)] - error[(b,)] + error[()], abs=1e-9)
+        flags = [wrong[group].astype(float) for group in ((a, b), (a,), (b,), ())]
+        values = 100 * (flags[0] - flags[1] - flags[2] + flags[3])
+        margin = 1.96 * np.sqrt(((values - values.mean()) ** 2).sum() / 39 / 40)
+        assert row["interaction_high"] - row["interaction"] == pytest.approx(margin)
+        assert row["interaction"] - row["interaction_low"] == pytest.approx(margin)
+    assert len({row["interaction"] for row in table.rows}) > 3
+    assert table.settings["intact_error"] == pytest.approx(error[()])
+    assert table.settings["single_errors"] == pytest.approx({name: error[(name,)] for name in names})
+
+
+def test_columns_are_those_of_the_contract(table):
+    contract = "network, block_a, block_b, images, wrong, error, loss, interaction"
+    assert table.columns[:8] == tuple(contract.split(", "))
+
+
+def test_the_saving_is_reported(case, table):
+    _, net, _ = case
+    names = [unit.name for unit in net.blocks]
+    groups = [(), *((name,) for name in names), *combinations(names, 2)]
+    executed = [[s for s in net.delete(*group).steps if not net.is_identity(s)] for group in groups]
+    assert table.settings["steps_of_a_loop"] == sum(map(len, executed))
+    prefixes = {tuple(steps[: i + 1]) for steps in executed for i in range(len(steps))}
+    assert table.settings["steps_run"] == len(prefixes)
+    assert len(prefixes) < 0.6 * table.settings["steps_of_a_loop"]
+
+
+def test_a_block_without_effect_interacts_with_none(case):
+    from copy import deepcopy
+
+    import torch
+
+    from resnet_probe.unraveled import unravel
+    from tests.evaluate.cases import SHAPE
+
+    model, net, data = case
+    idle = [unit.name for unit in net.blocks if unit.has_identity_shortcut][1]
+    changed = deepcopy(model)
+    with torch.no_grad():
+        changed.get_submodule(idle).bn2.weight.zero_()
+        changed.get_submodule(idle).bn2.bias.zero_()
+    table = pairs.run(unravel(changed, SHAPE), data, name="idle")
+    mine = [row["interaction"] for row in table.rows if idle in (row["block_a"], row["block_b"])]
+    assert mine == [0.0] * (len(net.blocks) - 1)
+    assert any(row["interaction"] for row in table.rows)
+
+
+def test_one_block_is_too_few(case):
+    from torch import nn
+
+    from resnet_probe.unraveled import unravel
+
+    _, _, data = case
+    model = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Flatten(), nn.Linear(192, 4)).eval()
+    with pytest.raises(ValueError, match="one has 1 units that can be deleted; pairs need two"):
+        pairs.run(unravel(model, (3, 8, 8)), data, name="one")
+
+
+def test_the_figure_can_be_drawn_from_the_table_alone(table, tmp_path):
+    table.save(tmp_path)
+    figure = pairs.plot(read(tmp_path, "lesion_pairs"))
+    shown = figure.axes[0].images[0].get_array()
+    assert shown.shape == (6, 6)
+    assert np.ma.masked_invalid(shown).count() == len(table.rows)
+    row = table.rows[7]
+    names = [table.rows[0]["block_a"], *(r["block_b"] for r in table.rows[:5])]
+    assert shown[names.index(row["block_b"]), names.index(row["block_a"])] == row["interaction"]

@@ -1,0 +1,114 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, kendalltau
+
+from resnet_probe.analyses import reorder
+from resnet_probe.results import read
+from tests.evaluate.cases import images, in_order, loop, network
+
+GROUPS = [[0, 1, 2], [3], [4, 5]]
+
+
+def test_swaps_stay_within_blocks_of_equal_shape():
+    orders = reorder.draw_orders(GROUPS, 6, [1, 4, 9], 30, seed=0)
+    assert [number for number, _ in orders] == [1] * 30 + [4] * 30 + [9] * 30
+    for _, order in orders:
+        assert order[3] == 3
+        assert set(order[:3]) == {0, 1, 2}
+        assert set(order[4:]) == {4, 5}
+
+
+def test_one_swap_exchanges_two_and_parity_follows_the_number_of_swaps():
+    orders = reorder.draw_orders(GROUPS, 6, [1, 2, 3], 40, seed=0)
+    for number, order in orders:
+        moved = sum(i != place for i, place in enumerate(order))
+        inversions = sum(a > b for a, b in combinations(order, 2))
+        assert inversions % 2 == number % 2
+        assert moved == 2 if number == 1 else moved <= 2 * number
+    assert len({order for number, order in orders if number == 1}) == 4  # all four pairs come up
+
+
+def test_the_seed_decides():
+    one, again, other = (reorder.draw_orders(GROUPS, 6, [3], 10, seed=seed) for seed in (1, 1, 2))
+    assert one == again != other
+
+
+@pytest.mark.parametrize(
+    ("groups", "swaps", "draws", "message"),
+    [
+        ([[0], [1]], [1], 1, "no two residual blocks"),
+        (GROUPS, [0], 1, "at least one"),
+        (GROUPS, [1], 0, "at least one"),
+    ],
+)
+def test_what_cannot_be_swapped_is_refused(groups, swaps, draws, message):
+    with pytest.raises(ValueError, match=message):
+        reorder.draw_orders(groups, 6, swaps, draws, 0)
+
+
+@pytest.fixture(scope="module")
+def case():
+    return *network(), images(40)
+
+
+@pytest.fixture(scope="module")
+def table(case):
+    _, net, data = case
+    return reorder.run(net, data, name="tiny", swaps=[1, 5], draws=7, seed=2)
+
+
+def test_each_row_is_the_model_with_its_blocks_in_that_order(case, table):
+    model, net, data = case
+    names = [unit.name for unit in net.blocks]
+    contract = "network, swaps, draw, kendall_tau, order, images, wrong, error, loss"
+    assert table.columns[:9] == tuple(contract.split(", "))
+    orders = [[int(word) for word in row["order"].split()] for row in table.rows]
+    assert orders[0] == list(range(9))
+    assert [(row["swaps"], row["draw"]) for row in table.rows] == [
+        (0, 0),
+        *((number, draw) for number in (1, 5) for draw in range(7)),
+    ]
+    outputs = loop({i: in_order(model, names, order) for i, order in enumerate(orders)}, data)
+    for i, (row, order) in enumerate(zip(table.rows, orders, strict=True)):
+        predicted = outputs[i].argmax(1)
+        wrong = int((predicted != data.labels).sum())
+        assert (row["images"], row["wrong"], row["error"]) == (40, wrong, 2.5 * wrong)
+        assert row["changed"] == int((predicted != outputs[0].argmax(1)).sum())
+        assert row["kendall_tau"] == pytest.approx(kendalltau(range(9), order).statistic)
+        inverted = sum(a > b for a, b in combinations(order, 2))
+        assert row["kendall_tau"] == pytest.approx(1 - 2 * inverted / 36)
+        interval = binomtest(wrong, 40).proportion_ci(method="wilson")
+        assert (row["error_low"], row["error_high"]) == pytest.approx((100 * interval.low, 100 * interval.high))
+        shapes = [(net.unit(name).plan.in_shape, net.unit(name).plan.out_shape) for name in names]
+        assert [shapes[place] for place in order] == shapes
+
+
+def test_the_settings_say_what_each_number_of_swaps_does(table):
+    steps = table.settings["by_swaps"]
+    assert [step["swaps"] for step in steps] == [0, 1, 5]
+    for step in steps:
+        mine = [row for row in table.rows if row["swaps"] == step["swaps"]]
+        assert step["draws"] == len(mine)
+        assert step["error"] == pytest.approx(np.mean([row["error"] for row in mine]))
+        assert step["kendall_tau"] == pytest.approx(np.mean([row["kendall_tau"] for row in mine]))
+        assert step["over_images"][0] <= step["error"] <= step["over_images"][1]
+    assert steps[0]["over_draws"] == [None, None]
+    assert steps[2]["over_draws"][0] <= steps[2]["error"] <= steps[2]["over_draws"][1]
+    assert -1 <= table.settings["spearman_low"] <= table.settings["spearman"] <= table.settings["spearman_high"] <= 1
+
+
+def test_a_network_without_blocks_of_equal_shape_is_refused(case):
+    _, _, data = case
+    _, net = network("resnet8-w4")
+    with pytest.raises(ValueError, match="no two residual blocks have the same shape"):
+        reorder.run(net, data, name="short")
+
+
+def test_the_figure_can_be_drawn_from_the_table_alone(table, tmp_path):
+    table.save(tmp_path)
+    axes = reorder.plot(read(tmp_path, "reorder")).axes[0]
+    points = axes.collections[0].get_offsets()
+    np.testing.assert_allclose(points, [(row["kendall_tau"], row["error"]) for row in table.rows])
+    assert axes.xaxis_inverted()

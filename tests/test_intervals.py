@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from scipy.stats import bootstrap, spearmanr
+
+from resnet_probe.intervals import RankCorrelation, bootstrap_mean, spearman, wilson
+
+
+@pytest.mark.parametrize(("wrong", "images"), [(0, 10), (3, 10), (74, 1000), (10, 10)])
+def test_wilson_is_the_closed_form(wrong, images):
+    z, share = 1.959963984540054, wrong / images
+    centre = (share + z**2 / (2 * images)) / (1 + z**2 / images)
+    margin = z / (1 + z**2 / images) * np.sqrt(share * (1 - share) / images + z**2 / (4 * images**2))
+    assert wilson(wrong, images) == pytest.approx((100 * (centre - margin), 100 * (centre + margin)), abs=1e-9)
+
+
+def test_bootstrap_of_a_mean_is_that_of_scipy_and_near_the_normal_one():
+    values = np.random.default_rng(3).gamma(2.0, size=300)
+    low, high = bootstrap_mean(values, seed=1)
+    other = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(8)).confidence_interval
+    error = values.std(ddof=1) / len(values) ** 0.5
+    for ends in ((other.low, other.high), (values.mean() - 1.96 * error, values.mean() + 1.96 * error)):
+        assert (low, high) == pytest.approx(ends, abs=0.15 * error + 0.02)
+    assert bootstrap_mean(values, seed=1) == (low, high)
+    assert bootstrap_mean(list(values), seed=2) != (low, high)
+
+
+def test_bootstrap_of_one_value_or_of_equal_values():
+    assert bootstrap_mean([4.0], seed=0) == (None, None)
+    assert bootstrap_mean([], seed=0) == (None, None)
+    assert bootstrap_mean([4.0, 4.0, 4.0], seed=0) == (4.0, 4.0)
+
+
+def test_bootstrap_leaves_the_global_random_state():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002 - the state that must not change
+    bootstrap_mean([1.0, 2.0, 5.0], seed=0)
+    spearman([1, 2, 3], [3, 1, 2], seed=0)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_rank_correlation_is_that_of_scipy_with_a_bootstrap_interval():
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 12, 150).astype(float)
+    y = x + generator.normal(0, 6, 150)
+    found = spearman(list(x), list(y), seed=5)
+    expected = spearmanr(x, y).statistic
+    assert found.spearman == pytest.approx(expected)
+    other = bootstrap(
+        (x, y), lambda a, b: spearmanr(a, b).statistic, paired=True, vectorized=False, n_resamples=400,
+        method="percentile", rng=generator,
+    ).confidence_interval  # fmt: skip
+    assert (found.spearman_low, found.spearman_high) == pytest.approx((other.low, other.high), abs=0.04)
+    assert spearman(list(x), list(y), seed=5) == found
+
+
+def test_rank_correlation_of_a_monotone_curve_is_one_and_of_a_constant_none():
+    assert spearman([1, 2, 3, 4], [1, 10, 11, 500], seed=0).spearman == pytest.approx(1)
+    assert spearman([1, 1, 1], [1, 2, 3], seed=0) == RankCorrelation(None, None, None)
+    assert spearman([1, 2, 3], [5, 5, 5], seed=0) == RankCorrelation(None, None, None)
