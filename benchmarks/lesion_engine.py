@@ -15,6 +15,7 @@ ideal           work of the prefix tree, in FLOPs, at the speed of one plain pas
 """
 
 import argparse
+import copy
 import datetime
 import json
 import os
@@ -28,6 +29,7 @@ import time
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,16 +80,16 @@ def baukit_loop(model: nn.Module, sets: list[tuple[str, ...]], data: Data, batch
     return found
 
 
-def nnsight_loop(model: nn.Module, sets: list[tuple[str, ...]], data: Data, batch_size: int = 250) -> Wrong:
-    import nnsight
-
-    wrapped = nnsight.NNsight(model)
+def nnsight_loop(
+    wrapped: Any, model: nn.Module, sets: list[tuple[str, ...]], data: Data, batch_size: int = 250
+) -> Wrong:
+    """`wrapped` must have a model of its own, because nnsight replaces the `forward` of every module."""
     found = {}
     for (name,) in sets:
         stage, number = name.split(".")
         block, own = getattr(wrapped, stage)[int(number)], model.get_submodule(name)
 
-        def run(x: Tensor, block: object = block, own: nn.Module = own) -> Tensor:
+        def run(x: Tensor, block: Any = block, own: nn.Module = own) -> Tensor:
             with wrapped.trace(x):
                 block.output = shortcut(own, block.input)
                 output = wrapped.output.save()
@@ -174,7 +176,8 @@ def singles(model: nn.Module, network: UnraveledNetwork, data: Data, options: ar
     try:
         import nnsight
 
-        methods[f"nnsight {nnsight.__version__} loop, batch 250"] = lambda: nnsight_loop(model, sets, data)
+        wrapped = nnsight.NNsight(copy.deepcopy(model))
+        methods[f"nnsight {nnsight.__version__} loop, batch 250"] = lambda: nnsight_loop(wrapped, model, sets, data)
     except ImportError:
         print("nnsight is not installed, so its loop is left out (pip install nnsight)\n")
     compiled_s = None

@@ -31,6 +31,7 @@ from .weights import OWN_KEY, CheckpointError, Weights, read_weights
 __all__ = ["Checkpoint", "CheckpointError", "load", "save", "untrained"]
 
 FORMAT = 1
+MOST_CHANNELS = 1024  # of an input that a file may ask for; its tensors are made before anything checks them
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> nn.Modul
     tensors = {names[name]: tensor for name, tensor in weights.tensors.items()}
     sizes = {
         "num_classes": _size(tensors, architecture.head(expected), 0),
-        "in_channels": _size(tensors, architecture.stem(expected), 1),
+        "in_channels": _size(tensors, architecture.stem(expected), 1) or _edited_channels(weights),
     }
     default = {"num_classes": _classes(expected), "in_channels": _channels(expected)}
     different = {key: size for key, size in sizes.items() if size is not None and size != default[key]}
@@ -257,6 +258,13 @@ def _left_out(weights: Weights) -> list[str]:
     """Tensors that an edit made needless; zeros stand in for them until the edit is made again."""
     names = weights.metadata.get("removed", []) if weights.own else []
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _edited_channels(weights: Weights) -> int | None:
+    """Channels of the input of an edited network, for an edit that took the first layer away."""
+    shape = weights.metadata.get("input_shape") if weights.own else None
+    channels = shape[0] if isinstance(shape, list) and shape else None
+    return channels if isinstance(channels, int) and 0 < channels <= MOST_CHANNELS else None
 
 
 def _edited(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> UnraveledNetwork:

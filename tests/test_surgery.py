@@ -55,6 +55,18 @@ def test_the_file_loads_again_with_the_same_outputs_bit_for_bit(tmp_path, arch, 
     assert all(torch.equal(tensor, before[name]) for name, tensor in source.model.state_dict().items())
 
 
+def test_the_first_layer_of_a_network_for_grey_images_can_be_deleted(tmp_path):
+    """Then no weight is left that says how many channels an image has."""
+    model = trained(lambda: resolve("resnet14-w3", in_channels=1, num_classes=7))
+    path = checkpoint.save(tmp_path / "grey.safetensors", model, arch="resnet14-w3", metadata={"input_size": 8})
+    source = checkpoint.load(path)
+    net = unravel(source.model, (1, 8, 8))
+    again = checkpoint.load(export(source, net, [{"delete": ["conv1"]}], tmp_path / "edited").weights)
+    assert (again.in_channels, again.num_classes) == (1, 7)
+    with torch.no_grad():
+        assert torch.equal(again.model(images(4, (1, 8, 8))), net.delete("conv1")(images(4, (1, 8, 8))))
+
+
 def test_weights_that_nothing_uses_are_not_in_the_file(tmp_path):
     source, net = written(tmp_path)
     result = export(source, net, [{"delete": ["layer2.1"]}], tmp_path / "edited.safetensors")

@@ -21,6 +21,7 @@ __all__ = ["Budget", "calibrate", "default_memory", "is_out_of_memory", "memory_
 
 CHUNKS = {"cpu": (8, 16, 32, 64, 128), "cuda": (64, 256, 1024), "mps": (64, 256)}
 REPEATS = 3
+PAST_THE_BEST = 0.85  # of the best rate: larger chunks are not tried any more
 GOOD_ENOUGH = 0.97  # of the best rate: the smaller chunk wins then, for its memory
 OVERHEAD = 3  # values inside a unit (input, intermediate, output) per value between units
 
@@ -91,6 +92,8 @@ def calibrate(
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
+            break
+        if rates[size] < PAST_THE_BEST * max(rates.values()):
             break
     if not rates:  # the sweep halves its chunks until they fit
         return Budget(sizes[0], sizes[0])

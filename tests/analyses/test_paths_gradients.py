@@ -81,6 +81,8 @@ def test_a_network_without_blocks_is_one_class(tmp_path):
     assert (row["length"], row["count"]) == (0, 1)
     assert row["class_share"] == pytest.approx(1)
     assert row["cancellation_ratio"] == pytest.approx(1, rel=1e-5)
+    exact = result.settings["networks"]["vgg"]["exact"]
+    assert (exact["low"], exact["high"], exact["share_of_paths"]) == (0, 0, 1)
     figures.save(paths.plot_gradients(result), tmp_path, "gradients", ["png"])
 
 
@@ -163,10 +165,13 @@ def test_what_holds_no_gradients_is_refused(measured):
         paths.plot_gradients(Result("gradients", measured.columns, (), {}))
 
 
-def test_weights_of_any_kind_are_measured_in_training_mode():
+def test_training_mode_takes_the_statistics_of_each_batch():
     network, data = network_of("resnet8-preact-w4"), data_of(8)
     state = torch.random.get_rng_state()
     result = paths.run_gradients(network, data, name="x", samples=4, batch_norm="train", batch_size=4)
     assert result.settings["networks"]["x"]["identity_error"] < 1e-5
     assert torch.equal(torch.random.get_rng_state(), state)
     assert result.rows[0]["samples"] == 4
+    halves = [class_gradients(network, *half, batch_norm="train").at["input"] for half in data.batches(4)]
+    expected = torch.cat(halves, 1).flatten(2).norm(dim=2).mean(1)
+    assert [row["class_norm"] for row in result.rows] == pytest.approx(expected.tolist(), rel=1e-4)

@@ -1,0 +1,167 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from resnet_probe import checkpoint
+from resnet_probe.cli import main
+from resnet_probe.unraveled import unravel
+from tests.commands.subjects import BAD_FILES, is_one_line, write_bad, write_good
+from tests.networks import images
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_with_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_good(tmp_path)
+
+
+def run(capsys, *words, ckpt="tiny.safetensors"):
+    code = main(["surgery", "--ckpt", ckpt, *words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def outputs(path):
+    with torch.no_grad():
+        return checkpoint.load(path).model(images(4, SHAPE))
+
+
+def expected(edits):
+    net = unravel(checkpoint.load("tiny.safetensors").model, SHAPE)
+    with torch.no_grad():
+        return net.edit(edits)(images(4, SHAPE))
+
+
+@pytest.mark.parametrize(
+    ("words", "edits", "said"),
+    [
+        (["--delete", "layer2.1"], [{"delete": ["layer2.1"]}], "delete: layer2.1"),
+        (["--delete", "layer1.0, layer2.1,"], [{"delete": ["layer1.0", "layer2.1"]}], "delete: layer1.0, layer2.1"),
+        (["--delete", "layer1.0", "--delete", "conv1"], [{"delete": ["layer1.0", "conv1"]}], "layer1.0, conv1"),
+        (["--scale", "layer1.0=0.5"], [{"scale": {"layer1.0": 0.5}}], "scale: layer1.0 x 0.5"),
+        (
+            ["--scale", "layer1.0=2", "--scale", "layer3.1 = -1e-1"],
+            [{"scale": {"layer1.0": 2, "layer3.1": -0.1}}],
+            "x 2",
+        ),
+        (["--reorder", "layer1.1,layer1.0"], [{"reorder": ["layer1.1", "layer1.0"]}], "reorder: layer1.1, layer1.0"),
+        (
+            ["--reorder", "layer1.1,layer1.0", "--scale", "layer1.0=3", "--delete", "layer3.1"],
+            [{"delete": ["layer3.1"]}, {"scale": {"layer1.0": 3}}, {"reorder": ["layer1.1", "layer1.0"]}],
+            "delete: layer3.1",
+        ),
+    ],
+)
+def test_what_is_written_loads_again_bit_for_bit(capsys, words, edits, said):
+    code, out, err = run(capsys, *words, "--out", "edited.safetensors")
+    assert (code, err) == (0, "")
+    assert said in out
+    assert "tiny, edited" in out
+    assert "edited.safetensors, edited.recipe.json" in out
+    assert torch.equal(outputs("edited.safetensors"), expected(edits))
+    recipe = json.loads(Path("edited.recipe.json").read_text(encoding="utf-8"))
+    assert recipe["edits"] == edits
+    assert recipe["source"]["name"] == "tiny"
+
+
+def test_the_parameters_that_are_saved_are_counted(capsys):
+    _, out, _ = run(capsys, "--delete", "layer2.1", "--out", "edited")
+    before = checkpoint.load("tiny.safetensors").model
+    gone = sum(parameter.numel() for parameter in before.layer2[1].parameters())
+    total = sum(parameter.numel() for parameter in before.parameters())
+    assert f"{total:,} -> {total - gone:,}" in out
+
+
+def test_the_file_works_in_every_command_and_a_second_time(capsys):
+    run(capsys, "--delete", "layer2.1", "--scale", "layer1.0=0.3", "--out", "first")
+    code, out, err = run(
+        capsys, "--scale", "layer1.0=0.7", "--delete", "layer3.0", "--out", "second", ckpt="first.safetensors"
+    )
+    assert (code, err) == (0, "")
+    assert "first, edited" in out
+    both = [
+        *[{"delete": ["layer2.1"]}, {"scale": {"layer1.0": 0.3}}],
+        *[{"delete": ["layer3.0"]}, {"scale": {"layer1.0": 0.7}}],
+    ]
+    assert torch.equal(outputs("second.safetensors"), expected(both))
+    assert json.loads(Path("second.recipe.json").read_text(encoding="utf-8"))["edits"] == both
+    assert main(["inspect", "second.safetensors"]) == 0
+    assert "residual blocks  4 in" in capsys.readouterr().out
+    lesion = ["lesion", "--ckpt", "second.safetensors", "--limit", "20", "--format", "png", "--out", "out"]
+    assert main(lesion) == 0
+    assert "second: 4 deletions" in capsys.readouterr().out
+
+
+def test_quiet_prints_nothing(capsys):
+    assert run(capsys, "--delete", "layer2.1", "--out", "edited", "--quiet") == (0, "", "")
+    assert Path("edited.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ([], "nothing to do; give --delete BLOCK, --scale BLOCK=FACTOR or --reorder BLOCK,BLOCK"),
+        (["--delete", ","], "nothing to do"),
+        (["--delete", "layer2.7"], "no block or layer named 'layer2.7': did you mean layer2.1"),
+        (["--delete", "relu"], "no block or layer named 'relu'"),
+        (["--scale", "layer2.7=1"], "no block or layer named 'layer2.7': did you mean layer2.1"),
+        (["--scale", "layer2.1"], "--scale layer2.1: give BLOCK=FACTOR, such as layer2.3=0.5"),
+        (["--scale", "=2"], "--scale =2: give BLOCK=FACTOR"),
+        (["--scale", "layer2.1=much"], "--scale layer2.1=much: give BLOCK=FACTOR"),
+        (["--scale", "layer2.1=inf"], "the factor of layer2.1 is inf; it must be a finite number"),
+        (["--scale", "fc=2"], "no block or layer named 'fc'"),
+        (["--scale", "conv1=2"], "conv1 is no residual block, so it has no branch to scale"),
+        (["--reorder", "layer1.0,layer1.0"], "a block is named twice in the order"),
+        (["--reorder", "layer3.1,layer1.1"], "layer3.1 maps (12, 2, 2) to (12, 2, 2) and cannot stand in the place of"),
+    ],
+)
+def test_edits_that_cannot_be_made_are_one_line_and_write_nothing(capsys, words, problem):
+    code, out, err = run(capsys, *words, "--out", "edited")
+    assert (code, out) == (2, "")
+    assert is_one_line(err)
+    assert problem in err
+    assert [path.name for path in Path().iterdir()] == ["tiny.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--ckpt", "tiny.safetensors", "--delete", "layer2.1"], "Missing option '--out'"),
+        (["--arch", "resnet8", "--delete", "layer2.1", "--out", "x"], "no checkpoint given; give --ckpt FILE"),
+        (
+            ["--ckpt", "tiny.safetensors", "--delete", "layer2.1", "--out", "folder"],
+            "--out folder is a folder; give the",
+        ),
+        (["--ckpt", "tiny.safetensors", "--delete", "layer2.1", "--out", "file/x"], "cannot write file/x.safetensors"),
+    ],
+)
+def test_places_that_cannot_be_written_are_one_line(capsys, words, problem):
+    Path("folder").mkdir()
+    Path("file").touch()
+    code = main(["surgery", *words])
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert is_one_line(err)
+    assert problem in err
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_checkpoints_that_cannot_be_used(capsys, name):
+    write_bad(Path())
+    code, out, err = run(capsys, "--delete", "layer2.1", "--out", "edited", ckpt=name)
+    assert (code, out) == (2, "")
+    assert is_one_line(err)
+    assert BAD_FILES[name] in err
+    assert not Path("edited.safetensors").exists()
+
+
+def test_what_was_deleted_before_cannot_be_deleted_again(capsys):
+    run(capsys, "--delete", "layer2.1", "--out", "first")
+    code, _, err = run(capsys, "--delete", "layer2.1", "--out", "second", ckpt="first.safetensors")
+    assert code == 2
+    assert is_one_line(err)
+    assert "layer2.1 was deleted from first before" in err
