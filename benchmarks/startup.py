@@ -2,9 +2,9 @@
 
     python benchmarks/startup.py --runs 15
 
-Every command is run in a new process, in turn with the others, so that a busy moment of the machine hits all
-alike. The table gives the wall time in seconds: n, median, quartiles, smallest and largest, and the ratio of
-the medians to `import seaborn`. One run of each beforehand, which fills the file cache, is not counted.
+Every command is run in a new process, in turn with the others, and ratios are taken round by round, so that
+a busy moment of the machine hits both sides. Processor time is given beside wall time, which other programs on
+the machine stretch. One round beforehand, which fills the file cache, is not counted.
 """
 
 import argparse
@@ -31,32 +31,39 @@ COMMANDS = {
 }
 
 
-def seconds(command: list[str], folder: str) -> float:
+def seconds(command: list[str], folder: str) -> tuple[float, float]:
+    """Wall time, and processor time in user and system mode."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    start = time.perf_counter()
+    used, start = os.times(), time.perf_counter()
     subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - start
+    wall, now = time.perf_counter() - start, os.times()
+    return wall, now.children_user + now.children_system - used.children_user - used.children_system
+
+
+def spread(found: list[float]) -> str:
+    low, median, high = statistics.quantiles(found, n=4)
+    return f"{median:.2f} ({low:.2f}-{high:.2f})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=15, help="runs of each command")
     runs = parser.parse_args().runs
-    taken: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    rounds: list[dict[str, tuple[float, float]]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(runs + 1):
-            for name, command in COMMANDS.items():
-                elapsed = seconds(command, folder)
-                if number:
-                    taken[name].append(elapsed)
-    reference = statistics.median(taken[REFERENCE])
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}, seconds of wall time\n")
-    print(f"{'command':34}{'n':>4}{'median':>9}{'quartiles':>16}{'min':>8}{'max':>8}{'/ seaborn':>11}")
-    for name, found in taken.items():
-        low, median, high = statistics.quantiles(found, n=4)
-        spread = f"{low:.3f}-{high:.3f}"
-        ratio = median / reference
-        print(f"{name:34}{len(found):4}{median:9.3f}{spread:>16}{min(found):8.3f}{max(found):8.3f}{ratio:11.2f}")
+        for _ in range(runs + 1):
+            rounds.append({name: seconds(command, folder) for name, command in COMMANDS.items()})
+    rounds = rounds[1:]
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}, load {load}")
+    print(f"n = {runs} rounds; median (quartiles); ratios to `{REFERENCE}` of the same round\n")
+    print(f"{'command':34}{'wall s':>20}{'CPU s':>20}{'wall ratio':>20}{'CPU ratio':>20}")
+    for name in COMMANDS:
+        cells = []
+        for ratio in (False, True):
+            for kind in (0, 1):
+                cells.append([found[name][kind] / (found[REFERENCE][kind] if ratio else 1) for found in rounds])
+        print(f"{name:34}" + "".join(f"{spread(cell):>20}" for cell in cells))
 
 
 if __name__ == "__main__":

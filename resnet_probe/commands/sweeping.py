@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 
-def _bytes(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+def memory_size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """An amount of memory in bytes: `800M`, `2G` or a plain number."""
     if value is None:
         return None
     text = value.strip().lower().removesuffix("b")
@@ -55,7 +56,12 @@ def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
     decorators = (
         options.batch_size,
         options.precision,
-        click.option("--memory", callback=_bytes, metavar="SIZE", help="Memory for activations, such as 800M."),
+        click.option(
+            "--memory",
+            callback=memory_size,
+            metavar="SIZE",
+            help="Memory for activations, such as 800M.  [default: a quarter of what is free, at most 1G on a CPU]",
+        ),
         click.option("--compile", "compiled", is_flag=True, help="Pass the units through torch.compile."),
         click.option("--fresh", is_flag=True, help="Start over, whatever an earlier run has finished."),
         click.option("--devices", default=1, show_default=True, type=click.IntRange(min=1), help="Processes per node."),
@@ -183,6 +189,7 @@ class Bench:
             "data_set": self.dataset.fingerprint,
             "normalisation": self.dataset.normalization,
             "precision": self.options.precision,
+            "compilation": self.options.compiled,
             **about,
         }
         path = self.folder / f"{name}.journal"

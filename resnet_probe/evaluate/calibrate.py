@@ -59,7 +59,9 @@ def memory_bound(network: UnraveledNetwork, tree: Tree, dtype: torch.dtype, memo
     Raises:
         ValueError: not even one image fits.
     """
-    waiting = 2 + math.ceil(math.log2(len(tree.finals) + 1))
+    # the smallest of `ways` parts is run first and has at most that share of the variants; the others wait
+    ways = tree.ways
+    waiting = 2 + (ways - 1) * math.ceil(math.log(len(tree.finals) + 1, ways))
     per_image = state_bytes(network, dtype) * (waiting + OVERHEAD)
     most = memory // per_image
     if most < 1:
@@ -70,25 +72,23 @@ def memory_bound(network: UnraveledNetwork, tree: Tree, dtype: torch.dtype, memo
     return int(most)
 
 
-def calibrate(
-    network: UnraveledNetwork, units: FastUnits, images: Tensor, *, at_most: int, device: torch.device
-) -> Budget:
-    """Time the intact network on chunks of several sizes and take the smallest that is about as fast as the best.
+def calibrate(units: FastUnits, images: Tensor, *, count: int, at_most: int, device: torch.device) -> Budget:
+    """Time the intact network on batches of several sizes and take the smallest that is about as fast as the best.
 
     Args:
-        network: the network.
-        units: its fast units.
-        images: a batch to time with; its length bounds the chunk.
+        units: the network's fast units.
+        images: some images to time with; they are repeated for larger batches.
+        count: images of the data set. If they are fewer than the best batch, states of several variants fill it up.
         at_most: images that the memory allows.
         device: where the units are.
     """
-    most = min(at_most, len(images))
-    sizes = [size for size in CHUNKS.get(device.type, CHUNKS["cpu"]) if size <= most] or [most]
-    tree = grow([network.steps], network.is_identity)
+    sizes = [size for size in CHUNKS.get(device.type, CHUNKS["cpu"]) if size <= at_most] or [at_most]
+    tree = grow([units.network.steps], units.network.is_identity)
     rates = {}
     for size in sizes:
         try:
-            rates[size] = size / min(_seconds(tree, units, images[:size], device) for _ in range(REPEATS))
+            batch = images.repeat(math.ceil(size / len(images)), *[1] * (images.dim() - 1))[:size]
+            rates[size] = size / min(_seconds(tree, units, batch, device) for _ in range(REPEATS))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -96,10 +96,10 @@ def calibrate(
         if rates[size] < PAST_THE_BEST * max(rates.values()):
             break
     if not rates:  # the sweep halves its chunks until they fit
-        return Budget(sizes[0], sizes[0])
+        return Budget(min(sizes[0], count), sizes[0])
     best = max(rates.values())
-    chunk = min(size for size, rate in rates.items() if rate >= GOOD_ENOUGH * best)
-    return Budget(chunk, chunk)
+    stack = min(size for size, rate in rates.items() if rate >= GOOD_ENOUGH * best)
+    return Budget(min(stack, count), stack)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -111,7 +111,7 @@ def evaluate(
         at_most = memory_bound(network, tree, units.dtype, sweep.memory or default_memory(device))
         images = _first_images(network, units, data, device)
         if workers.rank == 0:
-            budget = _kept(journal, lambda: _budget(network, units, images, sweep, at_most))
+            budget = _kept(journal, lambda: _budget(units, images, sweep, at_most, len(data)))
         budget = workers.agree(budget if workers.rank == 0 else None)
         if workers.rank > 0:
             _require(journal, budget)
@@ -149,12 +149,12 @@ def _first_images(network: UnraveledNetwork, units: FastUnits, data: Data, devic
     return images
 
 
-def _budget(network: UnraveledNetwork, units: FastUnits, images: Tensor, sweep: Sweep, at_most: int) -> Budget:
+def _budget(units: FastUnits, images: Tensor, sweep: Sweep, at_most: int, count: int) -> Budget:
     """Images per pass: as told, or as calibrated; never more than the memory allows."""
     if sweep.batch_size is not None:
         chunk = min(sweep.batch_size, at_most)
         return Budget(chunk, chunk)
-    return calibrate(network, units, images, at_most=at_most, device=images.device)
+    return calibrate(units, images, count=count, at_most=at_most, device=images.device)
 
 
 def _kept(journal: Journal | None, decide: Callable[[], Budget]) -> Budget:

@@ -55,6 +55,15 @@ class Tree:
         return frozenset(self.finals)
 
     @cached_property
+    def ways(self) -> int:
+        """The most states that can follow from one state at one position, at least 2."""
+        most = 2
+        for edges in self.leaving.values():
+            positions = [edge.position for edge in edges]
+            most = max(most, *(positions.count(p) + (p < positions[-1]) for p in positions))
+        return most
+
+    @cached_property
     def sizes(self) -> dict[int, int]:
         """Per state the number of steps that follow from it, all variants together."""
         sizes = dict.fromkeys(range(len(self.edges) + 1), 0)

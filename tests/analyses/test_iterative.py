@@ -191,6 +191,8 @@ def test_adapted_exits_are_least_squares(data):
     more = Data("noise", "test", data.images.repeat(6, 1, 1, 1), data.labels.repeat(6), CLASSES, "imagenet")
     noise = torch.randint(0, 40, more.images.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     more = Data("noise", "test", more.images // 2 + noise, more.labels, CLASSES, "imagenet")
+    with torch.no_grad():  # centre the logits, so that the images differ in their predictions
+        model.fc.bias -= model(next(more.batches(84))[0]).mean(0)
     told = []
     table = iterative.run(
         unraveled, more, name="it", adapter=True, batch_size=9, progress=lambda *both: told.append(both)
@@ -216,6 +218,11 @@ def test_adapted_exits_are_least_squares(data):
             right = (logits.argmax(1) == more.labels[1::2]).double().mean().item()
             row = next(row for row in table.rows if row["block"] == key)
             assert row["adapter_accuracy"] == pytest.approx(100 * right)
+            labels = more.labels.clone()
+            labels[1::2] = logits.argmax(1)  # whoever predicts otherwise for any image is now wrong
+            judged = Data("noise", "test", more.images, labels, CLASSES, "imagenet")
+            again = iterative.run(unraveled, judged, name="it", adapter=True)
+            assert next(r for r in again.rows if r["block"] == key)["adapter_accuracy"] == 100
 
 
 def test_transformers_have_blocks_too_but_no_adapter():

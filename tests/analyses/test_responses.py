@@ -147,7 +147,7 @@ class Odd(nn.Module):
         x = F.relu_(self.gn(self.second(x)))
         x = self.third(self.third(x).relu_())
         x = self.fourth(x).sigmoid() * x
-        x = F.conv2d(x, self.weight)
+        x = F.conv2d(F.conv2d(x, self.weight), self.weight)
         return self.fc(x.mean((2, 3)))
 
 
@@ -158,6 +158,7 @@ def test_points_that_are_no_modules_output(data):
     layers, reason = measured_layers(unraveled, "conv3x3")
     assert [(layer.name, layer.point) for layer in layers] == [
         ("first", AFTER_BN), ("second", AFTER_NORM), ("third", OUTPUT), ("third@1", OUTPUT), ("conv2d", OUTPUT),
+        ("conv2d@1", OUTPUT),
     ]  # fmt: skip
     assert reason == (
         "measured after batch norm and after normalisation, before nonlinearity or addition; layers that no "
@@ -171,7 +172,8 @@ def test_points_that_are_no_modules_output(data):
         c = model.third(b.relu())
         d = model.third(c.relu())
         e = F.conv2d(model.fourth(d).sigmoid() * d, model.weight)
-    check(table.rows, [t.double() for t in (a, b, c, d, e)])
+        f = F.conv2d(e, model.weight)
+    check(table.rows, [t.double() for t in (a, b, c, d, e, f)])
 
 
 @pytest.mark.parametrize(("kind", "number"), [("conv3x3", 1 + 6), ("conv", 1 + 18 + 3), ("all", 1 + 18 + 3 + 1)])

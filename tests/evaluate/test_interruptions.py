@@ -148,7 +148,7 @@ sys.exit(cli.main(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize("size", [0, 36_000, 48_000])
+@pytest.mark.parametrize("size", [8_000, 36_000, 48_000])
 def test_a_full_disk_is_one_line_and_a_rerun_with_space_finishes(tiny, table, tmp_path, size):
     code, out, err = finish(start(*PYTHON, "-c", FULL, str(size), *words(tiny, tmp_path)))
     assert (code, out) == (1, "")

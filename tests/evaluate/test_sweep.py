@@ -285,12 +285,23 @@ def test_memory_for_no_image_is_an_error(case):
         evaluate(net, variants, data, sweep=Sweep(memory=1000))
 
 
-def test_values_alive_at_a_time_stay_within_the_bound(case, monkeypatch):
+@pytest.mark.parametrize(("stack", "which"), [(4, "mixed"), (12, "mixed"), (4, "orders"), (16, "orders")])
+def test_values_alive_at_a_time_stay_within_the_bound(case, monkeypatch, stack, which):
     """All values between units that exist while a tree is run, against what the bound counts for them."""
+    import random
     import weakref
 
     _, net, data, variants, _ = case
+    if which == "orders":
+        model, _ = network("resnet50-w4")
+        from resnet_probe.unraveled import unravel
+
+        net = unravel(model, SHAPE)
+        names = [unit.name for unit in net.blocks[:8]]
+        generator = random.Random(0)
+        variants = {i: net.reorder(generator.sample(names, 8)).steps for i in range(60)}
     tree = grow(list(variants.values()), net.is_identity)
+    assert tree.ways == {"mixed": 4, "orders": 8}[which]
     x = next(data.batches(4))[0]
     alive, most = {}, 0
     prepared = FastUnits.__call__
@@ -310,9 +321,21 @@ def test_values_alive_at_a_time_stay_within_the_bound(case, monkeypatch):
 
     monkeypatch.setattr(FastUnits, "__call__", call)
     with torch.inference_mode():
-        run_tree(tree, FastUnits(net), x, stack=4)
+        run_tree(tree, FastUnits(net), x, stack=stack)
     allowed = 10**9 / memory_bound(net, tree, torch.float32, 10**9)
-    assert 0 < most / len(x) <= allowed
+    assert 0 < most / stack <= allowed
+
+
+@pytest.mark.parametrize(("count", "at_most"), [(3, 1000), (500, 1000), (500, 20), (3, 2)])
+def test_few_images_are_filled_up_by_stacking(case, count, at_most):
+    from resnet_probe.evaluate.calibrate import calibrate
+
+    _, net, data, _, _ = case
+    x = next(data.batches(5))[0]
+    with torch.inference_mode():
+        budget = calibrate(FastUnits(net), x, count=count, at_most=at_most, device=torch.device("cpu"))
+    assert budget.chunk == min(budget.stack, count)
+    assert 8 <= budget.stack <= min(128, at_most) or budget.stack == at_most == 2
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
