@@ -26,6 +26,8 @@ VOCABULARY = {
     "Data": "resnet_probe.data:Data",
     "load_data": "resnet_probe.data:load_data",
     "resolve": "resnet_probe.models:resolve",
+    "Moments": "resnet_probe.probes:Moments",
+    "record": "resnet_probe.probes:record",
     "Result": "resnet_probe.results:Result",
     "read": "resnet_probe.results:read",
     "UnraveledNetwork": "resnet_probe.unraveled:UnraveledNetwork",
@@ -35,12 +37,14 @@ VOCABULARY = {
 __all__ = [
     "Checkpoint",
     "Data",
+    "Moments",
     "Result",
     "UnraveledNetwork",
     "__version__",
     "load_checkpoint",
     "load_data",
     "read",
+    "record",
     "resolve",
     "unravel",
 ]

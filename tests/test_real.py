@@ -82,10 +82,8 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
         for stage, (inputs, outputs) in enumerate(((16, 16), (16, 32), (32, 64)), 1):
-            first = Block(inputs, outputs, 1 if stage == 1 else 2)
-            setattr(
-                self, f"layer{stage}", nn.Sequential(first, *(Block(outputs, outputs, 1) for _ in range(blocks - 1)))
-            )
+            shapes = [(inputs, outputs, 1 if stage == 1 else 2), *[(outputs, outputs, 1)] * (blocks - 1)]
+            setattr(self, f"layer{stage}", nn.Sequential(*(Block(*shape) for shape in shapes)))
         self.linear = nn.Linear(64, 10)
 
     def forward(self, x):
@@ -149,10 +147,8 @@ FIRST_OF_RESNET56 = [92, 138, 93, 100, 72, 76, 99, 157, 81, 234]
 
 
 def lesion(folder, path, capsys, *words):
-    code = main(
-        ["lesion", "--ckpt", str(path), "--data", str(DATA), "--split", "test", "--out", str(folder), *words]
-        + ["--format", "png"]
-    )
+    where = ["--data", str(DATA), "--split", "test", "--out", str(folder), "--format", "png"]
+    code = main(["lesion", "--ckpt", str(path), *where, *words])
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -199,7 +195,7 @@ def test_vgg16_lesion_by_lesion(tmp_path, capsys, images):
 
 
 def test_the_right_normalization_is_found_or_named(tmp_path, capsys):
-    """CIFAR-10's own mean and deviation cost this network three points; a folder's default is ImageNet's."""
+    """A folder's default is ImageNet's normalisation, with which these networks were trained."""
     code, out, err = lesion(tmp_path / "a", RESNET20, capsys, "--limit", "200")
     assert (code, err) == (0, "")
     assert "normalisation 'imagenet', no other known one is clearly better" in out
@@ -207,13 +203,15 @@ def test_the_right_normalization_is_found_or_named(tmp_path, capsys):
     assert code == 0  # as told
 
 
-def test_a_wrong_normalization_stops_the_run_and_names_the_right_one(tmp_path, capsys, monkeypatch):
+def test_a_wrong_normalization_stops_the_run_and_names_one_that_is_as_good_as_the_right_one(
+    tmp_path, capsys, monkeypatch
+):
     monkeypatch.setattr("resnet_probe.data.load_data", with_default("none"))
     code, out, err = lesion(tmp_path, RESNET20, capsys)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
-    assert "with normalisation 'none' resnet20-12fca82f has" in err
-    assert "give --normalize imagenet" in err
+    assert "with normalisation 'none' resnet20-12fca82f has 59.9 % error on 1000 images, with " in err
+    assert "give --normalize imagenet" in err or "give --normalize cifar100" in err  # 85 and 84 wrong
     assert not (tmp_path / "lesion.csv").exists()
 
 

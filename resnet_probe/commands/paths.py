@@ -12,7 +12,7 @@ import rich_click as click
 
 from resnet_probe.commands import options, output, path_gradients, path_networks
 from resnet_probe.commands.path_networks import PathNetwork
-from resnet_probe.commands.sweeping import _bytes as memory_size
+from resnet_probe.commands.sweeping import memory_size
 
 if TYPE_CHECKING:
     from rich.console import Console
