@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from resnet_probe.data import Data as Data
     from resnet_probe.data import load_data as load_data
     from resnet_probe.models import resolve as resolve
+    from resnet_probe.probes import Moments as Moments
+    from resnet_probe.probes import record as record
     from resnet_probe.results import Result as Result
     from resnet_probe.results import read as read
     from resnet_probe.unraveled import UnraveledNetwork as UnraveledNetwork
