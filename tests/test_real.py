@@ -203,9 +203,7 @@ def test_the_right_normalization_is_found_or_named(tmp_path, capsys):
     assert code == 0  # as told
 
 
-def test_a_wrong_normalization_stops_the_run_and_names_one_that_is_as_good_as_the_right_one(
-    tmp_path, capsys, monkeypatch
-):
+def test_a_wrong_normalization_stops_the_run_and_names_a_good_one(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("resnet_probe.data.load_data", with_default("none"))
     code, out, err = lesion(tmp_path, RESNET20, capsys)
     assert (code, out) == (2, "")

@@ -94,7 +94,8 @@ def run(
             }
         )
         counts[number] = counts.get(number, 0) + 1
-    ordered = spearman([row["deleted"] for row in rows], [row["error"] for row in rows], seed)
+    drawn = rows[1:] if len({row["deleted"] for row in rows}) > 2 else []  # one number has no rank
+    ordered = spearman([row["deleted"] for row in drawn], [row["error"] for row in drawn], seed)
     settings = {"classes": len(data.classes), "drawn_from": names, **asdict(ordered)}
     flags = [(number, scores[" ".join(chosen)].flags) for number, chosen in [(0, ()), *sets]]
     return Result("lesion_multi", COLUMNS, tuple(rows), settings), summarise(rows, flags, settings, seed)
@@ -146,7 +147,14 @@ def summarise(
         again = [row["error_recalibrated"] for row in mine if row["error_recalibrated"] is not None]
         images_low, images_high = bootstrap_mean(per_image, seed)
         draws_low, draws_high = bootstrap_mean(errors, seed)
-        low, middle, high = np.quantile(errors, [0.25, 0.5, 0.75])
+        if draws_low is not None and draws_high is not None:
+            # sets are drawn without repetition: where all are drawn, no other draws are left
+            kept = (1 - len(mine) / comb(len(settings["drawn_from"]), number)) ** 0.5
+            middle = float(errors.mean())
+            draws_low, draws_high = middle - kept * (middle - draws_low), middle + kept * (draws_high - middle)
+            if kept == 0:
+                draws_low = draws_high = None
+        low, half, high = np.quantile(errors, [0.25, 0.5, 0.75])
         summary.append(
             {
                 "network": mine[0]["network"],
@@ -157,7 +165,7 @@ def summarise(
                 "images_high": images_high,
                 "draws_low": draws_low,
                 "draws_high": draws_high,
-                "median": float(middle),
+                "median": float(half),
                 "quartile_low": float(low),
                 "quartile_high": float(high),
                 "lowest": float(errors.min()),
@@ -184,9 +192,10 @@ def plot(result: Result) -> Figure:
             numbers = list(dict.fromkeys(row["deleted"] for row in rows))
             groups = [np.array([row["error"] for row in rows if row["deleted"] == number]) for number in numbers]
             colour = looks[network]["color"]
-            for shares, alpha in (([0, 1], 0.12), ([0.25, 0.75], 0.3)):
+            for shares, alpha, what in (([0, 1], 0.12, "range"), ([0.25, 0.75], 0.3, "quartiles")):
                 low, high = np.array([np.quantile(group, shares) for group in groups]).T
-                axes.fill_between(numbers, low, high, color=colour, alpha=alpha, linewidth=0)
+                shown = what if network == networks[0] else None
+                axes.fill_between(numbers, low, high, color=colour, alpha=alpha, linewidth=0, label=shown)
             look = {key: looks[network][key] for key in ("color", "marker")}
             axes.plot(numbers, [g.mean() for g in groups], markersize=3, linewidth=1, label=label(network), **look)
             if rows[0]["error_recalibrated"] is not None:

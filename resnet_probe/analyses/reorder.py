@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "draw_orders", "plot", "run"]
 
+TRIES = 50  # per draw, to find an order that was not drawn before
+
 COLUMNS = (
     *("network", "swaps", "draw", "kendall_tau", "order", "images", "wrong", "error", "loss"),
     *("changed", "error_low", "error_high"),
@@ -61,6 +63,8 @@ def run(
     from resnet_probe.evaluate import evaluate  # noqa: PLC0415 - torch is needed to run, not to plot
 
     names = [unit.name for unit in network.blocks]
+    if not names:
+        raise ValueError(f"{name} has no residual blocks, so there is nothing to reorder")
     orders = draw_orders(_groups(network), len(names), list(swaps), draws, seed)
     trained = tuple(range(len(names)))
     listed = [(0, trained), *orders]
@@ -99,6 +103,9 @@ def draw_orders(
 ) -> list[tuple[int, tuple[int, ...]]]:
     """Random orders of `count` blocks, each made by swaps of two places of one group.
 
+    The orders of one number of swaps all differ; there are fewer than `draws` where no more were found. Swaps can undo
+    each other, so an order of several swaps may be one of fewer, or the trained one.
+
     Raises:
         ValueError: no group has two places, or a number of swaps or draws below 1.
     """
@@ -113,12 +120,16 @@ def draw_orders(
     generator = random.Random(seed)
     orders = []
     for number in swaps:
-        for _ in range(draws):
+        found: dict[tuple[int, ...], None] = {}
+        for _ in range(TRIES * draws):
             order = list(range(count))
             for _ in range(number):
                 a, b = generator.choice(pairs)
                 order[a], order[b] = order[b], order[a]
-            orders.append((number, tuple(order)))
+            found[tuple(order)] = None
+            if len(found) == draws:
+                break
+        orders += [(number, order) for order in found]
     return orders
 
 
@@ -165,12 +176,20 @@ def plot(result: Result) -> Figure:
             error = np.array([row["error"] for row in rows])
             colour, marker = looks[network]["color"], looks[network]["marker"]
             axes.scatter(tau, error, s=6, color=colour, alpha=0.35, linewidths=0, label=label(network))
+            tau, error = tau[1:], error[1:]  # the trained order has its own line
             edges = np.histogram_bin_edges(tau, bins=min(12, max(3, len(rows) // 20)))
             bins = np.clip(np.digitize(tau, edges[1:-1]), 0, len(edges) - 2)
             used = [b for b in range(len(edges) - 1) if (bins == b).sum() >= 2]
             means = [(tau[bins == b].mean(), error[bins == b].mean()) for b in used]
             if means:
-                axes.plot(*np.array(means).T, color=colour, marker=marker, markersize=3, linewidth=1, label="mean")
+                axes.plot(
+                    *np.array(means).T,
+                    color=colour,
+                    marker=marker,
+                    markersize=3,
+                    linewidth=1,
+                    label="mean of neighbours",
+                )
             axes.axhline(rows[0]["error"], color=colour, linewidth=0.8, linestyle=(0, (4, 2)), label="trained order")
         axes.invert_xaxis()
         axes.set_ylim(bottom=0)

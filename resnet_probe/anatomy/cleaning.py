@@ -5,7 +5,6 @@ Which operations write in place is decided once, before any of them is rewritten
 
 from __future__ import annotations
 
-import inspect
 import operator
 import sys
 from typing import Any
@@ -75,20 +74,8 @@ def _mutates(module: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_function":
         if node.target in IN_PLACE_OPERATORS or node.target is operator.setitem:
             return True
-        return bool(_inplace_argument(node)[1]) or _out_of_place_function(node.target) is not None
+        return bool(node.kwargs.get("inplace")) or _out_of_place_function(node.target) is not None
     return node.op == "call_method" and _is_in_place_name(str(node.target))
-
-
-def _inplace_argument(node: fx.Node) -> tuple[int | None, Any]:
-    """Position and value of the argument `inplace` of a function; the position is None if it is given by name."""
-    if "inplace" in node.kwargs:
-        return None, node.kwargs["inplace"]
-    try:
-        names = list(inspect.signature(node.target).parameters)  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # built-in functions have no signature
-        return None, False
-    position = names.index("inplace") if "inplace" in names else len(node.args)
-    return (position, node.args[position]) if position < len(node.args) else (None, False)
 
 
 def _is_in_place_name(name: str) -> bool:
@@ -125,10 +112,7 @@ def _make_out_of_place(module: fx.GraphModule) -> None:
                 "build the tensor with torch.cat, torch.where or F.pad instead"
             )
         overwritten = node.args[0] if node.args else node.kwargs.get("input")
-        position, inplace = _inplace_argument(node) if node.op == "call_function" else (None, False)
-        if position is not None:
-            node.update_arg(position, False)
-        elif inplace:
+        if node.op == "call_function" and node.kwargs.get("inplace"):
             node.kwargs = {k: v for k, v in node.kwargs.items() if k != "inplace"}
         elif node.op == "call_function" and node.target in IN_PLACE_OPERATORS:
             node.target = IN_PLACE_OPERATORS[node.target]  # type: ignore[index]

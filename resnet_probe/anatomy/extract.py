@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from .tracing import BATCHES, Traced, holds_tensor
+from .tracing import BATCHES, Traced, holds_tensor, operation_name
+from .trunk import layers_in
 from .units import UnitPlan
 
 __all__ = ["Mode", "bypass", "emit"]
@@ -44,7 +45,7 @@ def emit(
     if mode == "whole" and scale == 1.0:
         return piece.copy(plan.exit)
     if mode == "bypass" and plan.kind == "layer":
-        return piece.call(bypass, x, plan.out_shape) if plan.resizes else x
+        return piece.call(bypass, x, plan.out_shape, _is_linear(plan)) if plan.resizes else x
     if plan.kind != "block" or mode == "bypass" or region.shortcut is None:
         raise ValueError(f"{plan.name} is of kind {plan.kind!r} and has no {mode}; residual blocks have a branch")
     if mode == "shortcut":
@@ -57,7 +58,7 @@ def emit(
     return piece.call(operator.add, piece.copy(region.shortcut), branch)
 
 
-def bypass(x: Tensor, shape: Sequence[int]) -> Tensor:
+def bypass(x: Tensor, shape: Sequence[int], channels_last: bool = False) -> Tensor:
     """The identity in place of a layer, made to fit the layer's output.
 
     The paper does not say how a layer that changes shape is deleted; here the maps are strided, then cropped in the
@@ -67,11 +68,14 @@ def bypass(x: Tensor, shape: Sequence[int]) -> Tensor:
     Args:
         x: input of the layer, `(N, C, H, W)`, `(N, C, L)` or `(N, C)`.
         shape: output shape of the layer without the batch dimension, with as many dimensions.
+        channels_last: the channels are the last dimension, as in a linear layer over tokens.
     """
     if x.dim() != len(shape) + 1:
         raise ValueError(
             f"a layer from shape {tuple(x.shape[1:])} to {tuple(shape)} has no identity to put in its place"
         )
+    if channels_last:
+        return bypass(x.movedim(-1, 1), (shape[-1], *shape[:-1])).movedim(1, -1)
     for dim, size in enumerate(shape[1:], start=2):
         have = x.shape[dim]
         if have < size:
@@ -87,6 +91,15 @@ def bypass(x: Tensor, shape: Sequence[int]) -> Tensor:
         return x[:, :want]
     before = (want - have) // 2
     return F.pad(x, (*(0, 0) * (x.dim() - 2), before, want - have - before))
+
+
+def _is_linear(plan: UnitPlan) -> bool:
+    """Whether the unit's layer is a linear one."""
+    for node in plan.nodes:
+        if layers_in(node):
+            called = node.graph.owning_module.get_submodule(str(node.target)) if node.op == "call_module" else None  # type: ignore[union-attr]
+            return isinstance(called, nn.Linear) or operation_name(node) == "linear"
+    return False
 
 
 class _Piece:

@@ -100,13 +100,21 @@ def _group(traced: Traced, parts: Iterable[Region]) -> list[tuple[Kind, list[Reg
     groups: list[tuple[Kind, list[Region]]] = []
     for region in parts:
         kind = _kind(region)
-        keeps_shape = traced.shape(region.entry) == traced.shape(region.exit)
+        keeps_shape = traced.shape(region.entry) == traced.shape(region.exit) and not _pools(region)
         last = groups[-1][0] if groups else None
         if kind == "other" and ((last == "layer" and keeps_shape) or last == "other"):
             groups[-1][1].append(region)
         else:
             groups.append((kind, [region]))
     return groups
+
+
+def _pools(region: Region) -> bool:
+    """Whether the region pools, with stride 1 too; pooling is no part of a layer, and stays when it is deleted."""
+    if region.exit.op == "call_module":
+        owner = region.exit.graph.owning_module
+        return owner is not None and "Pool" in type(owner.get_submodule(str(region.exit.target))).__name__
+    return "pool" in operation_name(region.exit)
 
 
 def _kind(region: Region) -> Kind:

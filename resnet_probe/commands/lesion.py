@@ -76,7 +76,8 @@ def command(
 
     With --multi random sets of blocks (Fig. 5a), with --pairs every pair. In a network without residual blocks each
     convolution is deleted instead, and an identity takes its place: first channels kept or zero channels added, strided
-    where the layer is. Writes tables, settings and figures; an interrupted run goes on where it stopped.
+    where the layer is. Writes tables, settings and figures. Finished work is kept in a file NAME.journal in the folder:
+    an interrupted run goes on where it stopped, --fresh starts over.
     """
     from resnet_probe.commands import subject
 
@@ -84,7 +85,7 @@ def command(
         raise click.UsageError("--multi and --pairs given; give one of them, or neither for single deletions")
     if recalibrate and pairs:
         raise click.UsageError("--recalibrate goes with single deletions and --multi, not with --pairs")
-    chosen = subject.load(ckpt, arch)
+    chosen = subject.load(ckpt, arch, seed=seed)
     folder = output.run_folder(out, "lesion", chosen.name)
     workers, where = options.processes(subject.pick_device(device))
     screen = output.console(quiet or workers.rank > 0)
@@ -94,7 +95,7 @@ def command(
     name = "lesion_pairs" if pairs else "lesion_multi" if multi else "lesion"
     about = {"deleted": list(multi), "draws": draws, "seed": seed, "resizing": resizing} if multi else {}
     network = subject.unraveled(chosen, dataset.input_shape, where)
-    bench = sweeping.Bench(options, folder, where, workers, chosen, dataset, quiet)
+    bench = sweeping.Bench(options, folder, where, workers, chosen, dataset, network, quiet)
     again = bench.recalibration(name, about, train) if train else None
     with bench.sweep(name, about) as how:
         how |= {"name": chosen.name}
@@ -107,7 +108,7 @@ def command(
             found = _single(network, dataset, how | {"recalibrated": again})
     if workers.rank > 0:
         return
-    origin = bench.origin(network, seed)
+    origin = bench.origin(seed, [network.delete(*names) for names in found.deleted])
     files: list[Path] = []
     for result, plot in found.results:
         figures = [(result.name, plot(result))] if plot else []
@@ -120,6 +121,7 @@ class Found:
     """Tables with what draws them, and what they say."""
 
     title: str
+    deleted: list[list[str]]
     results: list[tuple[Result, Callable[[Result], Figure] | None]]
     facts: Facts
 
@@ -128,7 +130,8 @@ def _single(network: UnraveledNetwork, dataset: Data, how: Mapping[str, Any]) ->
     from resnet_probe.analyses import lesion
 
     result = lesion.run(network, dataset, **how)
-    return Found(f"{len(result.rows) - 1} deletions", [(result, lesion.plot)], facts(result))
+    deleted = [[row["block"]] for row in result.rows[1:]]
+    return Found(f"{len(result.rows) - 1} deletions", deleted, [(result, lesion.plot)], facts(result))
 
 
 def _multi(network: UnraveledNetwork, dataset: Data, how: Mapping[str, Any]) -> Found:
@@ -136,17 +139,22 @@ def _multi(network: UnraveledNetwork, dataset: Data, how: Mapping[str, Any]) -> 
 
     result, summary = multi.run(network, dataset, **how)
     rows = summary.rows
-    shown = sorted({0, 1, len(rows) // 4, len(rows) // 2, len(rows) - 1} & set(range(len(rows))))
-    told = [(f"{rows[i]['deleted']} deleted", _mean(rows[i])) for i in shown]
+    shown = set(range(len(rows)))
+    if len(rows) > 8:
+        shown = {0, 1, len(rows) // 4, len(rows) // 2, len(rows) - 1}
+    told = [(f"{rows[i]['deleted']} deleted", _mean(rows[i])) for i in sorted(shown)]
+    if len(shown) < len(rows):
+        told.append(("all the others", "in lesion_multi_summary.csv"))
     settings = result.settings
     if settings["spearman"] is not None:
         low, high = settings["spearman_low"], settings["spearman_high"]
         told.append(("rank correlation", f"{settings['spearman']:.3f} ({low:.3f} to {high:.3f}) of number and error"))
-    return Found(f"{len(result.rows) - 1} sets of deletions", [(result, multi.plot), (summary, None)], told)
+    deleted = [row["blocks"].split() for row in result.rows[1:]]
+    return Found(f"{len(deleted)} sets of deletions", deleted, [(result, multi.plot), (summary, None)], told)
 
 
 def _mean(row: Mapping[str, Any]) -> str:
-    text = f"{row['error']:.4g} % mean error of {row['draws']} draws"
+    text = f"{row['error']:.4g} % mean error of {row['draws']} draw{'s' if row['draws'] != 1 else ''}"
     if row["draws_low"] is not None:
         text += f", 95 % over draws {row['draws_low']:.4g} to {row['draws_high']:.4g}"
     if row["images_low"] is not None:
@@ -172,7 +180,8 @@ def _pairs(network: UnraveledNetwork, dataset: Data, how: Mapping[str, Any]) -> 
         ("above zero", f"{len(apart)} of {len(rows)} pairs, by their 95 % intervals"),
         ("saving", f"{shared:,} steps run instead of {looped:,}, {looped / shared:.3g} times fewer"),
     ]
-    return Found(f"{len(rows)} pairs", [(result, pairs.plot)], told)
+    deleted = [[row["block_a"], row["block_b"]] for row in result.rows]
+    return Found(f"{len(rows)} pairs", deleted, [(result, pairs.plot)], told)
 
 
 def facts(result: Result) -> Facts:

@@ -101,7 +101,7 @@ split: Decorator = click.option(
 )
 
 limit: Decorator = click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Use N images only, drawn once with --seed."
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Use N images only, spread evenly over the classes."
 )
 
 batch_size: Decorator = click.option(

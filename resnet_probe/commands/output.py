@@ -39,6 +39,24 @@ def run_folder(out: Path | None, command: str, network: str) -> Path:
     return folder
 
 
+def refuse_other(folder: Path, name: str, checkpoint_sha256: str) -> None:
+    """Refuse a folder whose table `name` was made from other checkpoints, so that no finished work is lost.
+
+    Raises:
+        click.UsageError: it was.
+    """
+    import json
+
+    try:
+        found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8")).get("checkpoint_sha256")
+    except (OSError, ValueError, AttributeError):
+        return
+    if found is not None and found != checkpoint_sha256:
+        raise click.UsageError(
+            f"{folder} holds {name}.csv of other checkpoints; give another --out, or remove it first"
+        )
+
+
 def file_name(text: str) -> str:
     """A name as part of a file name: `torchvision:resnet50` becomes `torchvision-resnet50`."""
     kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in text)

@@ -46,11 +46,12 @@ def command(
 ) -> None:
     """Swap residual blocks of equal shape and measure the error (Veit et al. 2016, Fig. 5b).
 
-    Writes reorder.csv, reorder.json and the figure; an interrupted run goes on where it stopped.
+    Writes reorder.csv, reorder.json and the figure. Finished work is kept in reorder.journal: an interrupted run goes
+    on where it stopped, --fresh starts over.
     """
     from resnet_probe.commands import subject
 
-    chosen = subject.load(ckpt, arch)
+    chosen = subject.load(ckpt, arch, seed=seed)
     folder = output.run_folder(out, "reorder", chosen.name)
     workers, where = options.processes(subject.pick_device(device))
     screen = output.console(quiet or workers.rank > 0)
@@ -60,12 +61,14 @@ def command(
     from resnet_probe.analyses import reorder
 
     network = subject.unraveled(chosen, dataset.input_shape, where)
-    bench = sweeping.Bench(options, folder, where, workers, chosen, dataset, quiet)
+    bench = sweeping.Bench(options, folder, where, workers, chosen, dataset, network, quiet)
     with bench.sweep("reorder", {"swaps": list(swaps), "draws": draws, "seed": seed}) as how:
         result = reorder.run(network, dataset, name=chosen.name, swaps=swaps, draws=draws, seed=seed, **how)
     if workers.rank > 0:
         return
-    result = result.with_settings(bench.origin(network, seed))
+    names = result.settings["blocks"]
+    orders = [[names[int(place)] for place in row["order"].split()] for row in result.rows[1:]]
+    result = result.with_settings(bench.origin(seed, [network.reorder(order) for order in orders]))
     files = output.write(result, [("reorder", reorder.plot(result))], folder, formats)
     told = []
     steps = result.settings["by_swaps"]

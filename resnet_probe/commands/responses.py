@@ -88,6 +88,8 @@ def command(
     if len(set(names)) < len(names):
         raise click.UsageError(f"two checkpoints have the same file name ({', '.join(names)}); rename one of them")
     folder = output.run_folder(out, "responses", "+".join(names))
+    hashes = ", ".join(one.checkpoint.sha256 or "untrained" for one in chosen)
+    output.refuse_other(folder, "responses", hashes)
     where = subject.pick_device(device)
 
     from resnet_probe.analyses import responses
@@ -108,7 +110,6 @@ def command(
         channel_tables += [measured.channels] if measured.channels else []
         abouts[one.name] = {**one.provenance(), "normalization": dataset.normalization}
         fingerprints[one.name] = dataset.fingerprint
-    hashes = ", ".join(about["checkpoint_sha256"] or "untrained" for about in abouts.values())
     origin = provenance(
         arguments=options.arguments(), seed=seed, checkpoint_sha256=hashes, device=where, networks=abouts,
         data_fingerprint=", ".join(dict.fromkeys(fingerprints.values())), command=options.command_line(),

@@ -34,7 +34,7 @@ class Subject:
         return {"arch": self.checkpoint.arch, "checkpoint_sha256": self.checkpoint.sha256 or None, "notes": notes}
 
 
-def load(ckpt: Path | None, arch: str | None) -> Subject:
+def load(ckpt: Path | None, arch: str | None, *, seed: int = 0) -> Subject:
     """The network of `--ckpt` (read as `--arch` if that is given too), or an untrained one of `--arch`.
 
     Raises:
@@ -47,7 +47,7 @@ def load(ckpt: Path | None, arch: str | None) -> Subject:
         return Subject(checkpoint.load(ckpt, arch=arch), trained=True)
     if arch is None:
         raise click.UsageError("no network given; give --ckpt FILE or --arch NAME")
-    return Subject(checkpoint.untrained(arch), trained=False)
+    return Subject(checkpoint.untrained(arch, seed=seed), trained=False)
 
 
 def unraveled(subject: Subject, shape: tuple[int, ...] | None = None, device: str = "cpu") -> UnraveledNetwork:
@@ -81,10 +81,11 @@ def images(subject: Subject, screen: Console, wanted: Wanted, *, split: str, lim
     from resnet_probe.evaluate.baseline import baseline
 
     loaded = subject.checkpoint
-    spec = wanted.data or loaded.metadata.get("data")
+    own = loaded.metadata if {"arch", "format"} <= loaded.metadata.keys() else {}  # others' words may mean other things
+    spec = wanted.data or own.get("data")
     if not isinstance(spec, str):
         raise click.UsageError("no images given; give --data digits, cifar10, cifar100, fake or a folder")
-    described = loaded.metadata.get("normalize")
+    described = own.get("normalize")
     chosen = wanted.normalize or (described if isinstance(described, str) else None)
     dataset = load_data(
         spec,
@@ -110,6 +111,8 @@ def images(subject: Subject, screen: Console, wanted: Wanted, *, split: str, lim
     chance = 100 * (1 - 1 / len(dataset.classes))
     if subject.trained and measured.error > 0.95 * chance:
         screen.print(f"note: that is about chance ({chance:.4g} %); check --data, --normalize and --arch", style="bold")
+    if not subject.trained:
+        screen.print("note: no --ckpt is given, so the weights are random", style="bold")
     for note in loaded.notes:
         screen.print(f"note: {note}")
     return dataset

@@ -24,6 +24,7 @@ from resnet_probe.commands import options, output
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write, as safetensors."
 )
+@click.option("--size", type=click.IntRange(min=1), metavar="N", help="Side of the input in pixels, if not known.")
 @options.quiet
 def command(
     *,
@@ -33,6 +34,7 @@ def command(
     scaled: Sequence[str],
     reorder: str | None,
     out: Path,
+    size: int | None,
     quiet: bool,
 ) -> None:
     """Edit a network and save it: weights as safetensors, and the recipe beside them as JSON.
@@ -50,7 +52,12 @@ def command(
     from resnet_probe.surgery import export
 
     chosen = subject.load(ckpt, arch)
-    network = chosen.checkpoint.chain or subject.unraveled(chosen)
+    network = chosen.checkpoint.chain
+    if network is None:
+        side = size or chosen.checkpoint.input_size
+        if side is None:
+            raise click.UsageError(f"the size of the images that {chosen.name} is made for is not known; give --size N")
+        network = subject.unraveled(chosen, (chosen.checkpoint.in_channels, side, side))
     written = export(chosen.checkpoint, network, edits, out)
     facts = [
         ("parameters", f"{written.parameters_before:,} -> {written.parameters_after:,}"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from resnet_probe.evaluate import Journal, Workers
     from resnet_probe.unraveled import UnraveledNetwork
 
+COMPARED = 30  # variants whose predictions in lower precision are compared with fp32
 SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -96,10 +98,24 @@ class Options:
     accelerator: str = "auto"
 
     def processes(self, device: str) -> tuple[Workers, str]:
-        """The processes of this sweep, started by Lightning Fabric if there are several; and this one's device."""
+        """The processes of this sweep, started by Lightning Fabric if there are several; and this one's device.
+
+        Raises:
+            click.UsageError: torchrun has started another number of processes.
+        """
         from resnet_probe.evaluate import SOLO, Workers
 
-        if self.devices * self.num_nodes == 1:
+        wanted, started = self.devices * self.num_nodes, os.environ.get("WORLD_SIZE", "")
+        if "TORCHELASTIC_RUN_ID" in os.environ and started != str(wanted):
+            raise click.UsageError(
+                f"torchrun has started {started} processes, and --devices {self.devices} times --num-nodes "
+                f"{self.num_nodes} is {wanted}; give the numbers that torchrun has (--nproc-per-node, --nnodes)"
+            )
+        if wanted == 1:
+            if self.accelerator not in ("auto", device.split(":", maxsplit=1)[0]):
+                raise click.UsageError(
+                    f"--accelerator {self.accelerator} given with one process on {device}; give --device instead"
+                )
             return SOLO, device
         from lightning_fabric import Fabric
 
@@ -119,6 +135,7 @@ class Bench:
     workers: Workers
     subject: Subject
     dataset: Data
+    network: UnraveledNetwork
     quiet: bool
 
     @contextmanager
@@ -149,43 +166,54 @@ class Bench:
         Raises:
             click.UsageError: there are several processes.
         """
-        from resnet_probe.commands import subject
         from resnet_probe.evaluate import evaluate_recalibrated
 
         if self.workers.count > 1:
             raise click.UsageError("--recalibrate runs in one process; leave out --devices and --num-nodes")
-        network = subject.unraveled(self.subject, self.dataset.input_shape, self.device)
+        from resnet_probe.evaluate import has_statistics
+
+        if self.options.precision != "fp32":
+            raise click.UsageError("--recalibrate computes in fp32; leave out --precision")
+        if not has_statistics(self.subject.checkpoint.model):
+            raise click.UsageError(f"{self.subject.name} has no batch norm whose statistics could be re-estimated")
 
         def measure(variants: Mapping[str, Any]) -> Any:
             with self.sweep(f"{name}_recalibrated", {**about, "training_images": train.fingerprint}) as how:
                 del how["workers"]
-                return evaluate_recalibrated(network, variants, self.dataset, train, **how)
+                return evaluate_recalibrated(self.network, variants, self.dataset, train, **how)
 
         return measure
 
-    def origin(self, network: UnraveledNetwork, seed: int) -> dict[str, Any]:
-        """The settings that a sweep's tables carry."""
+    def origin(self, seed: int, variants: Sequence[UnraveledNetwork]) -> dict[str, Any]:
+        """The settings that a sweep's tables carry; `variants` are some of the edited networks in them."""
         from resnet_probe.evaluate import changed_by_precision
         from resnet_probe.results import provenance
 
         precision, dataset = self.options.precision, self.dataset
         more: dict[str, Any] = {"normalization": dataset.normalization, "precision": precision}
         if precision != "fp32":
-            variants = {unit.name: network.delete(unit.name).steps for unit in network.surgical}
-            compared = changed_by_precision(network, variants, dataset, precision=precision, device=self.device)
-            more["against_fp32"] = compared
+            sample = variants[:: max(1, len(variants) // COMPARED)]
+            steps = {str(i): edited.steps for i, edited in enumerate((self.network, *sample))}
+            compared = changed_by_precision(self.network, steps, dataset, precision=precision, device=self.device)
+            more["against_fp32"] = {**compared, "variants": len(steps)}
         return provenance(
             arguments=options.arguments(), seed=seed, data_fingerprint=dataset.fingerprint, device=self.device,
             command=options.command_line(), **more, **self.subject.provenance(),
         )  # fmt: skip
 
     def _journal(self, name: str, about: Mapping[str, Any]) -> Journal:
-        from resnet_probe.evaluate import Journal
+        from resnet_probe.evaluate import Journal, fingerprint
+        from resnet_probe.results import provenance
 
         loaded = self.subject.checkpoint
+        versions = provenance(arguments={})["versions"]
         identity = {
             "checkpoint": loaded.sha256 or loaded.arch,
             "architecture": loaded.arch,
+            "network_(weights_and_code)": fingerprint(self.network),
+            "version": [versions["resnet-probe"], versions.get("torch")],
+            "kind_of_device": self.device.split(":")[0],
+            "number_of_images": len(self.dataset),
             "data_set": self.dataset.fingerprint,
             "normalisation": self.dataset.normalization,
             "precision": self.options.precision,

@@ -6,12 +6,16 @@ engine.py      the tree over a batch of images; outcomes per image
 calibrate.py   how many images to run at a time, within the memory budget
 sweep.py       the tree over a data set, shard by shard
 journal.py     finished shards in SQLite, so that a sweep goes on where it stopped
+identity.py    weights and code of a network as one hash
+precision.py   how many predictions a lower precision changes
+recalibrate.py batch-norm statistics re-estimated after each edit
 workers.py     the processes that share a sweep
 baseline.py    the unlesioned error, and whether the normalisation is the right one
 """
 
 from resnet_probe.evaluate.engine import Outcome, run_tree, score
 from resnet_probe.evaluate.fast import PRECISIONS, FastUnits
+from resnet_probe.evaluate.identity import fingerprint, has_statistics
 from resnet_probe.evaluate.journal import Journal, JournalError
 from resnet_probe.evaluate.precision import changed_by_precision
 from resnet_probe.evaluate.recalibrate import evaluate_recalibrated, recalibrate
@@ -33,7 +37,9 @@ __all__ = [
     "changed_by_precision",
     "evaluate",
     "evaluate_recalibrated",
+    "fingerprint",
     "grow",
+    "has_statistics",
     "recalibrate",
     "run_tree",
     "score",

@@ -87,7 +87,9 @@ class Journal:
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
                 found = journal._about()
-                if not found:
+                empty = connection.execute("SELECT 1 FROM outcome LIMIT 1").fetchone() is None
+                if empty and found != expected and (not found or "format" in found):  # there is nothing to lose
+                    connection.execute("DELETE FROM about")
                     connection.executemany("INSERT INTO about VALUES (?, ?)", expected.items())
                     found = expected
         except sqlite3.DatabaseError as error:

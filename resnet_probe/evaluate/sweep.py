@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from resnet_probe.data import Data
-from resnet_probe.evaluate.calibrate import Budget, calibrate, default_memory, is_out_of_memory, memory_bound
+from resnet_probe.evaluate.calibrate import (
+    Budget,
+    cache_chunk,
+    calibrate,
+    default_memory,
+    is_out_of_memory,
+    memory_bound,
+)
 from resnet_probe.evaluate.engine import Outcome, run_tree, score
 from resnet_probe.evaluate.fast import FastUnits
 from resnet_probe.evaluate.journal import Journal, Row
@@ -150,9 +157,15 @@ def _first_images(network: UnraveledNetwork, units: FastUnits, data: Data, devic
 
 
 def _budget(units: FastUnits, images: Tensor, sweep: Sweep, at_most: int, count: int) -> Budget:
-    """Images per pass: as told, or as calibrated; never more than the memory allows."""
-    if sweep.batch_size is not None:
-        chunk = min(sweep.batch_size, at_most)
+    """Images per pass: as told, or what fits the cache (CPU), or as calibrated; never more than the memory allows.
+
+    On a CPU nothing is timed, so that a run that is repeated ends in the same table to the last digit.
+    """
+    chunk = sweep.batch_size
+    if chunk is None and images.device.type == "cpu":
+        chunk = cache_chunk(units.network, units.dtype)
+    if chunk is not None:
+        chunk = min(chunk, at_most)
         return Budget(chunk, chunk)
     return calibrate(units, images, count=count, at_most=at_most, device=images.device)
 

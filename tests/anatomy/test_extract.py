@@ -3,6 +3,7 @@ import operator
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import fx, nn
 
 from resnet_probe.anatomy import bypass, dissect, emit
@@ -209,6 +210,23 @@ def test_a_strided_bypass_takes_what_the_convolution_would():
 def test_a_bypass_of_a_layer_that_enlarges_repeats_values():
     x = images(2, (2, 3, 3))
     assert torch.equal(bypass(x, (2, 6, 6)), x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+def test_the_channels_of_a_linear_layer_over_tokens_are_last():
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(5, 7))
+
+        def forward(self, x):
+            return F.linear(x, self.weight)
+
+    x = images(2, (3, 4))
+    for model in (nn.Sequential(nn.Linear(4, 7), Functional()), nn.Sequential(nn.Linear(4, 7), nn.Linear(7, 5))):
+        anatomy = dissect(model.eval(), (3, 4))
+        first, second = (piece(anatomy, unit.name, mode="bypass") for unit in anatomy.units)
+        assert torch.equal(first(x), F.pad(x, (1, 2)))
+        assert torch.equal(second(first(x)), F.pad(x, (1, 2))[:, :, :5])
 
 
 def test_a_layer_that_changes_the_number_of_dimensions_has_no_bypass():

@@ -191,7 +191,7 @@ def test_nothing_is_computed(device):
 def test_precision_and_inputs_other_than_images_are_the_models():
     model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)).double().eval()
     traced = trace(model, (6,))
-    assert traced.values[traced.result][0].dtype is torch.float64
+    assert traced.values[traced.source][0].dtype is torch.float64
     assert traced.input_shape == (6,)
 
 

@@ -103,3 +103,15 @@ def test_wrong_use_is_one_line_and_code_2(words, message, tmp_path, monkeypatch,
     assert message in err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+def test_torchrun_and_the_options_must_agree(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(click.UsageError, match="torchrun has started 4 processes, and --devices 2 times --num-nodes 1"):
+        sweeping.Options(devices=2).processes("cpu")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert sweeping.Options().processes("cpu")[1] == "cpu"
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    monkeypatch.setenv("WORLD_SIZE", "7")
+    assert sweeping.Options().processes("cpu")[1] == "cpu"

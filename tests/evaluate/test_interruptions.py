@@ -168,7 +168,7 @@ def test_a_journal_of_other_images_is_refused_and_fresh_starts_over(tiny, table,
     capsys.readouterr()
     assert cli.main(words(tiny, out)) == 2
     err = capsys.readouterr().err
-    assert "another data set" in err
+    assert "holds results of another" in err
     assert "--fresh" in err
     assert err.count("\n") == 1
     assert (out / "lesion.csv").read_bytes() == few

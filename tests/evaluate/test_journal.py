@@ -91,9 +91,21 @@ def test_a_journal_of_something_else_is_refused_by_name(path, change, named):
 
 
 def test_a_setting_that_is_no_longer_given_is_refused_too(path):
-    Journal.open(path, ABOUT).close()
+    less = {key: value for key, value in ABOUT.items() if key != "deleted"}
+    journal = Journal.open(path, ABOUT)
+    journal.commit(rows(0))
+    journal.close()
     with pytest.raises(JournalError, match="another deleted"):
-        Journal.open(path, {key: value for key, value in ABOUT.items() if key != "deleted"})
+        Journal.open(path, less)
+
+
+def test_a_journal_without_results_is_taken_over(path):
+    Journal.open(path, ABOUT).close()
+    corrected = Journal.open(path, ABOUT | {"deleted": [1]})
+    corrected.commit(rows(0))
+    corrected.close()
+    with pytest.raises(JournalError, match="another deleted"):
+        Journal.open(path, ABOUT)
 
 
 def test_a_file_that_is_no_journal_is_refused_and_kept(path):

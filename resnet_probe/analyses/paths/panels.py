@@ -160,6 +160,13 @@ def _cancellation(axis: Axes, rows: Rows, look: Mapping[str, Any], label: str) -
     axis.set_ylabel("norm of mean path / mean norm")
 
 
+def _make_room(axis: Axes, *, below: float = 0.0, above: float = 0.0) -> None:
+    """Extend the vertical range by shares of itself, so that a legend covers no data."""
+    low, high = (axis.transScale.transform((1, value))[1] for value in axis.get_ylim())
+    ends = (low - below * (high - low), high + above * (high - low))
+    axis.set_ylim(*(axis.transScale.inverted().transform((1, end))[1] for end in ends))
+
+
 def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
     titles = ["paths", "norm by length", "share by length", "cancellation"]
     for axis, letter, title in zip(axes, "abcd", titles, strict=False):
@@ -171,12 +178,15 @@ def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
     axes[2].axhline(0, color=figures.GREY, linewidth=0.5, zorder=0)
     if alone:
         axes[0].legend(loc="upper right")
-        axes[1].legend(loc="lower left" if sampled else "best")
-        axes[2].legend(loc="center right")
+        _make_room(axes[1], below=0.42 if sampled else 0.16)
+        axes[1].legend(loc="lower center")
+        _make_room(axes[2], above=0.3)
+        axes[2].legend(loc="upper center")
     elif sampled:
         kinds = {"exact": "-", "count $\\times$ norm": _DASHES}
         lines = [axes[2].plot([], [], color=figures.INK, linewidth=1.0, linestyle=style)[0] for style in kinds.values()]
-        axes[2].legend(lines, list(kinds), loc="center right")
+        _make_room(axes[2], above=0.3)
+        axes[2].legend(lines, list(kinds), loc="upper center")
     if sampled:
         axes[3].axhline(1, color=figures.GREY, linewidth=0.6, linestyle=(0, (1, 1)), zorder=0)
         axes[3].annotate("no cancellation", (0.5, 1), xycoords=("axes fraction", "data"), xytext=(0, -3),

@@ -1,0 +1,23 @@
+import csv
+
+import pytest
+
+from resnet_probe.cli import main
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_two_networks_that_differ(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path), "--format", "png"]) == 0
+    said = capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "lesion.csv").read_text(encoding="utf-8").splitlines()))
+    by_network = {name: [float(r["error"]) for r in rows if r["network"] == name] for name in ("resnet32", "vgg16-w16")}
+    assert by_network["resnet32"][0] < 3  # percent, intact
+    assert by_network["vgg16-w16"][0] < 3
+    medians = {name: sorted(errors[1:])[len(errors) // 2 - 1] for name, errors in by_network.items()}
+    assert medians["resnet32"] < 10
+    assert medians["vgg16-w16"] > 50
+    assert "32,768 paths" in said
+    assert {"lesion.png", "paths.png", "resnet32.safetensors"} <= {path.name for path in tmp_path.iterdir()}
+    before = (tmp_path / "lesion.csv").read_bytes()
+    assert main(["demo", "--out", str(tmp_path), "--format", "png", "--quiet"]) == 0  # networks are used again
+    assert (tmp_path / "lesion.csv").read_bytes() == before
