@@ -112,6 +112,7 @@ def evaluate(
     if not variants:
         raise ValueError("no variants to evaluate; give at least the intact network's steps")
     device = torch.device(device)
+    data = _resident(data, device)
     tree = grow(list(variants.values()), network.is_identity)
     units = FastUnits(network, precision=sweep.precision, fold=sweep.fold, compiled=sweep.compiled)
     with torch.inference_mode():
@@ -142,6 +143,14 @@ def evaluate(
             if progress:
                 progress(min(done, total), total)
     return scores_of(list(variants), workers.gather(rows, journal))
+
+
+def _resident(data: Data, device: torch.device) -> Data:
+    """The data with its pixels on the device, where that is a GPU and they take at most a quarter of what is free."""
+    if device.type != "cuda" or not isinstance(data.images, Tensor):
+        return data
+    free, _ = torch.cuda.mem_get_info(device)
+    return data.to(device) if data.images.nbytes <= free // 4 else data
 
 
 def _first_images(network: UnraveledNetwork, units: FastUnits, data: Data, device: torch.device) -> Tensor:
