@@ -442,3 +442,21 @@ def test_no_variants_and_other_classes_are_errors(case):
         evaluate(net, variants, images(classes=6))
     with pytest.raises(ValueError, match="unknown precision 'fp8'"):
         evaluate(net, variants, images(), sweep=Sweep(precision="fp8"))
+
+
+def test_steps_that_were_shifted_by_a_deletion_are_run_in_order():
+    """Without activations in between, a chain with a deleted block may begin as a turned one does, a place later."""
+    from resnet_probe.unraveled import unravel
+    from tests.evaluate.cases import SHAPE
+
+    model, _ = network("resnet20-w4-preact")
+    net = unravel(model, SHAPE)
+    names = [unit.name for unit in net.blocks if unit.has_identity_shortcut][:3]
+    chains = [net, net.delete(names[0]), net.reorder([names[1], names[0], names[2]])]
+    tree = grow([chain.steps for chain in chains], net.is_identity)
+    made = {edge.target: edge.position for edge in tree.edges}
+    assert all(edge.position > made.get(edge.source, -1) for edge in tree.edges)
+    x = next(images(5).batches(5))[0]
+    with torch.no_grad():
+        for output, chain in zip(run_tree(tree, FastUnits(net), x, stack=5), chains, strict=True):
+            torch.testing.assert_close(output, chain(x), rtol=1e-4, atol=1e-5)
