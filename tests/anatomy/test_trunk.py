@@ -149,10 +149,10 @@ def test_sums_of_sums_are_taken_apart():
 
 def test_a_sum_that_is_read_twice_is_one_term():
     def middle(net, x):
-        y = x + net.one(x)
-        return y + net.two(y)
+        y = net.one(x) + net.two(x)
+        return x + y + net.three(y)
 
-    assert blocks(middle, one=conv(), two=conv()) == [("stem", "one"), ("add", "two")]
+    assert blocks(middle, one=conv(), two=conv(), three=conv()) == [("stem", "add", "three")]
 
 
 @pytest.mark.parametrize(
