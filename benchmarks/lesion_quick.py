@@ -2,9 +2,10 @@
 
     python benchmarks/lesion_quick.py --ckpt resnet56.th --data cifar10 --normalize imagenet --limit 250 --rounds 5
 
-Each round runs, one after another in one process, the plain loop (each block's `forward` replaced by its shortcut, and
-the data set run again in batches of 250), the engine in fp32 and in bf16; ratios are of processor time within the round, and
-include what the engine prepares. Option-A ResNets of `resnet_probe.models` only, because the loop is written by hand.
+Each round runs, one after another in one process: the plain loop (each block's `forward` replaced by its shortcut, and
+the data set run again in batches of 250), then the engine in fp32 and in bf16. Ratios are of processor time within the
+round, and include what the engine prepares. For option-A ResNets of `resnet_probe.models`, because the loop is written
+by hand.
 """
 
 import argparse
