@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,12 @@ def test_a_run_writes_table_settings_and_figures_and_says_what_they_say(capsys):
     assert intact["block"] == "(intact)"
     assert {row["network"] for row in result.rows} == {"tiny"}
     assert {row["images"] for row in result.rows} == {30}
-    worst = max(rows, key=lambda row: row["error"])
+    worst, mildest = (pick(rows, key=lambda row: row["error"]) for pick in (max, min))
+    assert worst["error"] > mildest["error"]
     assert "tiny: 6 deletions" in out
     assert f"{intact['wrong']} wrong of 30" in out
-    assert f"{worst['error']:.4g} % ({worst['block']}" in out
+    assert re.search(rf"worst lesion +{worst['error']:.4g} % \({worst['block']}", out)
+    assert re.search(rf"mildest lesion +{mildest['error']:.4g} % \({mildest['block']}\)", out)
     assert "lesion.csv, lesion.json, lesion.pdf, lesion.svg, lesion.png" in out
     assert "30 images of digits (normalisation 'digits')" in out
 
@@ -115,7 +118,9 @@ def test_other_normalizations_are_tried_only_where_none_was_given(capsys, monkey
 
 
 def test_a_network_that_guesses_is_noted(capsys):
-    assert "that is about chance (90 %); check --data, --normalize and --arch" in run(capsys, *QUICK)[1]
+    note = "that is about chance (90 %); check --data, --normalize and --arch"
+    assert note in run(capsys, "--ckpt", "whole.pt", "--data", "digits", "--normalize", "digits", *QUICK[2:])[1]
+    assert note not in run(capsys, *QUICK, "--fresh")[1]
 
 
 # -- bad input: one line, the right exit code, and nothing is written -------------------------------------------------

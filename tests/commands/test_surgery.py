@@ -96,6 +96,17 @@ def test_the_file_works_in_every_command_and_a_second_time(capsys):
     assert "second: 4 deletions" in capsys.readouterr().out
 
 
+def test_the_size_of_the_images_is_asked_for_where_nothing_says_it(capsys):
+    write_bad(Path())
+    words = ["--delete", "layer1.0", "--out", "edited"]
+    code, _, err = run(capsys, *words, ckpt="whole.pt")
+    assert code == 2
+    assert is_one_line(err)
+    assert "the size of the images that whole is made for is not known; give --size N" in err
+    assert run(capsys, *words, "--size", "8", ckpt="whole.pt")[0] == 0
+    assert checkpoint.load("edited.safetensors").input_size == 8
+
+
 def test_quiet_prints_nothing(capsys):
     assert run(capsys, "--delete", "layer2.1", "--out", "edited", "--quiet") == (0, "", "")
     assert Path("edited.safetensors").exists()

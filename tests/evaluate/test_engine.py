@@ -60,14 +60,14 @@ class Tied(Small):
 
 
 class ReadsBefore(Small):
-    """A norm's input is read by something else too."""
+    """What an activation and a norm get is read by something else too."""
 
     def __init__(self):
         super().__init__(one=conv(), bn=nn.BatchNorm2d(4), relu=nn.ReLU())
 
     def middle(self, x):
         y = self.one(x)
-        return x + self.relu(self.bn(y)) + y
+        return x + self.relu(y) + self.bn(y) + y
 
 
 class AddsSizes(Small):
@@ -75,7 +75,8 @@ class AddsSizes(Small):
         super().__init__(one=conv())
 
     def middle(self, x):
-        return x + (self.one(x) + (x.shape[1] + x.shape[2]))
+        n, m = x.shape[1], x.shape[2]
+        return x + self.one(x + (n + m)) + (n + m)
 
 
 FORMS = {**MADE, "reused": Reused, "tied": Tied, "reads before": ReadsBefore, "adds sizes": AddsSizes}
