@@ -134,6 +134,8 @@ def _read_resnet(shapes: Shapes) -> Reading | None:
     ours = {_resnet_name(name, shapes): shape for name, shape in shapes.items()}
     if ours.get("conv1.weight", ())[2:] != (3, 3):  # torchvision's networks for ImageNet begin with 7x7
         return None
+    if any(".join." in name for name in ours):  # gated: exclusive and shortcut-only gates have the same tensors
+        return None
     counts = _blocks_per_stage(ours)
     bottleneck = "layer1.0.conv3.weight" in ours
     stages = [
@@ -149,7 +151,7 @@ def _read_resnet(shapes: Shapes) -> Reading | None:
     shortcut = _read_shortcut(blocks)
     if shortcut is None:
         return None
-    order = "post"
+    order = "bnafter" if "layer1.0.norm.weight" in ours else "post"
     if any(block.preactivated for block in blocks):
         order = "preactopen" if "norm.weight" not in ours else "preactraw" if "bn.weight" in shapes else "preact"
     widths = tuple(stage[0].width for stage in stages if stage[0])
@@ -199,6 +201,7 @@ def _resnet_notes(spec: ResNetSpec) -> list[str]:
         if spec.order == "post":
             plain = ResNetSpec(spec.blocks, spec.widths, spec.block, "none")
             note += f"; a plain network has the same weights, --arch {plain.name}"
+            note += ", and so have scaled shortcuts, dropout and other places of ReLU"
         notes.append(note)
     if spec.order in ("preact", "preactraw"):
         other = "preactraw" if spec.order == "preact" else "preact"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 SHORTCUTS = {
     "A": "strided slicing and zero channels, no parameters",
@@ -17,9 +18,19 @@ SHORTCUTS = {
     "C": "1x1 projection in every block",
 }
 ORDERS = {  # post-activation, the addition before the activation (He 2015), has no token
+    "bnafter": "batch norm after the addition, then ReLU (He 2016, Fig. 4b)",
+    "relubefore": "ReLU at the end of the branch, nothing after the addition (Fig. 4c)",
+    "relupre": "ReLU before each convolution, BN after it; shared with the shortcut where preact shares (Fig. 4d)",
     "preact": "full pre-activation, in the first block and where the shape changes shared with the shortcut (He 2016)",
     "preactraw": "full pre-activation inside the branch; every shortcut takes the block's raw input",
     "preactopen": "full pre-activation, shared only where the shortcut is a projection; no BN-ReLU at the end",
+}
+JOINS = {  # what stands in place of shortcut + branch (He 2016, Table 1); each with an example of its number
+    "h0.5": "the shortcut times 0.5",
+    "f0.5": "the residual branch times 0.5",
+    "gate6": "exclusive gating: (1 - g) shortcut + g branch; g a 1x1 convolution and a sigmoid, bias -6 at first",
+    "shortgate6": "shortcut-only gating: (1 - g) shortcut + branch",
+    "dropout0.5": "dropout on the shortcut, of half the values",
 }
 VGG_GROUPS = {
     11: (1, 1, 2, 2, 2),
@@ -35,8 +46,10 @@ class ResNetSpec:
     """A residual network for small images, or, with the shortcut `none`, the plain network of the same layers.
 
     `blocks`: residual blocks per stage. `widths`: filters of the 3x3 convolutions per stage (a bottleneck block puts
-    out four times as many). `block`: `basic` or `bottleneck`. `shortcut`: a key of `SHORTCUTS`, or `none`. `order`: a
-    key of `ORDERS`.
+    out four times as many). `block`: `basic` or `bottleneck`. `shortcut`: a key of `SHORTCUTS`, or `none`. `order`:
+    `post` or a key of `ORDERS`. At most one of the following differs from its default, and then only with the order
+    `post`: `factors` of shortcut and branch; `gate` (`exclusive` or `shortcut`) with `gate_bias`, what the biases of
+    the gates start from, 0 or less; `dropout`, the share of the shortcut's values that training drops.
     """
 
     blocks: tuple[int, ...]
@@ -44,6 +57,10 @@ class ResNetSpec:
     block: str = "basic"
     shortcut: str = "A"
     order: str = "post"
+    factors: tuple[float, float] = (1.0, 1.0)
+    gate: str = ""
+    gate_bias: int = 0
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks) or min(self.blocks + self.widths) < 1:
@@ -54,6 +71,38 @@ class ResNetSpec:
             raise ValueError(
                 f"a plain network with order {self.order}; plain networks have post-activation only, drop the token"
             )
+        joins = self._joins
+        if len(joins) > 1 + ("h" in joins and "f" in joins):
+            raise ValueError(f"{' and '.join(joins.values())} exclude each other; give one of them")
+        if joins and (self.shortcut == "none" or self.order != "post"):
+            where = "a plain network" if self.shortcut == "none" else f"order {self.order}"
+            raise ValueError(
+                f"{where} with {'-'.join(joins.values())}; that goes with post-activation residual networks only"
+            )
+        if not all(0 < factor < 1000 and round(factor, 4) == factor for factor in self.factors):
+            raise ValueError(
+                f"factors {self.factors} of shortcut and branch; give numbers above 0 with at most 4 decimals "
+                "(without its shortcut the network is a plain one)"
+            )
+        if not (0 <= self.dropout < 1 and round(self.dropout, 4) == self.dropout):
+            raise ValueError(f"dropout {self.dropout:g}; give a ratio from 0 to below 1 with at most 4 decimals")
+        if self.gate not in ("", "exclusive", "shortcut") or self.gate_bias > 0 or (self.gate_bias and not self.gate):
+            raise ValueError(
+                f"gate {self.gate!r} with bias {self.gate_bias}; give exclusive or shortcut with a bias of 0 or less"
+            )
+
+    @property
+    def _joins(self) -> dict[str, str]:
+        """Tokens of what differs from the plain sum of shortcut and branch, by kind."""
+        tokens = {}
+        for kind, factor in zip("hf", self.factors, strict=True):
+            if factor != 1:
+                tokens[kind] = f"{kind}{_decimal(factor)}"
+        if self.gate:
+            tokens["gate"] = f"{'gate' if self.gate == 'exclusive' else 'shortgate'}{-self.gate_bias}"
+        if self.dropout:
+            tokens["dropout"] = f"dropout{_decimal(self.dropout)}"
+        return tokens
 
     @property
     def layers_per_block(self) -> int:
@@ -87,6 +136,7 @@ class ResNetSpec:
             tokens.append(self.shortcut)
         if self.order != "post":
             tokens.append(self.order)
+        tokens += self._joins.values()
         prefix = "cifar:" if not plain and not tokens and self.depth in _IMAGENET else ""
         return prefix + "-".join([f"{'plain' if plain else 'resnet'}{self.depth}", *tokens])
 
@@ -155,7 +205,9 @@ def parse_resnet(name: str) -> ResNetSpec:
     listed = "s2.2.2 (blocks per stage), w32 (first width), bottleneck"
     if not plain:
         allowed |= {"shortcut": "|".join(SHORTCUTS), "order": "|".join(ORDERS)}
-        listed += f", {', '.join(SHORTCUTS)}, {', '.join(ORDERS)}"
+        number = r"\d{1,3}(\.\d{1,4})?"
+        allowed |= {"h": f"h{number}", "f": f"f{number}", "gate": r"(short)?gate\d{1,3}", "dropout": f"dropout{number}"}
+        listed += f", {', '.join(SHORTCUTS)}, {', '.join(ORDERS)}, {', '.join(JOINS)}"
     given = _tokens(name, tokens, allowed, listed)
     if depth in _IMAGENET and not plain and not tokens and not name.startswith("cifar:"):
         raise ValueError(f"resnet{depth} is a network for ImageNet; give {_ours(depth)} or torchvision:resnet{depth}")
@@ -165,7 +217,10 @@ def parse_resnet(name: str) -> ResNetSpec:
     if len(widths) == 1:
         widths = _doubling(widths[0], len(blocks))
     shortcut = "none" if plain else given.get("shortcut", _default_shortcut(block))
-    spec = ResNetSpec(blocks, widths, block, shortcut, given.get("order", "post"))
+    try:
+        spec = ResNetSpec(blocks, widths, block, shortcut, given.get("order", "post"), **_joined(given))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     if spec.depth != depth:
         raise ValueError(
             f"{name}: {sum(blocks)} {block} blocks make depth {spec.depth}; write {family}{spec.depth}-{given['s']}"
@@ -251,6 +306,21 @@ def _ours(depth: int) -> str:
         return f"cifar:resnet{depth} (6n+2 layers)"
     stages = {18: "2.2.2.2", 34: "3.4.6.3", 101: "3.4.23.3"}[depth]
     return f"resnet{depth}-s{stages}-w64-{'B' if depth < 50 else 'bottleneck'} (the same stages for small images)"
+
+
+def _joined(given: dict[str, str]) -> dict[str, Any]:
+    """The fields of a spec that the tokens of `JOINS` set."""
+    gate = given.get("gate", "")
+    return {
+        "factors": (float(given.get("h", "h1")[1:]), float(given.get("f", "f1")[1:])),
+        "gate": "" if not gate else "shortcut" if gate.startswith("short") else "exclusive",
+        "gate_bias": -int(gate.removeprefix("short").removeprefix("gate") or 0),
+        "dropout": float(given.get("dropout", "dropout0").removeprefix("dropout")),
+    }
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.4f}".rstrip("0").rstrip(".")
 
 
 def _default_shortcut(block: str) -> str:

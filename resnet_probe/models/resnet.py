@@ -12,8 +12,9 @@ Deviations and choices:
 - Bottleneck blocks have projection shortcuts (option B) unless told otherwise: their first block widens 16 to 64
   channels.
 - A bottleneck block strides in its 3x3 convolution, as in torchvision, not in the first 1x1 as in the paper.
-- Projections of post-activation networks are followed by BN; those of pre-activation networks, which start from
-  BN-ReLU, are not.
+- Projections are followed by BN where all other convolutions are; those of full pre-activation, which start from
+  BN-ReLU, and those before a BN after the addition are not.
+- Other shortcuts and other orders of activation are in `shortcuts` and `orders`, with their own choices.
 - Convolutions have He initialisation over the outgoing connections; the classifier has PyTorch's.
 """
 
@@ -22,44 +23,39 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .names import ResNetSpec, parse_resnet
-
-
-class PadShortcut(nn.Module):
-    """Option A: keep every `stride`-th pixel and add zero channels, half of them before and half after.
-
-    It has no parameters. Source: He 2015, section 3.3; where the zeros go is common practice, the paper does not say.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.before = (out_channels - in_channels) // 2
-        self.after = out_channels - in_channels - self.before
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C + before + after, ceil(H / stride), ceil(W / stride))."""
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
+from .orders import NormAfterBlock, ReLUBeforeBlock, ReLUPreBlock, branch_convolutions
+from .shortcuts import GatedSum, PadShortcut, convolution, make_join
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut, ReLU after the addition (He 2015, Fig. 2).
 
-    With `residual=False`, the plain network's two layers.
+    With `residual=False`, the plain network's two layers; with `join`, that module of input, shortcut and branch in
+    place of the addition.
     """
 
-    def __init__(self, in_channels: int, width: int, stride: int, downsample: nn.Module | None, residual: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        downsample: nn.Module | None,
+        *,
+        residual: bool,
+        join: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.residual = residual
-        self.conv1 = _conv(in_channels, width, 3, stride)
+        self.conv1 = convolution(in_channels, width, 3, stride)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.conv2 = _conv(width, width, 3)
+        self.conv2 = convolution(width, width, 3)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = downsample
+        self.join = join
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, width, H / stride, W / stride)."""
@@ -67,26 +63,37 @@ class BasicBlock(nn.Module):
         branch = self.bn2(self.conv2(branch))
         if not self.residual:
             return self.relu(branch)
-        return self.relu(branch + (x if self.downsample is None else self.downsample(x)))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.relu(branch + shortcut if self.join is None else self.join(x, shortcut, branch))
 
 
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolution and a shortcut, ReLU after the addition (He 2015, Fig. 5).
 
-    With `residual=False`, three plain layers.
+    With `residual=False`, three plain layers; `join` as in `BasicBlock`.
     """
 
-    def __init__(self, in_channels: int, width: int, stride: int, downsample: nn.Module | None, residual: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        downsample: nn.Module | None,
+        *,
+        residual: bool,
+        join: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.residual = residual
-        self.conv1 = _conv(in_channels, width, 1)
+        self.conv1 = convolution(in_channels, width, 1)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv(width, width, 3, stride)
+        self.conv2 = convolution(width, width, 3, stride)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = _conv(width, 4 * width, 1)
+        self.conv3 = convolution(width, 4 * width, 1)
         self.bn3 = nn.BatchNorm2d(4 * width)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
+        self.join = join
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 4 width, H / stride, W / stride)."""
@@ -95,7 +102,8 @@ class Bottleneck(nn.Module):
         branch = self.bn3(self.conv3(branch))
         if not self.residual:
             return self.relu(branch)
-        return self.relu(branch + (x if self.downsample is None else self.downsample(x)))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.relu(branch + shortcut if self.join is None else self.join(x, shortcut, branch))
 
 
 class PreActBasicBlock(nn.Module):
@@ -109,9 +117,9 @@ class PreActBasicBlock(nn.Module):
         self.shared = shared
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.conv1 = _conv(in_channels, width, 3, stride)
+        self.conv1 = convolution(in_channels, width, 3, stride)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv2 = _conv(width, width, 3)
+        self.conv2 = convolution(width, width, 3)
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
@@ -133,11 +141,11 @@ class PreActBottleneck(nn.Module):
         super().__init__()
         self.shared = shared
         self.bn1 = nn.BatchNorm2d(in_channels)
-        self.conv1 = _conv(in_channels, width, 1)
+        self.conv1 = convolution(in_channels, width, 1)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv2 = _conv(width, width, 3, stride)
+        self.conv2 = convolution(width, width, 3, stride)
         self.bn3 = nn.BatchNorm2d(width)
-        self.conv3 = _conv(width, 4 * width, 1)
+        self.conv3 = convolution(width, 4 * width, 1)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
@@ -166,8 +174,9 @@ class ResNet(nn.Module):
         self.arch = spec.name
         self.num_classes = num_classes
         self.in_channels = in_channels
-        preactivated = spec.order != "post"
-        self.conv1 = _conv(in_channels, spec.widths[0], 3)
+        preactivated = spec.order.startswith("preact")
+        self.order = spec.order
+        self.conv1 = convolution(in_channels, spec.widths[0], 3)
         self.bn1 = None if preactivated else nn.BatchNorm2d(spec.widths[0])
         self.relu = nn.ReLU(inplace=True)
         channels = spec.widths[0]
@@ -184,16 +193,23 @@ class ResNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)
         initialise(self.modules())
+        for module in self.modules():
+            if isinstance(module, GatedSum):
+                nn.init.constant_(module.gate.bias, spec.gate_bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, in_channels, H, W)."""
         x = self.conv1(x)
         if self.bn1 is not None:
-            x = self.relu(self.bn1(x))
+            x = self.bn1(x)
+            if self.order != "relupre":  # there the first block begins with the ReLU
+                x = self.relu(x)
         for stage in self.stages:
             x = self.get_submodule(stage)(x)
         if self.norm is not None:
             x = self.relu(self.norm(x))
+        if self.order == "relupre":
+            x = self.relu(x)
         return self.fc(torch.flatten(self.avgpool(x), 1))
 
 
@@ -214,20 +230,26 @@ def initialise(modules: Iterable[nn.Module]) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
-
-
 def _block(spec: ResNetSpec, in_channels: int, width: int, stride: int, *, first: bool) -> nn.Module:
-    changes = stride != 1 or in_channels != spec.expansion * width
-    downsample = _shortcut(spec, in_channels, spec.expansion * width, stride, changes)
-    if spec.order == "post":
-        post = BasicBlock if spec.block == "basic" else Bottleneck
-        return post(in_channels, width, stride, downsample, residual=spec.shortcut != "none")
+    out_channels = spec.expansion * width
+    changes = stride != 1 or in_channels != out_channels
+    downsample = _shortcut(spec, in_channels, out_channels, stride, changes)
+    basic = spec.block == "basic"
     projects = downsample is not None and spec.shortcut != "A"
-    shared = {"preact": first or changes, "preactraw": False, "preactopen": projects}[spec.order]
-    pre = PreActBasicBlock if spec.block == "basic" else PreActBottleneck
-    return pre(in_channels, width, stride, downsample, shared=shared)
+    if spec.order == "post":
+        join = make_join(spec, in_channels, out_channels, stride)
+        post = BasicBlock if basic else Bottleneck
+        return post(in_channels, width, stride, downsample, residual=spec.shortcut != "none", join=join)
+    if spec.order.startswith("preact"):
+        shared = {"preact": first or changes, "preactraw": False, "preactopen": projects}[spec.order]
+        pre = PreActBasicBlock if basic else PreActBottleneck
+        return pre(in_channels, width, stride, downsample, shared=shared)
+    convolutions = branch_convolutions(spec.block, in_channels, width, stride)
+    if spec.order == "bnafter":
+        return NormAfterBlock(convolutions, downsample)
+    if spec.order == "relubefore":
+        return ReLUBeforeBlock(convolutions, downsample)
+    return ReLUPreBlock(convolutions, downsample, shared=first or changes)
 
 
 def _shortcut(spec: ResNetSpec, in_channels: int, out_channels: int, stride: int, changes: bool) -> nn.Module | None:
@@ -235,7 +257,6 @@ def _shortcut(spec: ResNetSpec, in_channels: int, out_channels: int, stride: int
         return None
     if spec.shortcut == "A":
         return PadShortcut(in_channels, out_channels, stride)
-    projection = _conv(in_channels, out_channels, 3 if spec.shortcut == "B3x3" else 1, stride)
-    return (
-        nn.Sequential(projection, nn.BatchNorm2d(out_channels)) if spec.order == "post" else nn.Sequential(projection)
-    )
+    projection = convolution(in_channels, out_channels, 3 if spec.shortcut == "B3x3" else 1, stride)
+    normed = spec.order in ("post", "relubefore", "relupre")  # where every other convolution is followed by BN too
+    return nn.Sequential(projection, nn.BatchNorm2d(out_channels)) if normed else nn.Sequential(projection)
