@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -123,6 +124,12 @@ class Data:
         """Return the uint8 pixels (n, C, H, W) at `index`, as stored."""
         part = self.images[index]
         return part.decode() if isinstance(part, ImageFiles) else part
+
+    def original(self, number: int) -> Tensor:
+        """Return the uint8 pixels (C, H, W) of one image; of a file in its own size, neither resized nor cropped."""
+        if isinstance(self.images, ImageFiles):
+            return torch.from_numpy(np.array(self.images.picture(number))).permute(2, 0, 1)
+        return self.images[number]
 
     def normalizer(self, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
         """Return the function that makes network input of uint8 pixels (n, C, H, W) on `device`."""

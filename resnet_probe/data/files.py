@@ -75,13 +75,20 @@ class ImageFiles:
                         raise
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
-    def _read(self, path: Path) -> np.ndarray:
+    def picture(self, number: int) -> Image.Image:
+        """Return one image as RGB in its own size, neither resized nor cropped."""
+        return self._open(self.paths[number])
+
+    def _open(self, path: Path) -> Image.Image:
         with reading(path), Image.open(path) as image:
             if image.mode in DEEP_MODES:
                 raise DataError(f"image {path} has more than 8 bits per channel: convert it to 8 bits first")
             transparent = image.mode == "P" and "transparency" in image.info
             # Pillow warns about a transparent palette that is not converted in two steps.
-            picture = image.convert("RGBA").convert("RGB") if transparent else image.convert("RGB")
+            return image.convert("RGBA").convert("RGB") if transparent else image.convert("RGB")
+
+    def _read(self, path: Path) -> np.ndarray:
+        picture = self._open(path)
         if self.crop is not None:
             picture = resize_and_crop(picture, self.crop)
         if picture.size != (self.width, self.height):

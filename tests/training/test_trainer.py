@@ -12,12 +12,13 @@ from resnet_probe.models import resolve
 from resnet_probe.training import (
     DEMO_RECIPES,
     SCHEDULES,
+    Batches,
+    Recipe,
     TrainingError,
     fit,
     pad_crop_flip,
     rate_factor,
     seeded,
-    shuffled,
     steps_per_epoch,
 )
 
@@ -90,8 +91,8 @@ def test_history_is_of_the_images_as_they_came_by(digits):
     history = fit(model, digits, epochs=2, learning_rate=1e-12, batch_size=7, schedule="linear")
     assert [row.epoch for row in history.rows] == [1, 2]
     for row in history.rows:
-        assert row.loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
-        assert row.error == pytest.approx(100 * (logits.argmax(1) != labels).float().mean().item())
+        assert row.train_loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
+        assert row.train_error == pytest.approx(100 * (logits.argmax(1) != labels).float().mean().item())
         assert row.seconds > 0
     assert history.rows[-1].learning_rate == pytest.approx(1e-12 / 18)  # the last of 2 epochs of 9 steps
     assert history.settings["batch_size"] == 7
@@ -127,31 +128,31 @@ def test_without_augmentation_images_pass_untouched():
 
 def test_each_epoch_holds_every_image_once(digits):
     data = digits.with_normalization("none")
-    generator = torch.Generator().manual_seed(0)
-    parts = list(shuffled(data, 16, pad=0, flip=False, generator=generator, device="cpu"))
+    batches = Batches(data, Recipe(epochs=1, learning_rate=1.0, batch_size=16))
+    parts = [(part.inputs, part.labels) for (part,) in batches.epoch()]
     assert [len(labels) for _, labels in parts] == [15, 15, 15, 15]
     rows = {(*image.flatten().tolist(), label) for x, y in parts for image, label in zip(x, y.tolist(), strict=True)}
     expected = {
         (*image.flatten().tolist(), y) for image, y in zip(data.images / 255, data.labels.tolist(), strict=True)
     }
     assert rows == expected
-    again = list(shuffled(data, 16, pad=0, flip=False, generator=generator, device="cpu"))
-    assert not torch.equal(parts[0][1], again[0][1])
+    again = [part.labels for (part,) in batches.epoch()]
+    assert not torch.equal(parts[0][1], again[0])
     assert [steps_per_epoch(60, size) for size in (1, 7, 60, 100)] == [60, 9, 1, 1]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("warmup", [0.0, 0.25])
 def test_the_learning_rate_rises_then_follows_its_schedule(schedule, warmup):
-    factors = [rate_factor(step, 100, warmup=warmup, schedule=schedule) for step in range(100)]
     rising = round(100 * warmup)
+    factors = [rate_factor(step, 100, rising=rising, schedule=schedule) for step in range(100)]
     assert factors[:rising] == pytest.approx([(step + 1) / 25 for step in range(rising)])
     assert factors[rising] == 1
     assert all(0 < factor <= 1 for factor in factors)
     falling = factors[rising:]
     assert falling == sorted(falling, reverse=True)
     half = rising + (100 - rising) // 2
-    assert factors[half] == pytest.approx(1 if schedule == "constant" else 0.5, abs=0.02)
+    assert factors[half] == pytest.approx(1 if schedule in ("constant", "steps") else 0.5, abs=0.02)
 
 
 def test_the_cosine_is_torchs():
@@ -159,7 +160,7 @@ def test_the_cosine_is_torchs():
     torchs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 40)
     for step in range(40):
         expected = optimizer.param_groups[0]["lr"]
-        assert 0.3 * rate_factor(step, 40, warmup=0, schedule="cosine") == pytest.approx(expected)
+        assert 0.3 * rate_factor(step, 40, rising=0, schedule="cosine") == pytest.approx(expected)
         optimizer.step()
         torchs.step()
 
@@ -264,8 +265,10 @@ def test_progress_counts_every_step(digits):
     assert [p.last for p in seen] == [None] * 4 + [history.rows[0]] * 4 + [history.rows[1]]
     assert [p.seconds for p in seen] == sorted(p.seconds for p in seen)
     with pytest.raises(AttributeError):
-        history.rows[0].loss = 0
-    assert set(asdict(history.rows[0])) == {"epoch", "loss", "error", "learning_rate", "seconds"}
+        history.rows[0].train_loss = 0
+    assert set(asdict(history.rows[0])) == {
+        "epoch", "iteration", "learning_rate", "train_loss", "train_error", "test_loss", "test_error", "seconds", "images",
+    }  # fmt: skip
 
 
 def test_settings_lead_to_the_same_weights_again(digits):
@@ -285,8 +288,8 @@ def test_settings_lead_to_the_same_weights_again(digits):
         ({"batch_size": 0}, "batch_size 0"),
         ({"learning_rate": 0.0}, "learning rate 0.0"),
         ({"learning_rate": math.nan}, "learning rate nan"),
-        ({"warmup": 1.0}, "warmup 1.0"),
-        ({"schedule": "step"}, "unknown schedule 'step': give one of constant, linear, cosine"),
+        ({"warmup": -1.0}, "warmup -1.0"),
+        ({"schedule": "step"}, "unknown schedule 'step': give one of constant, linear, cosine, steps"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_anything_is_changed(digits, change, message):
@@ -342,4 +345,4 @@ def test_data_of_tensors_can_be_trained_on():
         "made", "train", torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("a", "b"), "none"
     )
     history = fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), data, epochs=1, learning_rate=0.1)
-    assert math.isfinite(history.rows[0].loss)
+    assert math.isfinite(history.rows[0].train_loss)

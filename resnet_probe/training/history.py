@@ -1,0 +1,53 @@
+"""What a training says about itself: while it runs, and afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training data.
+
+    epoch: counted from 1. iteration: optimiser steps so far. learning_rate: of the last step.
+    train_loss: mean cross-entropy, with label smoothing if there is any; train_error: in percent. Both are over the
+        augmented images as they came by, in training mode, while the weights changed.
+    test_loss, test_error: mean cross-entropy and error in percent on the held-out images in evaluation mode, after the
+        pass; None where there are none.
+    seconds: of this pass, without the test. images: that came by.
+    """
+
+    epoch: int
+    iteration: int
+    learning_rate: float
+    train_loss: float
+    train_error: float
+    test_loss: float | None
+    test_error: float | None
+    seconds: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: sent before the first step, and after every step.
+
+    step of steps: optimiser steps taken; epoch of epochs: passes over the data finished; last: the newest finished
+    epoch; seconds: since the beginning, or since it went on.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    last: Epoch | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """What a training did: one row per epoch, and the settings that lead to the same weights again."""
+
+    rows: tuple[Epoch, ...]
+    settings: dict[str, Any]

@@ -1,0 +1,392 @@
+"""The training loop, on Lightning Fabric: any device, precision, number of processes and machines."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from resnet_probe.data import Data
+from resnet_probe.training.batch_norm import own_batch_norm, share_batch_norm
+from resnet_probe.training.batches import Batches, Part
+from resnet_probe.training.errors import TrainingError
+from resnet_probe.training.history import Epoch, History, Progress
+from resnet_probe.training.recipe import PRECISIONS, Recipe
+from resnet_probe.training.seeding import seeded
+from resnet_probe.training.state import Keeper
+from resnet_probe.training.styles import Styled
+
+CHECK_EVERY = 50  # steps between two looks at the loss, which make the host wait for the device
+TEST_BATCH = 256
+
+
+def fabric_for(recipe: Recipe, *, accelerator: str = "cpu", devices: int | list[int] = 1, num_nodes: int = 1) -> Fabric:
+    """The processes for a training by `recipe`, not launched yet."""
+    count = devices if isinstance(devices, int) else len(devices)
+    several = count * num_nodes > 1
+    strategy: Any = DDPStrategy(find_unused_parameters=recipe.style != "normal") if several else "auto"
+    return Fabric(
+        accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy,
+        precision=PRECISIONS[recipe.precision],  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def fit(
+    model: nn.Module,
+    train: Data,
+    *,
+    recipe: Recipe | None = None,
+    test: Data | None = None,
+    device: torch.device | str = "cpu",
+    fabric: Fabric | None = None,
+    channels_last: bool = True,
+    compiled: bool = False,
+    sync_batch_norm: bool = False,
+    workers: int | None = None,
+    keeper: Keeper | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    **values: Any,
+) -> History:
+    """Train `model` on `train`, in place; return one row per epoch.
+
+    recipe: how; or its `values` one by one.
+    test: images to measure on after each epoch.
+    device: where the model is moved to, and trained; or `fabric`, launched, from `fabric_for` the same recipe.
+    channels_last: compute with this memory layout, which is faster; the weights have their layout again afterwards.
+    compiled: pass the network through `torch.compile`.
+    sync_batch_norm: batch norm over the images of all processes together, see `batch_norm`.
+    workers: processes that decode images from files for `resized_crop`.
+    keeper: saves states, and finds the one to go on from.
+    progress: called before the first step and after every step. The network's state is not to be changed there.
+    stop: asked after every step; on True the state is saved, and KeyboardInterrupt raised.
+
+    On a CPU the same seed, weights, recipe and number of threads give the same weights bit for bit, in one go or
+    resumed from any state. The global random state and every module's training mode are as before when this returns
+    or raises; no gradients remain. Raises TrainingError for values or data that cannot be trained on, and where the
+    loss is no longer a finite number; StateError where a state cannot be written or is of another training.
+
+    Source: He et al. 2015, section 4.2. Deviations: batches of an epoch differ in size by at most one image; each
+    channel's mean is subtracted, not each pixel's.
+
+    >>> import torch, resnet_probe.data as data
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    >>> history = fit(network, data.load_data("digits", split="train"), epochs=2, learning_rate=0.1)
+    >>> [row.epoch for row in history.rows]
+    [1, 2]
+    """
+    recipe = Recipe(**values) if recipe is None else recipe
+    if fabric is None:
+        fabric = _solo(torch.device(device), recipe)
+        fabric.launch()
+    _check(model, train, recipe, fabric.world_size, compiled=compiled, sync_batch_norm=sync_batch_norm)
+    model.to(fabric.device)
+    job = _Job(model, train, test, recipe, fabric, keeper, progress, stop, channels_last, workers)
+    with seeded(recipe.seed + fabric.global_rank, fabric.device), _as_before(model), torch.enable_grad():
+        return job.run(compiled=compiled, sync_batch_norm=sync_batch_norm)
+
+
+@dataclass
+class _Job:
+    """One training, and where it stands."""
+
+    model: nn.Module
+    train: Data
+    test: Data | None
+    recipe: Recipe
+    fabric: Fabric
+    keeper: Keeper | None
+    progress: Callable[[Progress], None] | None
+    stop: Callable[[], bool] | None
+    channels_last: bool
+    workers: int | None
+    step: int = 0
+    rows: list[Epoch] = field(default_factory=list)
+    warming: bool = False
+    seconds: float = 0.0  # of the current epoch, before the state it goes on from
+
+    def run(self, *, compiled: bool, sync_batch_norm: bool) -> History:
+        recipe, fabric = self.recipe, self.fabric
+        self.begin = time.perf_counter()
+        self.four_dimensional = self.channels_last and any(p.dim() == 4 for p in self.model.parameters())
+        if self.four_dimensional:
+            self.model.to(memory_format=torch.channels_last)
+        if sync_batch_norm:
+            share_batch_norm(self.model)
+        self.network = self.model if recipe.style == "normal" else Styled(self.model, recipe, self.train.input_shape)
+        network: Any = torch.compile(self.network) if compiled else self.network
+        self.wrapped, self.optimizer = fabric.setup(network, _optimizer(recipe, self.model, fabric.device))
+        self.network.train()
+        self.batches = Batches(
+            _resident(self.train, fabric.device), recipe, device=fabric.device, rank=fabric.global_rank,
+            world=fabric.world_size, workers=self.workers,
+        )  # fmt: skip
+        self.sums = torch.zeros(4, device=fabric.device)  # of losses, wrong predictions, images; and a stop wanted
+        self.recent = torch.zeros(2, device=fabric.device)  # wrong predictions and images of the last steps
+        self.warming = recipe.warmup_error is not None
+        self._restore()
+        self.steps = recipe.steps(self.batches.per_epoch)
+        self._report()
+        while self.step < self.steps:
+            self._epoch()
+        if isinstance(self.network, Styled):
+            self.network.finish()
+        return History(tuple(self.rows), asdict(recipe))
+
+    def _epoch(self) -> None:
+        start = time.perf_counter()
+        for parts in self.batches.epoch():
+            rate = self._step(parts)
+            last = self.step == self.steps or self.batches.position == self.batches.per_epoch
+            if self.step % CHECK_EVERY == 0 and not last:
+                self._check_loss()
+            if self.step < self.steps and self._is_to_stop():
+                if last:  # the epoch is whole; what follows belongs to it
+                    self._close_epoch(rate, start)
+                self.seconds += 0.0 if last else time.perf_counter() - start
+                self._save()
+                raise KeyboardInterrupt
+            if last:
+                break
+            if self._is_due():
+                self.seconds += time.perf_counter() - start
+                start = time.perf_counter()
+                self._save()
+            self._report()
+        self._close_epoch(rate, start)
+        if self.keeper is not None and self._agreed(self.keeper.is_due_after_epoch() or self.step == self.steps):
+            self._save()
+        self._report()
+
+    def _step(self, parts: list[Part]) -> float:
+        recipe, fabric = self.recipe, self.fabric
+        rate = recipe.warmup_rate if self.warming else recipe.rate(self.step, self.batches.per_epoch)
+        assert rate is not None
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if isinstance(self.network, Styled):
+            self.network.step = self.step
+        self.optimizer.zero_grad()
+        for number, part in enumerate(parts):
+            with fabric.no_backward_sync(self.wrapped, enabled=number + 1 < len(parts)):
+                logits = self.wrapped(self._arranged(part.inputs)).float()
+                _check_logits(logits, self.train)
+                losses = F.cross_entropy(logits, part.labels, reduction="sum", label_smoothing=recipe.label_smoothing)
+                # processes average their gradients
+                fabric.backward(losses * (fabric.world_size / part.of_step))
+            with torch.no_grad():
+                wrong = (logits.argmax(1) != part.labels).sum()
+                self.sums[:3] += torch.stack([losses.detach(), wrong, torch.full_like(wrong, len(logits))])
+                if self.warming:
+                    self.recent += torch.stack([wrong, torch.full_like(wrong, len(logits))])
+        self.optimizer.step()
+        self.step += 1
+        if self.warming and self.step % CHECK_EVERY == 0:
+            wrong_, images = self._summed(self.recent)
+            self.recent.zero_()
+            assert recipe.warmup_error is not None
+            self.warming = 100 * wrong_ / images >= recipe.warmup_error
+        return rate
+
+    def _close_epoch(self, rate: float, start: float) -> None:
+        loss, wrong, images, _ = self._check_loss()
+        seconds = self.seconds + time.perf_counter() - start
+        test_loss, test_error = self._tested()
+        number = len(self.rows) + 1
+        means = loss / images, 100 * wrong / images
+        self.rows.append(Epoch(number, self.step, rate, *means, test_loss, test_error, seconds, int(images)))
+        self.sums.zero_()
+        self.seconds = 0.0
+
+    def _check_loss(self) -> list[float]:
+        """The sums of all processes so far. Raises TrainingError where the loss is not finite."""
+        sums = self._summed(self.sums)
+        if not math.isfinite(sums[0]):
+            kept = f"; {self.keeper.newest()}" if self.keeper else ""
+            raise TrainingError(
+                f"the loss is {sums[0]} by step {self.step} of {self.steps} (epoch {len(self.rows) + 1}): the training "
+                f"diverged; try a learning rate below {self.recipe.learning_rate:g}, or a warm-up{kept}"
+            )
+        return sums
+
+    def _summed(self, values: Tensor) -> list[float]:
+        found = self.fabric.all_reduce(values.clone(), reduce_op="sum") if self.fabric.world_size > 1 else values
+        return found.tolist()  # type: ignore[union-attr,no-any-return]
+
+    def _tested(self) -> tuple[float | None, float | None]:
+        """Loss and error on the held-out images, each once, in the precision of the training."""
+        if self.test is None:
+            return None, None
+        fabric, sums = self.fabric, torch.zeros(3, device=self.fabric.device)
+        part = self.test.shard(fabric.global_rank, fabric.world_size)
+        self.network.eval()
+        with torch.no_grad(), fabric.autocast():
+            for inputs, labels in part.batches(TEST_BATCH, device=fabric.device):
+                logits = self.network(self._arranged(inputs)).float()
+                sums[0] += F.cross_entropy(logits, labels, reduction="sum")
+                sums[1] += (logits.argmax(1) != labels).sum()
+                sums[2] += len(labels)
+        self.network.train()
+        loss, wrong, images = self._summed(sums)
+        return loss / images, 100 * wrong / images
+
+    def _arranged(self, inputs: Tensor) -> Tensor:
+        return inputs.contiguous(memory_format=torch.channels_last) if self.four_dimensional else inputs
+
+    # -- stopping, and going on ----------------------------------------------------------------------------------------
+
+    def _is_to_stop(self) -> bool:
+        return self._agreed(self.stop()) if self.stop is not None else False
+
+    def _is_due(self) -> bool:
+        return self.keeper is not None and self._agreed(self.keeper.is_due())
+
+    def _agreed(self, wanted: bool) -> bool:
+        """Whether any process wants it."""
+        if self.fabric.world_size == 1:
+            return wanted
+        return self._summed(torch.tensor([float(wanted)], device=self.fabric.device))[0] > 0
+
+    def _save(self) -> None:
+        if self.keeper is None:
+            return
+        mine = {"cpu": torch.get_rng_state()}
+        if self.fabric.device.type == "cuda":
+            mine["cuda"] = torch.cuda.get_rng_state(self.fabric.device)
+        everyones: list[Any] = [mine]
+        if self.fabric.world_size > 1:
+            everyones = [None] * self.fabric.world_size
+            torch.distributed.all_gather_object(everyones, mine)
+        sums = self._summed(self.sums)
+        recent = self._summed(self.recent)
+        if self.fabric.global_rank == 0:
+            state = {
+                "model": self.model.state_dict(), "optimizer": self.optimizer.optimizer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(), "step": self.step, "sums": sums,
+                "recent": recent, "warming": self.warming, "rows": [asdict(row) for row in self.rows],
+                "batches": self.batches.state(), "random": everyones, "seconds": self.seconds,
+            }  # fmt: skip
+            self.keeper.save(self.step, state)
+        self.fabric.barrier()
+
+    def _restore(self) -> None:
+        state = self.keeper.load() if self.keeper else None
+        if state is None:
+            return
+        fabric = self.fabric
+        self.model.load_state_dict(state["model"])
+        self.optimizer.optimizer.load_state_dict(state["optimizer"])
+        fabric.strategy.precision.load_state_dict(state["precision"])
+        self.batches.restore(state["batches"])
+        self.step, self.warming, self.seconds = state["step"], state["warming"], state["seconds"]
+        self.rows = [Epoch(**row) for row in state["rows"]]
+        if fabric.global_rank == 0:  # they are sums over all processes
+            self.sums.copy_(torch.tensor(state["sums"]))
+            self.recent.copy_(torch.tensor(state["recent"]))
+        random = state["random"]
+        if len(random) == fabric.world_size:
+            mine = random[fabric.global_rank]
+            torch.set_rng_state(mine["cpu"])
+            if "cuda" in mine and fabric.device.type == "cuda":
+                torch.cuda.set_rng_state(mine["cuda"], fabric.device)
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            per_epoch = self.batches.per_epoch
+            last = self.rows[-1] if self.rows else None
+            since = time.perf_counter() - self.begin
+            epochs = -(-self.steps // per_epoch)
+            self.progress(Progress(self.step, self.steps, len(self.rows), epochs, last, since))
+
+
+def _solo(device: torch.device, recipe: Recipe) -> Fabric:
+    devices: Any = [device.index] if device.index is not None and device.type == "cuda" else 1
+    return fabric_for(recipe, accelerator=device.type, devices=devices)
+
+
+def _optimizer(recipe: Recipe, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    fused = {"fused": True} if device.type == "cuda" else {}
+    values: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, **fused}
+    if recipe.optimizer == "sgd":
+        nesterov = recipe.nesterov
+        return torch.optim.SGD(parameters, momentum=recipe.momentum, nesterov=nesterov, **values)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return kind(parameters, **values)
+
+
+def _resident(data: Data, device: torch.device) -> Data:
+    """The data with its pixels on the device, where they are in memory and take at most a quarter of what is free."""
+    if not isinstance(data.images, Tensor):
+        return data
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if data.images.nbytes > free // 4:
+            return data
+    return data.to(device)
+
+
+@contextmanager
+def _as_before(model: nn.Module) -> Iterator[None]:
+    """Afterwards each module has its mode and class again, weights their layout, and no gradients are left."""
+    modes = {module: module.training for module in model.modules()}
+    kinds: dict[str, type[nn.Module]] = {
+        name: type(module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    }
+    model.train()
+    try:
+        with _tuned():
+            yield
+    finally:
+        model.zero_grad()
+        own_batch_norm(model, kinds)
+        model.to(memory_format=torch.contiguous_format)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def _tuned() -> Iterator[None]:
+    """On CUDA the fastest convolution of each shape is looked for; images have one size, so that pays."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+        yield
+
+
+def _check(model: nn.Module, train: Data, recipe: Recipe, world: int, *, compiled: bool, sync_batch_norm: bool) -> None:
+    if len(train) < 2:
+        raise TrainingError(f"{len(train)} images to train on: batch normalisation needs at least 2")
+    least = world * recipe.accumulate
+    smallest = len(train) // -(-len(train) // recipe.batch_size)
+    if smallest < least:
+        raise TrainingError(
+            f"batches of {smallest} images for {world} processes and {recipe.accumulate} parts: give a batch of at "
+            f"least {least}"
+        )
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError("the network has no parameters that can be trained")
+    if recipe.style != "normal" and (compiled or sync_batch_norm):
+        raise TrainingError(
+            f"style {recipe.style} runs block by block: leave out {'compilation' if compiled else 'shared batch norm'}"
+        )
+
+
+def _check_logits(logits: Tensor, train: Data) -> None:
+    if logits.ndim != 2 or logits.shape[1] != len(train.classes):
+        raise TrainingError(
+            f"the network's output is {tuple(logits.shape)}, but {train.name} has {len(train.classes)} classes: "
+            f"the output must be (images, {len(train.classes)})"
+        )
