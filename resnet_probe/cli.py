@@ -26,6 +26,7 @@ COMMANDS = {
     "paths": ("resnet_probe.commands.paths:command", "Count the paths of each length through a network."),
     "reorder": ("resnet_probe.commands.reorder:command", "Swap blocks and measure the error."),
     "surgery": ("resnet_probe.commands.surgery:command", "Delete, scale and reorder blocks, and save the result."),
+    "claims": ("resnet_probe.commands.claims:command", "Test what the papers claim against the tables of a run."),
     "replot": ("resnet_probe.commands.replot:command", "Draw the figures of a run again from its tables."),
 }
 

@@ -30,6 +30,7 @@ LAYERS = {
     "training": 2,
     "checkpoint": 2,
     "surgery": 2,
+    "runs": 2,
     "analyses": 3,
     "report": 4,
     "claims": 4,

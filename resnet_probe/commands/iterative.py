@@ -84,7 +84,8 @@ def command(
         )  # fmt: skip
     origin = provenance(
         arguments=options.arguments(), seed=seed, data_fingerprint=dataset.fingerprint, device=where,
-        command=options.command_line(), normalization=dataset.normalization, **chosen.provenance(),
+        command=options.command_line(), normalization=dataset.normalization, data_set=subject.described(dataset),
+        **chosen.provenance(),
     )  # fmt: skip
     ranks = None
     if lesion is not None:

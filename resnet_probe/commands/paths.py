@@ -194,6 +194,7 @@ def _load(
 
 
 def _settings(intact: Sequence[PathNetwork], datasets: Sequence[Data], seed: int, where: str) -> dict[str, Any]:
+    from resnet_probe.commands.subject import described
     from resnet_probe.results import provenance
 
     about = {key: value for key, value in intact[0].about.items() if key != "notes"}
@@ -205,6 +206,7 @@ def _settings(intact: Sequence[PathNetwork], datasets: Sequence[Data], seed: int
         }
     if datasets:
         about |= {"seed": seed, "device": where, "data_fingerprint": datasets[0].fingerprint}
+        about["data_set"] = described(datasets[0])
         about["normalization"] = ", ".join(dict.fromkeys(each.normalization for each in datasets))
     return provenance(arguments=options.arguments(), command=options.command_line(), **about)
 

@@ -109,10 +109,12 @@ def command(
         tables.append(measured.layers)
         channel_tables += [measured.channels] if measured.channels else []
         abouts[one.name] = {**one.provenance(), "normalization": dataset.normalization}
+        about_data = subject.described(dataset)
         fingerprints[one.name] = dataset.fingerprint
     origin = provenance(
         arguments=options.arguments(), seed=seed, checkpoint_sha256=hashes, device=where, networks=abouts,
         data_fingerprint=", ".join(dict.fromkeys(fingerprints.values())), command=options.command_line(),
+        data_set=about_data,
     )  # fmt: skip
     result = responses.together(tables).with_settings(origin)
     files = output.write(result, [("responses", responses.plot(result))], folder, formats)

@@ -133,6 +133,11 @@ def more_images(subject: Subject, wanted: Wanted, like: Data, split: str, limit:
     )
 
 
+def described(dataset: Data) -> dict[str, Any]:
+    """The images in words, for the settings of a result; the fingerprint says the rest."""
+    return {"name": dataset.name, "split": dataset.split, "images": len(dataset), "folder": dataset.folder}
+
+
 def pick_device(name: str) -> str:
     """`auto` is the first of CUDA, MPS and CPU that is there.
 

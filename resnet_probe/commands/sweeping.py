@@ -186,6 +186,7 @@ class Bench:
 
     def origin(self, seed: int, variants: Sequence[UnraveledNetwork]) -> dict[str, Any]:
         """The settings that a sweep's tables carry; `variants` are some of the edited networks in them."""
+        from resnet_probe.commands.subject import described
         from resnet_probe.evaluate import changed_by_precision
         from resnet_probe.results import provenance
 
@@ -198,7 +199,7 @@ class Bench:
             more["against_fp32"] = {**compared, "variants": len(steps)}
         return provenance(
             arguments=options.arguments(), seed=seed, data_fingerprint=dataset.fingerprint, device=self.device,
-            command=options.command_line(), **more, **self.subject.provenance(),
+            command=options.command_line(), data_set=described(dataset), **more, **self.subject.provenance(),
         )  # fmt: skip
 
     def _journal(self, name: str, about: Mapping[str, Any]) -> Journal:

@@ -33,6 +33,7 @@ class Data:
     labels: int64 (N,).
     classes: the name of each label.
     normalization: what `batches` applies: a name from NORMALIZATIONS or "mean;std".
+    folder: whether they come from a folder of images, whose name says nothing certain about what they are.
 
     Raises DataError where the normalisation does not fit the number of channels.
 
@@ -48,6 +49,7 @@ class Data:
     labels: Tensor
     classes: tuple[str, ...]
     normalization: str
+    folder: bool = False
 
     def __post_init__(self) -> None:
         assert len(self.images) == len(self.labels)

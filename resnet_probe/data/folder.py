@@ -57,6 +57,7 @@ def load_folder(
         labels=truth,
         classes=tuple(names),
         normalization=normalization,
+        folder=True,
     )
 
 

@@ -1,0 +1,70 @@
+"""Whether a measurement was made under the published conditions: the network, the images, the training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from resnet_probe.claims.published import LONG_ENOUGH, TEST_IMAGES, TRAINING_ITERATIONS
+from resnet_probe.runs import Table
+
+__all__ = ["chance", "depth_of", "family_of", "other_images", "other_training"]
+
+BATCH = 128
+TRAINING_IMAGES = 50_000  # of CIFAR-10
+
+
+def family_of(arch: str) -> str:
+    """`resnet`, `plain`, `vgg` or `lenet` for a name of this package's own networks, else an empty text."""
+    # a pattern of its own, because importing the names of `models` imports torch
+    found = re.fullmatch(r"(?:cifar:)?(resnet|plain|vgg|lenet)\d+(-.*)?", arch)
+    return found.group(1) if found else ""
+
+
+def depth_of(arch: str) -> tuple[int, str]:
+    """Depth and tokens of a name: `resnet56-B` is (56, "B"); (0, "") for the names of others."""
+    found = re.fullmatch(r"(?:cifar:)?[a-z]+(\d+)(?:-(.*))?", arch) if family_of(arch) else None
+    return (int(found.group(1)), found.group(2) or "") if found else (0, "")
+
+
+def other_images(table: Table, images: int | None) -> str:
+    """How the images differ from CIFAR-10's 10,000 test images, as part of a sentence; empty if they do not.
+
+    Only CIFAR-10's own files count: what a folder of images holds cannot be seen from the tables.
+    """
+    described = table.result.settings.get("data_set")
+    name = table.images()
+    if isinstance(described, Mapping):
+        original = described.get("name") == "cifar10" and not described.get("folder")
+    else:
+        original = name == "cifar10"
+    if not original:
+        return f"these are {_many(images)} of {name}, not CIFAR-10's {TEST_IMAGES:,} test images"
+    if table.argument("split") not in (None, "test"):
+        return f"this is CIFAR-10's {table.argument('split')} split, not its test split"
+    if images != TEST_IMAGES:
+        return f"these are {_many(images)} of CIFAR-10's {TEST_IMAGES:,} test images"
+    return ""
+
+
+def other_training(table: Table, epochs: Any) -> str:
+    """How training differs from 64,000 iterations on CIFAR-10, as part of a sentence; empty if it does not."""
+    name = table.images()
+    if name != "cifar10":
+        return f"the networks were trained on {name}, not on CIFAR-10"
+    published = TRAINING_ITERATIONS * BATCH / TRAINING_IMAGES
+    if not isinstance(epochs, int | float) or epochs < LONG_ENOUGH * published:
+        given = f"{epochs:g}" if isinstance(epochs, int | float) else "an unknown number of"
+        return f"the networks were trained for {given} epochs, the published ones for {published:.0f}"
+    return ""
+
+
+def chance(table: Table) -> float | None:
+    """Error of guessing in percent, with equally frequent classes; None where their number is not known."""
+    classes = table.result.settings.get("classes")
+    return 100 * (1 - 1 / classes) if isinstance(classes, int) and classes > 1 else None
+
+
+def _many(images: int | None) -> str:
+    return "an unknown number of images" if images is None else f"{images:,} images"

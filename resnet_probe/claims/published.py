@@ -1,0 +1,199 @@
+"""What the papers printed, as literal data: the numbers and statements that a run is tested against.
+
+Numbers marked `computed` in their source follow from a definition in the paper; thresholds marked `ours` are readings
+of words such as "almost nothing", for which the paper gives no number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "ALMOST_NOTHING",
+    "AS_GOOD",
+    "AT_CHANCE",
+    "CLAIMS",
+    "EFFECTIVE",
+    "ERRORS",
+    "FAILS",
+    "LOG_LINEAR",
+    "LONG_ENOUGH",
+    "PARAMETERS",
+    "PATHS_110",
+    "TEST_IMAGES",
+    "TRAINING_ITERATIONS",
+    "VARIANTS",
+    "Claim",
+    "Variant",
+]
+
+HE_2015 = "He et al. 2015 (arXiv 1512.03385)"
+HE_2016 = "He et al. 2016 (arXiv 1603.05027)"
+VEIT = "Veit et al. 2016 (arXiv 1605.06431)"
+JASTRZEBSKI = "Jastrzebski et al. 2018"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of a paper, with the place where it stands."""
+
+    number: int
+    statement: str
+    published: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A published test error in percent; None where the paper says that training failed."""
+
+    arch: str
+    what: str
+    error: float | None
+    source: str
+
+
+CLAIMS: dict[int, Claim] = {
+    claim.number: claim
+    for claim in (
+        Claim(1, "Number of parameters of a CIFAR ResNet", "by depth", f"{HE_2015}, section 4.2 and Table 6; computed"),
+        Claim(2, "Test error of a CIFAR ResNet", "by depth", f"{HE_2015}, Table 6"),
+        Claim(3, "Deeper plain networks train worse", "training error rises with depth", f"{HE_2015}, Figs. 1 and 6"),
+        Claim(
+            4,
+            "ResNets respond less than plain networks, deeper ResNets less than shallower ones",
+            "smaller standard deviation of the layers' responses",
+            f"{HE_2015}, section 4.2 and Fig. 7",
+        ),
+        Claim(5, "Test error of shortcut and activation variants", "by variant", f"{HE_2016}, Tables 1 and 2"),
+        Claim(6, "Deleting any one layer of a VGG brings the error to chance", "about 90 %", f"{VEIT}, Fig. 3"),
+        Claim(
+            7,
+            "Deleting one residual block changes almost nothing; blocks that resize matter more",
+            "almost no change; more for blocks that downsample",
+            f"{VEIT}, section 4.1 and Fig. 3",
+        ),
+        Claim(
+            8,
+            "The error rises smoothly with the number of deleted blocks",
+            "mean error rises step by step",
+            f"{VEIT}, section 4.2 and Fig. 5a",
+        ),
+        Claim(
+            9,
+            "The error rises smoothly as the order of the blocks is shuffled",
+            "error rises as Kendall's tau falls",
+            f"{VEIT}, section 4.3 and Fig. 5b",
+        ),
+        Claim(
+            10,
+            "More than 95 % of the paths of ResNet-110 go through 19 to 35 blocks",
+            "more than 95 % (98.02 % computed)",
+            f"{VEIT}, section 3 and Fig. 6a",
+        ),
+        Claim(
+            11,
+            "The gradient of a path falls exponentially with its length",
+            "straight line in the logarithm; slope about -1.35 implied for ResNet-110",
+            f"{VEIT}, section 5 and Fig. 6b; slope computed",
+        ),
+        Claim(
+            12,
+            "Almost all gradient comes from short paths",
+            "5 to 17 of 54 blocks, 0.45 % of all paths (ResNet-110)",
+            f"{VEIT}, section 5 and Fig. 6c",
+        ),
+        Claim(
+            13,
+            "Training on effective paths only is as good",
+            "5.96 % against 6.10 % test error",
+            f"{VEIT}, section 5",
+        ),
+        Claim(
+            14,
+            "The branch of a block opposes the gradient of the loss",
+            "cos(F(h), dL/dh) below 0 in every block",
+            f"{JASTRZEBSKI}, section 4",
+        ),
+    )
+}
+
+# Depth -> parameters, option A shortcuts, 10 classes, colour images. Source: computed from He et al. 2015, section 4.2.
+PARAMETERS: dict[int, int] = {
+    20: 269_722,
+    32: 464_154,
+    44: 658_586,
+    56: 853_018,
+    110: 1_727_962,
+    1202: 19_421_274,
+}
+
+# Depth -> test error in percent on CIFAR-10. Source: He et al. 2015, Table 6 (110: mean of 5 runs, standard deviation
+# 0.16, best 6.43).
+ERRORS: dict[int, float] = {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.61, 1202: 7.93}
+
+TEST_IMAGES = 10_000  # of CIFAR-10
+TRAINING_ITERATIONS = 64_000  # He et al. 2015, section 4.2; batches of 128
+LONG_ENOUGH = 0.95  # ours: share of these iterations that counts as the published training
+FAILS = 20.0  # percent; He et al. 2016, Table 1: "fail" is an error above 20 %
+
+# Source: He et al. 2016, Tables 1 and 2 (median of 5 runs), CIFAR-10. None is "fail".
+_TABLE_1: tuple[tuple[str, str, float | None], ...] = (
+    ("resnet110", "original, identity shortcuts", 6.61),
+    ("plain110", "constant scaling, shortcut 0 and branch 1", None),
+    ("resnet110-h0.5", "constant scaling, shortcut 0.5 and branch 1", None),
+    ("resnet110-h0.5-f0.5", "constant scaling, shortcut 0.5 and branch 0.5", 12.35),
+    *((f"resnet110-gate{bias}", f"exclusive gating, bias {-bias}", None) for bias in range(6)),
+    ("resnet110-gate6", "exclusive gating, bias -6", 8.70),
+    ("resnet110-shortgate0", "shortcut-only gating, bias 0", 12.86),
+    ("resnet110-shortgate6", "shortcut-only gating, bias -6", 6.91),
+    ("resnet110-C", "1x1 convolution on every shortcut", 12.22),
+    ("resnet110-dropout0.5", "dropout 0.5 on every shortcut", None),
+)
+_TABLE_2: tuple[tuple[str, str, float, float], ...] = (
+    ("", "original", 6.61, 5.93),
+    ("-bnafter", "BN after addition", 8.17, 6.50),
+    ("-relubefore", "ReLU before addition", 7.84, 6.14),
+    ("-relupre", "ReLU-only pre-activation", 6.71, 5.91),
+    ("-preact", "full pre-activation", 6.37, 5.46),
+)
+VARIANTS: tuple[Variant, ...] = (
+    *(Variant(arch, what, error, f"{HE_2016}, Table 1") for arch, what, error in _TABLE_1),
+    *(
+        Variant(f"resnet110{tokens}", what, error, f"{HE_2016}, Table 2")
+        for tokens, what, error, _ in _TABLE_2
+        if tokens  # the original stands in Table 1 too
+    ),
+    *(
+        Variant(f"resnet164-bottleneck{tokens}", f"{what}, bottleneck", error, f"{HE_2016}, Table 2")
+        for tokens, what, _, error in _TABLE_2
+    ),
+)
+
+# Claim 6. Ours: a layer whose deletion gives at least this share of the error of guessing is at chance.
+AT_CHANCE = 0.9
+# Claim 7. Ours: percentage points of error; the paper's Fig. 3 shows less for all blocks that keep the shape.
+ALMOST_NOTHING = 5.0
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """A range of path lengths of a network with so many blocks, and the share that it holds, 0 to 1."""
+
+    blocks: int
+    low: int
+    high: int
+    share: float
+
+
+PATHS_110 = Lengths(54, 19, 35, 0.95)  # Veit et al. 2016, section 3; share of all paths
+EFFECTIVE = Lengths(54, 5, 17, 0.0045)  # Veit et al. 2016, section 5; share of all paths
+# Claim 11, computed: the decay per block that puts 97 % of count times norm on 5 to 17 of 54 blocks is 0.26.
+DECAY_SLOPE = -1.35
+# Claim 12. Ours: the effective paths are short if they are at most this share of all paths.
+FEW_PATHS = 0.05
+# Claim 11. Ours: R2 from which a line through the logarithms is a straight one, and below which it is none.
+LOG_LINEAR = (0.9, 0.8)
+# Claim 13: published errors on effective paths and on the full network; ours: points that count as equally good.
+EFFECTIVE_TRAINING = (5.96, 6.10)
+AS_GOOD = 0.5

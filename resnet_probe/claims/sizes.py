@@ -1,0 +1,89 @@
+"""Claims 1 and 2: parameters and test error of the published CIFAR ResNets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from resnet_probe.claims.conditions import depth_of, family_of, other_images
+from resnet_probe.claims.published import ERRORS, PARAMETERS
+from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between
+from resnet_probe.intervals import wilson
+from resnet_probe.runs import Run, Table
+
+__all__ = ["errors", "parameters"]
+
+# Tables that hold the error of the intact network -> how its row is known.
+INTACT = {"lesion": ("block", "(intact)"), "lesion_multi": ("deleted", 0), "reorder": ("swaps", 0)}
+
+
+def parameters(run: Run) -> Iterator[Verdict]:
+    """Claim 1, exact: from `inspect` and from `compare`."""
+    for name in ("inspect", "compare"):
+        for table in run.named(name):
+            for network in table.networks:
+                depth, tokens = depth_of(table.arch(network))
+                if family_of(table.arch(network)) != "resnet" or tokens or depth not in PARAMETERS:
+                    continue
+                rows = table.rows(network)
+                measured = table.result.settings.get("parameters") if name == "inspect" else rows[0].get("parameters")
+                if isinstance(measured, int):
+                    yield _parameters(table, network, depth, measured, rows)
+
+
+def _parameters(table: Table, network: str, depth: int, measured: int, rows: list[dict[str, Any]]) -> Verdict:
+    published = PARAMETERS[depth]
+    shape = str(rows[0].get("in_shape") or "").split("x")
+    channels = int(shape[0]) if shape[0].isdigit() else 3
+    if measured == published:
+        verdict, why = HOLDS, f"{measured:,} parameters, exactly the published number of ResNet-{depth}"
+    elif channels != 3:
+        extra = 16 * 9 * (channels - 3)  # weights of the first convolution
+        verdict = CANNOT_SAY
+        why = (
+            f"{measured:,} parameters for images of {channels} channel{'s' if channels != 1 else ''}; "
+            f"with 3 channels {measured - extra:,}, published are {published:,}"
+        )
+    else:
+        verdict, why = DOES_NOT_HOLD, f"{measured:,} parameters, {measured - published:+,} against ResNet-{depth}"
+    return Verdict(
+        1, network, verdict, why, measured=f"{measured:,}", published=f"{published:,}", published_value=published,
+        measured_value=measured, unit="parameters", table=str(table.path),
+    )  # fmt: skip
+
+
+def errors(run: Run) -> Iterator[Verdict]:
+    """Claim 2: Wilson's interval of the intact network's error against the published error."""
+    seen: set[tuple[str, Any]] = set()
+    for name, (column, value) in INTACT.items():
+        for table in run.named(name):
+            for network in table.networks:
+                depth, tokens = depth_of(table.arch(network))
+                if family_of(table.arch(network)) != "resnet" or tokens or depth not in ERRORS:
+                    continue
+                key = (network, table.result.settings.get("data_fingerprint"))
+                intact = next((row for row in table.rows(network) if row[column] == value), None)
+                if intact is not None and key not in seen:
+                    seen.add(key)
+                    yield _error(table, network, depth, intact)
+
+
+def _error(table: Table, network: str, depth: int, intact: Mapping[str, Any]) -> Verdict:
+    published, measured = ERRORS[depth], float(intact["error"])
+    low, high = wilson(intact["wrong"], intact["images"])
+    interval = f"{between(low, high)} %"
+    inside = low <= published <= high
+    other = other_images(table, intact["images"])
+    compared = f"{measured:.4g} % ({interval}) against the published {published} %"
+    if other:
+        verdict = CANNOT_SAY
+        fits = "which the interval holds too" if inside else "which the interval does not hold"
+        why = f"{other}; there it has {compared}, {fits}"
+    elif inside:
+        verdict, why = HOLDS, f"{compared}, which lies in the interval"
+    else:
+        verdict, why = DOES_NOT_HOLD, f"{compared}: {'lower' if measured < published else 'higher'} than published"
+    return Verdict(
+        2, network, verdict, why, measured=f"{measured:.4g} %", published=f"{published} %", published_value=published,
+        measured_value=measured, low=low, high=high, unit="percent", table=str(table.path),
+    )  # fmt: skip

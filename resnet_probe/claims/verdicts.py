@@ -1,0 +1,91 @@
+"""A verdict: what was published, what was measured, with which interval, and whether the claim holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from resnet_probe.claims.published import CLAIMS
+from resnet_probe.results import Result
+
+__all__ = ["CANNOT_SAY", "COLUMNS", "DOES_NOT_HOLD", "HOLDS", "VERDICTS", "Verdict", "between", "spell", "table"]
+
+HOLDS = "holds"
+DOES_NOT_HOLD = "does not hold"
+CANNOT_SAY = "cannot say"
+VERDICTS = (HOLDS, DOES_NOT_HOLD, CANNOT_SAY)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one claim for one network (or one comparison of networks).
+
+    Args:
+        claim: its number in `published.CLAIMS`.
+        network: name of the network, or of the compared ones.
+        verdict: one of `VERDICTS`.
+        why: one sentence, made from the numbers.
+        published: what the paper says; the claim's own words by default.
+        measured: the measured value in words.
+        published_value, measured_value, low, high: numbers, where there are any, in `unit`; low and high are a 95 %
+            interval of the measured value.
+        unit: of these numbers.
+        source: paper and section; the claim's own by default.
+        table: the file that the measured value comes from.
+    """
+
+    claim: int
+    network: str
+    verdict: str
+    why: str
+    measured: str = ""
+    published: str = ""
+    published_value: float | int | None = None
+    measured_value: float | int | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    source: str = ""
+    table: str = ""
+    statement: str = field(default="")
+
+    def __post_init__(self) -> None:
+        assert self.verdict in VERDICTS
+        known = CLAIMS[self.claim]
+        for name in ("published", "source", "statement"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, getattr(known, name))
+
+
+COLUMNS = (
+    *("claim", "statement", "network", "published", "measured", "low", "high", "unit", "verdict", "why"),
+    *("source", "published_value", "measured_value", "table"),
+)
+
+
+def table(verdicts: Iterable[Verdict]) -> Result:
+    """Verdicts as the table `claims`, in the order of the claims."""
+    rows: list[dict[str, Any]] = []
+    for verdict in sorted(verdicts, key=lambda found: found.claim):
+        values = asdict(verdict)
+        row = {column: values[column] if values[column] != "" else None for column in COLUMNS}
+        if row not in rows:  # two folders with the same table say it once
+            rows.append(row)
+    return Result("claims", COLUMNS, tuple(rows), {"counts": {v: _count(rows, v) for v in VERDICTS}})
+
+
+def _count(rows: Sequence[dict[str, Any]], verdict: str) -> int:
+    return sum(row["verdict"] == verdict for row in rows)
+
+
+def between(low: float, high: float, digits: int = 3) -> str:
+    """An interval in words: `5.94 to 9.19`."""
+    return f"{low:.{digits}g} to {high:.{digits}g}"
+
+
+def spell(names: Sequence[str], most: int = 3) -> str:
+    """Names in a list for a sentence: `a, b and c`, or `a, b, c and 4 more`."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -1,0 +1,99 @@
+"""`resnet-probe claims`: what the papers claim, tested against the tables of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from resnet_probe.commands import options, output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from resnet_probe.results import Result
+    from resnet_probe.runs import Run
+
+runs = click.option(
+    "--run",
+    "folders",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder with tables (in it, or in folders in it); give several to judge them together.",
+)
+
+
+@click.command("claims")
+@runs
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("table", "json")),
+    default="table",
+    show_default=True,
+    help="For people or for scripts.",
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Also write claims.csv and claims.json.")
+@options.quiet
+def command(*, folders: Sequence[Path], form: str, out: Path | None, quiet: bool) -> None:
+    """Test the published claims that the tables of a run can speak to.
+
+    Each verdict (holds, does not hold, cannot say) comes with the published and the measured value, a 95 % interval and
+    the reason. It is about this network on these images.
+    """
+    from resnet_probe.runs import read_run
+
+    screen = output.console(quiet)
+    run = read_run(folders)
+    result = judged(run)
+    if form == "json":
+        import json
+
+        about = {"verdicts": list(result.rows), **result.settings}
+        screen.print(json.dumps(about, indent=2, ensure_ascii=False))
+    else:
+        _print(screen, result, run)
+    if out is not None:
+        files = result.save(output.run_folder(out, "claims", ""))
+        if form == "table":
+            output.summarise(screen, "", [("written", output.listing(files))])
+
+
+def judged(run: Run) -> Result:
+    """The verdicts on a run, with what made them in the settings."""
+    from resnet_probe.claims import judge
+    from resnet_probe.results import provenance
+
+    found = judge(run)
+    return found.with_settings(
+        provenance(
+            arguments=options.arguments(),
+            command=options.command_line(),
+            tables=[str(table.path) for table in run.tables],
+        )
+    )
+
+
+def _print(screen: Console, result: Result, run: Run) -> None:
+    from resnet_probe.claims import CLAIMS, NEEDED
+
+    claim: Any = None
+    for row in result.rows:
+        if (row["claim"], row["statement"]) != claim:
+            claim = (row["claim"], row["statement"])
+            screen.print(f"{row['claim']}. {row['statement']}", style="bold")
+            screen.print(f"   {row['source']}")
+        screen.print(f"   {row['verdict'].upper()}  {row['network']}: {row['why']}")
+    if not result.rows:
+        screen.print("None of the claims can be tested with these tables.")
+    facts = [(verdict, str(count)) for verdict, count in result.settings["counts"].items()]
+    if silent := result.settings["silent"]:
+        facts.append(("not tested", "; ".join(f"{number} (needs {NEEDED[number]})" for number in silent)))
+    facts += [("left out", note) for note in result.settings["unusable"]]
+    facts += [("not read", reason) for _, reason in run.broken]
+    facts += [("unfinished", f"{path} has no table yet: run its command again") for path in run.unfinished]
+    output.summarise(screen, f"{len(result.rows)} verdicts on {len(CLAIMS)} claims", facts)

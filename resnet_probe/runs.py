@@ -1,0 +1,162 @@
+"""Run folders: the tables that stand in them, and what is broken or unfinished. Nothing here needs torch.
+
+- `read_run`: every table of one or several folders (and of the folders right in them) as a `Run`.
+- `Run`: its tables by name, files that are no tables, sweeps that did not come to their end.
+- `Table`: a result with the folder it stands in, and what its settings say about a network and its images.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_probe.results import Result, read
+
+__all__ = ["Run", "Table", "read_run"]
+
+RECALIBRATED = "_recalibrated"  # the second journal of a sweep; its results go into the sweep's own table
+
+
+@dataclass(frozen=True)
+class Table:
+    """A result that was found in a folder."""
+
+    folder: Path
+    result: Result
+
+    @property
+    def name(self) -> str:
+        """The name of the result, such as `lesion`."""
+        return self.result.name
+
+    @property
+    def path(self) -> Path:
+        """The CSV file."""
+        return self.folder / f"{self.name}.csv"
+
+    @property
+    def networks(self) -> list[str]:
+        """The networks in the table, in its order."""
+        return list(dict.fromkeys(str(row["network"]) for row in self.result.rows if row.get("network") is not None))
+
+    def rows(self, network: str) -> list[dict[str, Any]]:
+        """The rows of one network."""
+        return [row for row in self.result.rows if row.get("network") == network]
+
+    def about(self, network: str) -> Mapping[str, Any]:
+        """What the settings say of one network; of a table of several networks, what stands under its name."""
+        settings = self.result.settings
+        own: dict[str, Any] = {}
+        for place in ("networks", "checkpoints"):
+            found = settings.get(place)
+            if isinstance(found, Mapping) and isinstance(found.get(network), Mapping):
+                own |= found[network]
+        return own if "arch" in own else {**settings, **own}
+
+    def arch(self, network: str) -> str:
+        """Name of the architecture, or an empty text where the settings do not say it."""
+        return str(self.about(network).get("arch") or "")
+
+    def argument(self, name: str) -> Any:
+        """An option of the command that made the table, or None."""
+        arguments = self.result.settings.get("arguments")
+        return arguments.get(name) if isinstance(arguments, Mapping) else None
+
+    def images(self) -> str:
+        """The data set in a word or two, as far as it is known: `digits`, `the folder cifar10`."""
+        described = self.result.settings.get("data_set")
+        if isinstance(described, Mapping) and described.get("name"):
+            name = str(described["name"])
+            return f"the folder {name}" if described.get("folder") else name
+        given = self.argument("data")
+        if not isinstance(given, str) or not given:
+            return "a data set that the settings do not name"
+        return f"the folder {Path(given).name or given}" if re.search(r"[/\\.]", given) else given
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stands in the folders of a run.
+
+    Attributes:
+        folders: the folders that were asked for.
+        tables: readable tables, in the order of the folders and their names.
+        broken: files that should be tables and are not, each with the reason in one line.
+        unfinished: journals of sweeps whose table is not there.
+    """
+
+    folders: tuple[Path, ...]
+    tables: tuple[Table, ...]
+    broken: tuple[tuple[Path, str], ...] = ()
+    unfinished: tuple[Path, ...] = ()
+
+    def named(self, name: str) -> list[Table]:
+        """The tables of that name."""
+        return [table for table in self.tables if table.name == name]
+
+    def names(self) -> list[str]:
+        """The names of the tables, each once."""
+        return list(dict.fromkeys(table.name for table in self.tables))
+
+    def networks(self) -> list[str]:
+        """The networks of all tables, each once."""
+        return list(dict.fromkeys(network for table in self.tables for network in table.networks))
+
+
+def read_run(folders: Iterable[Path], *, ignore: Iterable[str] = ("claims",)) -> Run:
+    """Read all tables in folders and in the folders right in them; a run of several networks has one for each.
+
+    A table whose settings are missing is read without them. Two copies of one table, as a folder that is named twice,
+    count once.
+
+    Args:
+        folders: folders that commands wrote to.
+        ignore: names of tables to leave out: what is made from the others.
+
+    Raises:
+        ValueError: there is no table in any of them, and no unfinished one.
+    """
+    folders = tuple(dict.fromkeys(Path(folder) for folder in folders))
+    ignored = set(ignore)
+    tables: list[Table] = []
+    broken: list[tuple[Path, str]] = []
+    unfinished: list[Path] = []
+    seen: set[Path] = set()
+    for folder in folders:
+        within = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        for place in (folder, *within):
+            if place.resolve() in seen:
+                continue
+            seen.add(place.resolve())
+            for path in sorted(place.glob("*.csv")):
+                if path.stem not in ignored and not path.name.startswith("."):
+                    _take(path, tables, broken)
+            for path in sorted(place.glob("*.journal")):
+                name = path.stem.removesuffix(RECALIBRATED)
+                if not (place / f"{name}.csv").is_file() and place / f"{name}.journal" not in unfinished:
+                    unfinished.append(place / f"{name}.journal")
+    if not tables and not unfinished and not broken:
+        given = ", ".join(str(folder) for folder in folders)
+        raise ValueError(
+            f"no table in {given or 'no folder'} or in the folders in it; "
+            "give a folder that another command wrote with --out"
+        )
+    return Run(folders, tuple(tables), tuple(broken), tuple(unfinished))
+
+
+def _take(path: Path, tables: list[Table], broken: list[tuple[Path, str]]) -> None:
+    try:
+        result = read(path.parent, path.stem)
+    except (ValueError, OSError, csv.Error) as error:
+        broken.append((path, " ".join(str(error).split())))
+        return
+    if not result.rows:
+        broken.append((path, f"{path} has no rows"))
+    elif "network" not in result.columns and "cell" not in result.columns:
+        broken.append((path, f"{path} is no table of this program: it has neither a column network nor cell"))
+    else:
+        tables.append(Table(path.parent, result))

@@ -1,0 +1,40 @@
+import re
+
+from resnet_probe.claims import CLAIMS, NEEDED, RULES, judge
+from resnet_probe.claims.published import ERRORS, PARAMETERS, VARIANTS
+from tests.claims.runs import lesions, run, table
+
+
+def test_every_claim_has_a_source_a_rule_and_a_command_that_speaks_to_it():
+    assert sorted(number for numbers in RULES for number in numbers) == list(CLAIMS) == list(range(1, 15))
+    assert set(NEEDED) == set(CLAIMS)
+    for claim in CLAIMS.values():
+        assert re.search(r"20\d\d", claim.source)
+        assert re.search(r"section|Table|Fig", claim.source)
+    assert PARAMETERS.keys() == ERRORS.keys()
+    assert len({variant.arch for variant in VARIANTS}) == len(VARIANTS)
+
+
+def test_verdicts_are_a_table_in_the_order_of_the_claims():
+    deleted = lesions(100, {f"b{i}": 101 for i in range(9)} | {"r": 500}, arch="resnet20", resizes=("r",))
+    found = judge(
+        run(deleted, table("inspect", [{"network": "net", "in_shape": "3x32x32"}], arch="resnet20", parameters=269_722))
+    )
+    assert [row["claim"] for row in found.rows] == [1, 2, 7, 7]
+    assert sum(found.settings["counts"].values()) == 4
+    assert found.settings["silent"] == [3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14]
+    assert found.settings["unusable"] == []
+    assert all(row["why"] and row["source"] and row["table"] for row in found.rows)
+
+
+def test_the_same_table_twice_says_it_once():
+    deleted = lesions(100, {"a": 101, "b": 102})
+    assert judge(run(deleted, deleted)).rows == judge(run(deleted)).rows
+
+
+def test_a_table_that_lacks_a_column_does_not_stop_the_others():
+    old = table("lesion", [{"network": "net", "error": 3.0}], arch="resnet20")
+    good = table("inspect", [{"network": "net", "in_shape": "3x32x32"}], arch="resnet20", parameters=269_722)
+    found = judge(run(old, good))
+    assert [row["claim"] for row in found.rows] == [1]
+    assert any("claim 6 and 7" in note for note in found.settings["unusable"])

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+
+from resnet_probe.claims import lesions as rules
+from tests.claims.runs import lesions, run, table
+
+NAMES = [f"features.{i}" for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "verdict", "words"),
+    [
+        ([900, 905, 910, 880, 960], "holds", "all 5 layers lie above 81 %"),
+        ([900, 905, 910, 400, 300], "does not hold", "2 of 5 layers stay below 81 %"),
+        ([900, 905, 810, 880, 960], "cannot say", "features.2"),
+    ],
+)
+def test_a_vgg_layer_at_chance(wrong, verdict, words):
+    found = lesions(100, dict(zip(NAMES, wrong, strict=True)), arch="vgg16-w32", kind="layer")
+    (answer,) = rules.lesions(run(found))
+    assert (answer.claim, answer.verdict) == (6, verdict)
+    assert words in answer.why
+    assert answer.measured_value == min(wrong) / 10
+
+
+def test_chance_is_that_of_the_classes_and_unknown_without_them():
+    wrong = dict.fromkeys(NAMES, 500)
+    (two,) = rules.lesions(run(lesions(10, wrong, arch="vgg16", kind="layer", classes=2)))
+    (unknown,) = rules.lesions(run(lesions(10, wrong, arch="vgg16", kind="layer", classes=None)))
+    assert (two.verdict, unknown.verdict) == ("holds", "cannot say")
+
+
+def test_layers_of_other_networks_are_not_asked_to_be_vgg():
+    assert list(rules.lesions(run(lesions(10, dict.fromkeys(NAMES, 500), arch="plain20", kind="layer")))) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "verdict"),
+    [
+        ({"a": 102, "b": 95, "c": 110}, "holds"),
+        ({"a": 102, "b": 400, "c": 110}, "does not hold"),
+        ({"a": 102, "b": 150, "c": 110}, "cannot say"),  # five points, so the interval holds the bar
+    ],
+)
+def test_one_deleted_block_changes_almost_nothing(wrong, verdict):
+    alone, _ = rules.lesions(run(lesions(100, wrong | {"r": 900}, resizes=("r",))))
+    assert (alone.claim, alone.verdict) == (7, verdict)
+    assert "r" not in alone.why.split()[-1]
+    if verdict == "does not hold":
+        assert "1 of 3" in alone.why
+        assert "most with b, +30 points" in alone.why
+
+
+@pytest.mark.parametrize(
+    ("resizing", "verdict"), [((800, 700), "holds"), ((101, 102), "does not hold"), ((145, 155), "cannot say")]
+)
+def test_blocks_that_resize_matter_more(resizing, verdict):
+    wrong = {f"b{i}": 110 + 4 * i for i in range(20)} | dict(zip("rs", resizing, strict=True))
+    _, answer = rules.lesions(run(lesions(100, wrong, resizes=("r", "s"))))
+    assert (answer.claim, answer.verdict) == (7, verdict)
+    keeping = [110 + 4 * i for i in range(20)]
+    wins = sum((r > k) + 0.5 * (r == k) for r in resizing for k in keeping) / 40  # by definition of the statistic
+    assert answer.measured_value == pytest.approx(wins)
+
+
+def test_a_network_without_both_kinds_of_blocks_cannot_say():
+    alone, resizing = rules.lesions(run(lesions(100, {"a": 102, "b": 103})))
+    assert (alone.verdict, resizing.verdict) == ("holds", "cannot say")
+    alone, resizing = rules.lesions(run(lesions(100, {"a": 102, "b": 103}, resizes=("a", "b"))))
+    assert (alone.verdict, resizing.verdict) == ("cannot say", "cannot say")
+
+
+def test_interval_of_an_increase_covers_the_true_one():
+    """Simulated: images that both get wrong, one alone, the other alone; the true increase is 4 points."""
+    generator = np.random.default_rng(1)
+    covered = 0
+    for _ in range(400):
+        kinds = generator.choice(4, size=500, p=[0.86, 0.04, 0.08, 0.02])  # right, lost both, newly wrong, newly right
+        intact = {"wrong": int(((kinds == 1) | (kinds == 3)).sum())}
+        deleted = {"wrong": int(((kinds == 1) | (kinds == 2)).sum()), "images": 500}
+        changed = int(((kinds == 2) | (kinds == 3)).sum())
+        _, low, high = rules.increase(intact, deleted | {"changed": changed})
+        covered += low <= 6 <= high
+        wide = rules.increase(intact, deleted)
+        assert wide[1] < low
+        assert wide[2] > high
+    assert 0.93 <= covered / 400 <= 0.99
+
+
+def multi(groups, spearman=(0.9, 0.8, 0.95)):
+    rows = [{"network": "net", "deleted": 0, "error": 5.0}]
+    rows += [{"network": "net", "deleted": k, "error": e} for k, errors in groups.items() for e in errors]
+    keys = ("spearman", "spearman_low", "spearman_high")
+    return run(table("lesion_multi", rows, **dict(zip(keys, spearman, strict=True))))
+
+
+UP = {1: [6, 7, 8], 2: [9, 10, 11], 3: [20, 21, 22]}
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (multi(UP), "holds"),
+        (multi(UP | {4: [19, 22, 21]}), "holds"),  # a fall within the spread of the draws
+        (multi(UP | {4: [9, 9, 10]}), "does not hold"),
+        (multi(UP, (-0.5, -0.7, -0.2)), "does not hold"),
+        (multi(UP, (0.2, -0.1, 0.5)), "cannot say"),
+        (multi({1: [6, 7], 2: [8, 9]}), "cannot say"),
+        (multi(UP, (None, None, None)), "cannot say"),
+    ],
+)
+def test_error_rises_with_the_number_of_deleted_blocks(found, verdict):
+    (answer,) = rules.several(found)
+    assert (answer.claim, answer.verdict) == (8, verdict)
+
+
+@pytest.mark.parametrize(
+    ("rank", "verdict"),
+    [((0.8, 0.7, 0.9), "holds"), ((-0.3, -0.5, -0.1), "does not hold"), ((0.1, -0.2, 0.4), "cannot say"),
+     ((None, None, None), "cannot say")],
+)  # fmt: skip
+def test_error_rises_with_disorder(rank, verdict):
+    rows = [{"network": "net", "kendall_tau": tau, "error": error} for tau, error in ((1.0, 5.0), (0.8, 9.0))]
+    keys = ("spearman", "spearman_low", "spearman_high")
+    (answer,) = rules.orders(run(table("reorder", rows, **dict(zip(keys, rank, strict=True)))))
+    assert (answer.claim, answer.verdict) == (9, verdict)

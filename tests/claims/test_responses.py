@@ -1,0 +1,41 @@
+import pytest
+
+from resnet_probe.claims.responses import responses
+from tests.claims.runs import run, table
+
+
+def measured(networks, **settings):
+    rows = [
+        {"network": name, "layer": f"l{i}", "std": std}
+        for name, (_, stds) in networks.items()
+        for i, std in enumerate(stds)
+    ]
+    archs = {name: {"arch": arch} for name, (arch, _) in networks.items()}
+    return run(table("responses", rows, networks=archs, **settings))
+
+
+SMALL, LARGE, BETWEEN = [0.2, 0.3, 0.25, 0.3], [0.9, 1.0, 0.8, 1.1], [0.1, 1.2, 0.3, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("residual", "plain", "verdict"),
+    [(SMALL, LARGE, "holds"), (LARGE, SMALL, "does not hold"), (BETWEEN, [0.5, 0.6, 0.7, 0.6], "cannot say")],
+)
+def test_resnet_against_plain(residual, plain, verdict):
+    (found,) = responses(measured({"p": ("plain20", plain), "r": ("resnet20", residual)}))
+    assert (found.claim, found.network, found.verdict) == (4, "r against p", verdict)
+    assert found.measured_value == pytest.approx(sum(residual) / 4 - sum(plain) / 4)
+
+
+def test_deeper_against_shallower_of_the_same_kind():
+    networks = {"a": ("resnet20", LARGE), "b": ("resnet56", SMALL), "c": ("resnet56-B", SMALL)}
+    (found,) = responses(measured(networks))
+    assert (found.network, found.verdict) == ("b against a", "holds")
+
+
+def test_what_cannot_be_compared_cannot_say():
+    (alone,) = responses(measured({"a": ("resnet20", LARGE), "v": ("vgg16", SMALL), "p": ("plain32", SMALL)}))
+    assert alone.verdict == "cannot say"
+    (other,) = responses(measured({"a": ("resnet20", LARGE), "b": ("resnet56", SMALL)}, data_fingerprint="x, y"))
+    assert other.verdict == "cannot say"
+    assert list(responses(measured({"v": ("vgg16", SMALL)}))) == []

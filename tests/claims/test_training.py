@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from resnet_probe.claims import training
+from tests.claims.runs import CIFAR, run, table
+
+CIFAR_TRAINING = {"arguments": {"data": "cifar10"}}
+
+
+def grid(cells, *, epochs=164, **settings):
+    """Cells as (arch, family, depth, style): errors by seed; the same for training and test."""
+    rows = [
+        {
+            "cell": f"{arch}-{style}-{seed}", "arch": arch, "family": family, "depth": depth, "style": style,
+            "seed": seed, "epochs": epochs, "train_error": error, "test_error": error,
+        }
+        for (arch, family, depth, style), errors in cells.items()
+        for seed, error in enumerate(errors)
+    ]  # fmt: skip
+    return run(table("grid", rows, **(CIFAR_TRAINING | settings)))
+
+
+def plain(*errors, **how):
+    cells = {
+        (f"plain{depth}", "plain", depth, "normal"): found for depth, found in zip((20, 32, 56), errors, strict=False)
+    }
+    return grid(cells, **how)
+
+
+def test_the_mean_has_students_interval():
+    values = [1.0, 2.5, 3.5, 2.0]
+    found = training.mean_of(values)
+    low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    assert (found.mean, found.low, found.high) == pytest.approx((np.mean(values), low, high))
+    assert training.mean_of([1.0]).low is None
+
+
+def test_a_difference_is_paired_by_seed_where_it_can_be():
+    first, second = {0: 1.0, 1: 5.0, 2: 9.0}, {0: 2.0, 1: 6.1, 2: 10.1}
+    paired = training.difference(first, second)
+    assert paired.high - paired.low < 0.5  # the seeds' own spread, eight points, has gone
+    apart = training.difference(first, {seed + 10: value for seed, value in second.items()})
+    assert apart.mean == pytest.approx(paired.mean)
+    assert apart.high - apart.low > 10
+    assert training.difference({0: 1.0}, {0: 2.0}).low is None
+
+
+@pytest.mark.parametrize(
+    ("errors", "verdict"),
+    [
+        (([5, 5.2, 5.1], [8, 8.1, 8.3]), "holds"),
+        (([8, 8.1, 8.3], [5, 5.2, 5.1]), "does not hold"),
+        (([5, 6, 7], [5.5, 5.9, 7.2]), "cannot say"),
+        (([5], [9]), "cannot say"),
+    ],
+)
+def test_deeper_plain_networks_train_worse(errors, verdict):
+    (found,) = training.degradation(plain(*errors))
+    assert (found.claim, found.network, found.verdict) == (3, "plain-20 and plain-32", verdict)
+
+
+def test_every_depth_is_compared_with_the_next():
+    found = training.degradation(plain([5, 5.1], [8, 8.2], [7, 7.1]))
+    assert [(each.network, each.verdict) for each in found] == [
+        ("plain-20 and plain-32", "holds"),
+        ("plain-32 and plain-56", "does not hold"),
+    ]
+
+
+@pytest.mark.parametrize("how", [{"epochs": 3}, {"arguments": {"data": "digits"}}, {"arguments": {}}])
+def test_other_training_cannot_say(how):
+    (found,) = training.degradation(plain([5, 5.2, 5.1], [8, 8.1, 8.3], **how))
+    assert found.verdict == "cannot say"
+    assert "here training error" in found.why
+
+
+def variant(arch, errors, **how):
+    return training.variants(grid({(arch, "resnet", 110, "normal"): errors}, **how))
+
+
+@pytest.mark.parametrize(
+    ("arch", "errors", "verdict"),
+    [
+        ("resnet110-preact", [6.2, 6.4, 6.5], "holds"),
+        ("resnet110-preact", [5.2, 5.3, 5.25], "does not hold"),
+        ("resnet110-preact", [6.37], "cannot say"),
+        ("resnet110-h0.5", [40, 45, 50], "holds"),  # "fail": above 20 %
+        ("resnet110-h0.5", [10, 11, 12], "does not hold"),
+        ("resnet110-h0.5", [15, 20, 25], "cannot say"),
+    ],
+)
+def test_variants_are_compared_with_the_published_error(arch, errors, verdict):
+    (found,) = variant(arch, errors)
+    assert (found.claim, found.network, found.verdict) == (5, arch, verdict)
+    assert "He et al. 2016" in found.source
+
+
+def test_unpublished_variants_and_short_training():
+    assert list(variant("resnet110-B", [6.2, 6.3])) == []
+    (found,) = variant("resnet110", [6.6, 6.62], epochs=10)
+    assert found.verdict == "cannot say"
+    assert "10 epochs" in found.why
+
+
+def styles(normal, effective, **how):
+    return training.effective_training(
+        grid(
+            {("resnet110", "resnet", 110, s): e for s, e in (("normal", normal), ("effective-paths", effective))}, **how
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("normal", "effective", "verdict"),
+    [
+        ([6.1, 6.2, 6.0], [5.9, 6.1, 5.8], "holds"),
+        ([6.1, 6.2, 6.0], [8.1, 8.3, 8.0], "does not hold"),
+        ([6.1, 6.2, 6.0], [6.0, 7.5, 6.2], "cannot say"),
+        ([6.1], [5.9], "cannot say"),
+        ([], [5.9, 6.0], "cannot say"),
+    ],
+)
+def test_training_on_effective_paths(normal, effective, verdict):
+    (found,) = styles(normal, effective)
+    assert (found.claim, found.verdict) == (13, verdict)
+
+
+def test_data_by_its_description_counts_as_well():
+    assert CIFAR["data_set"]["name"] == "cifar10"
+    (found,) = training.degradation(plain([5, 5.1], [8, 8.2], arguments={}, **CIFAR))
+    assert found.verdict == "holds"

@@ -1,0 +1,41 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from resnet_probe.cli import main
+from resnet_probe.results import read
+from tests.claims.runs import lesions
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    deleted = lesions(100, {f"b{i}": 101 for i in range(9)} | {"r": 500}, arch="resnet20", resizes=("r",))
+    deleted.result.save(Path("run"))
+    return Path("run")
+
+
+def test_verdicts_in_words_with_what_is_missing(capsys):
+    assert main(["claims", "--run", "run"]) == 0
+    out = capsys.readouterr().out
+    assert "CANNOT SAY  net: these are 1,000 images of CIFAR-10's 10,000 test images" in out
+    assert "HOLDS  net: all 9 blocks add less than 5 points" in out
+    assert "8 (needs lesion --multi)" in out
+
+
+def test_json_and_the_table_say_the_same(capsys):
+    assert main(["claims", "--run", "run", "--format", "json", "--out", "found"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    saved = read(Path("found"), "claims")
+    assert told["verdicts"] == list(saved.rows)
+    assert saved.settings["counts"] == told["counts"] == {"holds": 2, "does not hold": 0, "cannot say": 1}
+    assert "resnet-probe claims --run run" in saved.settings["command"]
+    assert main(["claims", "--run", "run", "--run", "found", "--quiet"]) == 0  # claims are no table to judge
+
+
+def test_a_folder_without_tables_is_one_line(capsys):
+    Path("empty").mkdir()
+    assert main(["claims", "--run", "empty"]) == 2
+    assert "no table in empty" in capsys.readouterr().err
+    assert main(["claims"]) == 2
