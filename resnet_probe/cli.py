@@ -19,6 +19,8 @@ from resnet_probe.commands import options
 # Name -> (where the command is, what it does in one line). The line stands here so that --help imports no command.
 COMMANDS = {
     "demo": ("resnet_probe.commands.demo:command", "Train two small networks on digits and open them up."),
+    "train": ("resnet_probe.commands.train:command", "Train a network by a paper's recipe."),
+    "grid": ("resnet_probe.commands.grid:command", "Train a grid of networks and draw their learning curves."),
     "inspect": ("resnet_probe.commands.inspect:command", "List units, blocks, stages, parameters and paths."),
     "lesion": ("resnet_probe.commands.lesion:command", "Delete each block and measure the error."),
     "responses": ("resnet_probe.commands.responses:command", "Measure how strongly each layer responds."),

@@ -122,6 +122,18 @@ device: Decorator = click.option(
     help="Where to compute: auto, cpu, cuda, cuda:1, mps.",
 )
 
+devices: Decorator = click.option(
+    "--devices", default=1, show_default=True, type=click.IntRange(min=1), help="Processes per node."
+)
+
+num_nodes: Decorator = click.option(
+    "--num-nodes", default=1, show_default=True, type=click.IntRange(min=1), help="Machines."
+)
+
+accelerator: Decorator = click.option(
+    "--accelerator", default="auto", show_default=True, help="Kind of device: cpu, cuda, mps, auto."
+)
+
 precision: Decorator = click.option(
     "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Numbers to compute with."
 )

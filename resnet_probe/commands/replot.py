@@ -19,6 +19,8 @@ PLOTS = {
     "survival": "resnet_probe.analyses.paths:plot_survival",
     "responses": "resnet_probe.analyses.responses:plot",
     "iterative": "resnet_probe.analyses.iterative:plot",
+    "curves": "resnet_probe.analyses.grid:plot",
+    "grid": "resnet_probe.analyses.grid:plot_grid",
     "iterative_ranks": "resnet_probe.analyses.iterative:plot_ranks",
 }
 

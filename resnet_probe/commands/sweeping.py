@@ -66,9 +66,9 @@ def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--compile", "compiled", is_flag=True, help="Pass the units through torch.compile."),
         click.option("--fresh", is_flag=True, help="Start over, whatever an earlier run has finished."),
-        click.option("--devices", default=1, show_default=True, type=click.IntRange(min=1), help="Processes per node."),
-        click.option("--num-nodes", default=1, show_default=True, type=click.IntRange(min=1), help="Machines."),
-        click.option("--accelerator", default="auto", show_default=True, help="Kind of device: cpu, cuda, mps, auto."),
+        options.devices,
+        options.num_nodes,
+        options.accelerator,
     )
 
     def command(**params: Any) -> Any:
@@ -82,6 +82,16 @@ def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for decorator in reversed(decorators):
         wrapped = decorator(wrapped)
     return wrapped
+
+
+def check_started(devices: int, num_nodes: int) -> None:
+    """Raise click.UsageError where torchrun has started another number of processes than is asked for."""
+    wanted, started = devices * num_nodes, os.environ.get("WORLD_SIZE", "")
+    if "TORCHELASTIC_RUN_ID" in os.environ and started != str(wanted):
+        raise click.UsageError(
+            f"torchrun has started {started} processes, and --devices {devices} times --num-nodes {num_nodes} is "
+            f"{wanted}; give the numbers that torchrun has (--nproc-per-node, --nnodes)"
+        )
 
 
 @dataclass(frozen=True)
@@ -105,13 +115,8 @@ class Options:
         """
         from resnet_probe.evaluate import SOLO, Workers
 
-        wanted, started = self.devices * self.num_nodes, os.environ.get("WORLD_SIZE", "")
-        if "TORCHELASTIC_RUN_ID" in os.environ and started != str(wanted):
-            raise click.UsageError(
-                f"torchrun has started {started} processes, and --devices {self.devices} times --num-nodes "
-                f"{self.num_nodes} is {wanted}; give the numbers that torchrun has (--nproc-per-node, --nnodes)"
-            )
-        if wanted == 1:
+        check_started(self.devices, self.num_nodes)
+        if self.devices * self.num_nodes == 1:
             if self.accelerator not in ("auto", device.split(":", maxsplit=1)[0]):
                 raise click.UsageError(
                     f"--accelerator {self.accelerator} given with one process on {device}; give --device instead"

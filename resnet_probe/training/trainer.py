@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ def fabric_for(recipe: Recipe, *, accelerator: str = "cpu", devices: int | list[
     """The processes for a training by `recipe`, not launched yet."""
     count = devices if isinstance(devices, int) else len(devices)
     several = count * num_nodes > 1
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision on the screen
     strategy: Any = DDPStrategy(find_unused_parameters=recipe.style != "normal") if several else "auto"
     return Fabric(
         accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy,

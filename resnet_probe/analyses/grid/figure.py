@@ -1,0 +1,155 @@
+"""Learning curves, and final errors against depth, drawn from the tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from resnet_probe.results import Result
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def plot(result: Result) -> Figure:
+    """Training error (dashed) and test error (solid) against iterations, a panel for each family.
+
+    Lines are means over seeds, bands go from the lowest to the highest seed (He et al. 2015, Fig. 6).
+    """
+    from resnet_probe.figures import new_figure, style  # noqa: PLC0415
+
+    panels = {family: _of(result.rows, "family", family) for family in _distinct(result.rows, "family")}
+    with style():
+        figure, axes = new_figure(
+            "page" if len(panels) > 1 else "column", aspect=0.42 if len(panels) > 1 else 0.7, cols=len(panels),
+            sharey=True, squeeze=False,
+        )  # fmt: skip
+        for number, (ax, (family, rows)) in enumerate(zip(axes[0], panels.items(), strict=True)):
+            looks = _looks(rows)
+            for key, look in looks.items():
+                mine = [row for row in rows if _key(row) == key]
+                _curve(ax, mine, "train_error", color=look["color"], linestyle=(0, (3, 1.5)), linewidth=0.8)
+                if any(row["test_error"] is not None for row in mine):
+                    _curve(ax, mine, "test_error", color=look["color"], label=look["label"], band=True)
+            if len(panels) > 1:
+                ax.set_title({"resnet": "residual"}.get(family, family))
+            ax.set_xlabel("iterations")
+            ax.set_ylim(bottom=0)
+            ax.margins(x=0.02)
+            if number == 0:
+                ax.set_ylabel("error (%)")
+            ax.legend(loc="upper right", title="dashed: training", title_fontsize=7.0)
+    return figure
+
+
+def plot_grid(result: Result) -> Figure:
+    """Final training and test error of each cell against depth; where there is one depth only, by variant and style."""
+    from resnet_probe.figures import new_figure, style  # noqa: PLC0415
+
+    rows = [row for row in result.rows if row["test_error"] is not None]
+    depths = sorted({row["depth"] for row in rows if row["depth"] is not None})
+    with style():
+        if len(depths) > 1:
+            figure, axes = new_figure("page", aspect=0.42, cols=2, sharey=False)
+            _against_depth(axes, rows, depths)
+        else:
+            names = _distinct(rows, "_key")
+            figure, ax = new_figure("column", height=18 + 6.0 * len(names))
+            _by_name(ax, rows, names)
+    return figure
+
+
+def _against_depth(axes: Any, rows: Rows, depths: Sequence[int]) -> None:
+    from resnet_probe.figures import network_colours  # noqa: PLC0415
+
+    series = list(dict.fromkeys((row["family"], row["variant"], row["style"]) for row in rows))
+    looks = network_colours(["-".join(str(part) for part in one if part) for one in series])
+    for ax, column, title in zip(axes, ("train_error", "test_error"), ("training", "test"), strict=True):
+        for one, look in zip(series, looks.values(), strict=True):
+            mine = [row for row in rows if (row["family"], row["variant"], row["style"]) == one]
+            for depth in depths:
+                values = [row[column] for row in mine if row["depth"] == depth]
+                ax.plot([depths.index(depth)] * len(values), values, linestyle="", marker=look["marker"],
+                        color=look["color"], alpha=0.45, markersize=2.6, markeredgewidth=0)  # fmt: skip
+            known = [d for d in depths if any(row["depth"] == d for row in mine)]
+            means = [_mean([row[column] for row in mine if row["depth"] == d]) for d in known]
+            name = " ".join(part for part in ({"resnet": "residual"}.get(one[0], one[0]), one[1],
+                                              one[2] if one[2] != "normal" else None) if part)  # fmt: skip
+            ax.plot([depths.index(d) for d in known], means, color=look["color"], linestyle=look["linestyle"],
+                    label=name)  # fmt: skip
+        ax.set_xticks(range(len(depths)), [str(depth) for depth in depths])
+        ax.set_xlabel("depth (layers)")
+        ax.set_title(title)
+        ax.set_ylim(bottom=0)
+    axes[0].set_ylabel("error (%)")
+    axes[0].legend(loc="best", title="dots: seeds", title_fontsize=7.0)
+
+
+def _by_name(ax: Any, rows: Rows, names: Sequence[Any]) -> None:
+    from resnet_probe.figures import PALETTE, label  # noqa: PLC0415
+
+    for place, name in enumerate(reversed(names)):
+        mine = [row["test_error"] for row in rows if _key(row) == name]
+        ax.plot(mine, [place] * len(mine), linestyle="", marker="o", color=PALETTE["blue"], alpha=0.5, markersize=3,
+                markeredgewidth=0)  # fmt: skip
+        ax.plot([_mean(mine)], [place], marker="|", color=PALETTE["blue"], markersize=9, markeredgewidth=1.4)
+    ax.set_yticks(range(len(names)), [label(_text(name)) for name in reversed(names)])
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    ax.set_xlabel("test error (%); dots: seeds, bar: mean")
+    ax.set_xlim(left=0)
+
+
+def _curve(ax: Any, rows: Rows, column: str, *, band: bool = False, **look: Any) -> None:
+    """The mean over cells at each iteration that all of them have; a band from the lowest to the highest."""
+    cells = _distinct(rows, "cell")
+    by_step: dict[int, list[float]] = {}
+    for row in rows:
+        if row[column] is not None:
+            by_step.setdefault(row["iteration"], []).append(row[column])
+    steps = sorted(step for step, values in by_step.items() if len(values) == len(cells)) or sorted(by_step)
+    if band and len(cells) > 1:
+        low, high = ([pick(by_step[step]) for step in steps] for pick in (min, max))
+        ax.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
+    ax.plot(steps, [_mean(by_step[step]) for step in steps], **look)
+
+
+def _looks(rows: Rows) -> dict[Any, dict[str, Any]]:
+    """Colour and name of each network of a panel: depths from light to dark, others by the palette."""
+    from matplotlib import colormaps  # noqa: PLC0415
+
+    from resnet_probe.figures import label, network_colours  # noqa: PLC0415
+
+    keys = _distinct(rows, "_key")
+    depths = sorted({row["depth"] for row in rows if row["depth"] is not None})
+    if len(depths) > 1 and len(keys) == len(depths):
+        shades = colormaps["viridis_r"]
+        places = {d: 0.12 + 0.8 * i / (len(depths) - 1) for i, d in enumerate(depths)}
+        of = {_key(row): row["depth"] for row in rows}
+        return {
+            key: {"color": shades(places[of[key]]), "label": f"{of[key]} layers"}
+            for key in sorted(keys, key=lambda key: of[key])
+        }
+    looks = network_colours([_text(key) for key in keys])
+    return {key: {"color": looks[_text(key)]["color"], "label": label(_text(key))} for key in keys}
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["arch"], row["style"]
+
+
+def _text(key: tuple[str, str]) -> str:
+    return key[0] if key[1] == "normal" else f"{key[0]}, {key[1]}"
+
+
+def _distinct(rows: Rows, column: str) -> list[Any]:
+    return list(dict.fromkeys(_key(row) if column == "_key" else row[column] for row in rows))
+
+
+def _of(rows: Rows, column: str, value: Any) -> Rows:
+    return [row for row in rows if row[column] == value]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,227 @@
+"""`resnet-probe grid`: train a grid of networks, draw how they learn, and how they bear lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from resnet_probe.commands import options, output, training_options
+from resnet_probe.commands.training_options import RECIPES, STYLES, Training
+
+if TYPE_CHECKING:
+    from resnet_probe.analyses.grid import Cell, Grid, Preset
+    from resnet_probe.results import Result
+
+NAMES = ("degradation", "shortcuts", "activations", "styles")
+
+
+def _depths(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of depths; give such as 20,56,110") from None
+
+
+@click.command("grid")
+@click.option("--preset", type=click.Choice(NAMES), help="Grid of a paper; the options below replace its parts.")
+@click.option("--arch", "archs", multiple=True, metavar="NAME", help="Network; may hold {depth}; give it again.")
+@click.option("--depths", callback=_depths, metavar="N,N", help="Depths for {depth}.")
+@click.option("--style", "styles", multiple=True, type=click.Choice(STYLES), help="Training style; give it again.")
+@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds for each network, counted from --seed.")
+@options.data
+@options.data_root
+@options.normalize
+@options.limit
+@click.option("--recipe", type=click.Choice(RECIPES), help="Values of a paper.  [default: the preset's, or digits]")
+@click.option("--validation", type=click.IntRange(min=0), default=0, metavar="N", help="Hold out N training images.")
+@training_options.training_options
+@click.option("--size", type=click.IntRange(min=1), metavar="N", help="Side of images that differ in size.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time.")
+@click.option("--only", multiple=True, metavar="CELL", help="These cells only; with --fresh they are trained again.")
+@click.option("--lesions/--no-lesions", default=None, help="Delete each block of each network at the end.")
+@click.option("--list", "listing", is_flag=True, help="List the cells, and train nothing.")
+@click.option("--fresh", is_flag=True, help="Train again what an earlier run has finished.")
+@options.device
+@options.seed
+@options.out
+@options.formats
+@options.quiet
+def command(
+    *,
+    preset: str | None,
+    archs: tuple[str, ...],
+    depths: tuple[int, ...] | None,
+    styles: tuple[str, ...],
+    seeds: int | None,
+    data: str | None,
+    data_root: Path | None,
+    normalize: str | None,
+    limit: int | None,
+    recipe: str | None,
+    validation: int,
+    training: Training,
+    size: int | None,
+    jobs: int,
+    only: tuple[str, ...],
+    lesions: bool | None,
+    listing: bool,
+    fresh: bool,
+    device: str,
+    seed: int,
+    out: Path | None,
+    formats: Sequence[str],
+    quiet: bool,
+) -> None:
+    """Train every combination of networks, depths, styles and seeds; draw their learning curves.
+
+    Presets: degradation (He 2015, Figs. 1 and 6), shortcuts and activations (He 2016, Tables 1 and 2), styles
+    (stochastic depth, and training on effective paths only, with the lesions that each bears). A finished cell is never
+    trained twice; an interrupted grid goes on with the same command, from inside the cell it was at.
+    """
+    if data is None:
+        raise click.UsageError("no images given; give --data digits, cifar10, cifar100, fake or a folder")
+    from resnet_probe.analyses.grid import Grid, Images
+    from resnet_probe.commands import subject
+    from resnet_probe.commands.stopping import asked_to_stop
+
+    if preset is None and not archs:
+        raise click.UsageError(f"no networks given; give --preset {'|'.join(NAMES)} or --arch NAME")
+    name = preset or "own"
+    screen = output.console(quiet)
+    chosen = _chosen(
+        preset=preset, archs=archs, depths=depths, styles=styles, seeds=seeds,
+        recipe=recipe or ("digits" if data == "digits" else None),
+    )  # fmt: skip
+    cells = _cells(chosen, training.for_data(chosen.recipe, data), range(seed, seed + chosen.seeds), only)
+    if listing:
+        screen.print("\n".join(cell.name for cell in cells))
+        return
+    where = subject.pick_device(device)
+    folder = output.run_folder(out, "grid", name)
+    root = None if data_root is None else str(data_root)
+    images = Images(data, root, normalize, size, limit, validation, seed)
+    grid = Grid(cells, images, folder, jobs, where, training.compiled)
+    done = 0
+
+    def report(cell: str, row: dict[str, Any]) -> None:
+        nonlocal done
+        done += 1
+        if row["status"] == "done":
+            outcome = (
+                f"test error {row['test_error']:.4g} %, training {row['train_error']:.4g} %, {row['seconds']:.4g} s"
+            )
+        else:
+            outcome = f"failed: {row['status']}"
+        screen.print(f"{done} of {len(cells)} {cell}: {outcome}")
+
+    again = [cell.name for cell in cells] if fresh else ()
+    with asked_to_stop() as stop:
+        made = grid.train(fresh=again, report=report, stop=stop)
+    results = _tables(made, chosen, _origin(grid, name, chosen, seed))
+    files = _write(results, folder, formats)
+    finished = [cell for cell, one in zip(cells, made, strict=True) if one["row"]["status"] == "done"]
+    if chosen.lesions if lesions is None else lesions:
+        files += _lesions(finished, grid, formats, quiet, results[0].settings)
+    facts = [(_name_of(row), _facts(row)) for row in results[2].rows]
+    output.summarise(
+        screen, f"{name}: {len(finished)} of {len(cells)} cells", [*facts, ("written", output.listing(files))]
+    )
+
+
+def _chosen(
+    *,
+    preset: str | None, archs: tuple[str, ...], depths: tuple[int, ...] | None, styles: tuple[str, ...],
+    seeds: int | None, recipe: str | None,
+) -> Preset:  # fmt: skip
+    from resnet_probe.analyses.grid import PRESETS, Preset, adapted
+
+    base = PRESETS[preset] if preset else Preset(archs, depths or (), "no paper", seeds=1)
+    if not base.depths and any("{depth}" in arch for arch in archs) and not depths:
+        raise click.UsageError("--arch with {depth} needs --depths; give such as --depths 20,56,110")
+    return adapted(base, archs=archs or None, depths=depths, styles=styles or None, seeds=seeds, recipe=recipe or None)
+
+
+def _cells(chosen: Preset, values: dict[str, Any], seeds: Sequence[int], only: tuple[str, ...]) -> list[Cell]:
+    from resnet_probe.analyses.grid import cells_of
+
+    cells = cells_of(chosen, values, seeds)
+    names = [cell.name for cell in cells]
+    if unknown := [name for name in only if name not in names]:
+        from difflib import get_close_matches
+
+        close = get_close_matches(unknown[0], names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "; --list shows them"
+        raise click.UsageError(f"the grid has no cell {unknown[0]!r}{hint}")
+    return [cell for cell in cells if not only or cell.name in only]
+
+
+def _origin(grid: Grid, name: str, chosen: Preset, seed: int) -> dict[str, Any]:
+    from resnet_probe.results import provenance
+
+    train, test = grid.images.load()
+    return provenance(
+        arguments=options.arguments(), seed=seed, data_fingerprint=train.fingerprint, device=grid.device,
+        command=options.command_line(), preset=name, source=chosen.source, recipe_name=chosen.recipe, data=train.name,
+        normalization=train.normalization, classes=len(train.classes), train_images=len(train), measured_on=test.split,
+        test_images=len(test),
+    )  # fmt: skip
+
+
+def _tables(made: list[dict[str, Any]], chosen: Preset, origin: dict[str, Any]) -> tuple[Result, Result, Result]:
+    from resnet_probe.analyses.grid import curves_table, grid_table, summary_table
+
+    rows = [one["row"] for one in made]
+    curves = [row for one in made for row in one["curve"]]
+    return grid_table(rows, origin), curves_table(curves, origin), summary_table(rows, origin)
+
+
+def _write(results: Sequence[Result], folder: Path, formats: Sequence[str]) -> list[Path]:
+    from resnet_probe.analyses.grid import plot, plot_grid
+
+    grid, curves, summary = results
+    files = summary.save(folder)
+    for result, draw in ((curves, plot), (grid, plot_grid)):
+        if any(row["test_error"] is not None for row in result.rows):
+            files += output.write(result, [(result.name, draw(result))], folder, formats)
+        else:
+            files += result.save(folder)
+    return files
+
+
+def _lesions(
+    cells: Sequence[Cell], grid: Grid, formats: Sequence[str], quiet: bool, origin: dict[str, Any]
+) -> list[Path]:
+    """`lesion.csv` of all networks, on the images that were measured on while they trained."""
+    from resnet_probe import checkpoint
+    from resnet_probe.analyses import lesion
+    from resnet_probe.commands import progress
+    from resnet_probe.results import Result
+    from resnet_probe.unraveled import unravel
+
+    _, test = grid.images.load()
+    rows: list[dict[str, Any]] = []
+    settings: dict[str, Any] = {}
+    with progress.bar(quiet, "lesions") as report:
+        for number, cell in enumerate(cells):
+            loaded = checkpoint.load(grid.folder / f"{cell.name}.safetensors")
+            network = unravel(loaded.model.to(grid.device), test.input_shape)
+            found = lesion.run(network, test, name=cell.name, device=grid.device)
+            rows += found.rows
+            settings = found.settings
+            report(number + 1, len(cells))
+    result = Result("lesion", lesion.COLUMNS, tuple(rows), {**settings, **origin})
+    return output.write(result, [("lesion", lesion.plot(result))], grid.folder, formats)
+
+
+def _name_of(row: Any) -> str:
+    return row["arch"] if row["style"] == "normal" else f"{row['arch']}, {row['style']}"
+
+
+def _facts(row: Any) -> str:
+    spread = f" +- {row['test_error_std']:.3g}" if row["test_error_std"] is not None else ""
+    return f"test error {row['test_error']:.4g}{spread} %, training {row['train_error']:.4g} % (n = {row['seeds']})"

@@ -1,0 +1,204 @@
+"""`resnet-probe train`: make a trained network where none exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from resnet_probe.commands import options, output, training_options
+from resnet_probe.commands.training_options import RECIPES, STYLES, Training
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from resnet_probe.analyses.grid import Cell
+    from resnet_probe.data import Data
+    from resnet_probe.results import Result
+    from resnet_probe.training import Epoch, Progress
+
+
+@click.command("train")
+@options.arch
+@options.data
+@options.data_root
+@options.normalize
+@options.limit
+@click.option("--recipe", type=click.Choice(RECIPES), help="Values of a paper.  [default: he2015; digits for digits]")
+@click.option("--style", type=click.Choice(STYLES), default="normal", show_default=True, help="Which blocks take part.")
+@click.option("--validation", type=click.IntRange(min=0), default=0, metavar="N", help="Hold out N training images.")
+@training_options.training_options
+@click.option("--size", type=click.IntRange(min=1), metavar="N", help="Side of images that differ in size.")
+@click.option("--sync-batch-norm", is_flag=True, help="Batch norm over the images of all processes.")
+@click.option(
+    "--resume", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="Go on from this state-*.pt.  [default: the newest in --out]",
+)  # fmt: skip
+@click.option("--fresh", is_flag=True, help="Start over, whatever an earlier run has finished.")
+@click.option("--save-every", default=600.0, show_default=True, metavar="S", help="Seconds between states in an epoch.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files too (extra: tensorboard).")
+@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Processes that decode for --resized-crop.")
+@options.devices
+@options.num_nodes
+@options.accelerator
+@options.device
+@options.seed
+@options.out
+@options.formats
+@options.quiet
+def command(
+    *,
+    arch: str | None,
+    data: str | None,
+    data_root: Path | None,
+    normalize: str | None,
+    limit: int | None,
+    recipe: str | None,
+    style: str,
+    validation: int,
+    training: Training,
+    size: int | None,
+    sync_batch_norm: bool,
+    resume: Path | None,
+    fresh: bool,
+    save_every: float,
+    tensorboard: bool,
+    workers: int | None,
+    devices: int,
+    num_nodes: int,
+    accelerator: str,
+    device: str,
+    seed: int,
+    out: Path | None,
+    formats: Sequence[str],
+    quiet: bool,
+) -> None:
+    """Train a network by a paper's recipe, any value of which can be replaced.
+
+    Writes the weights (which every command reads), the table and figure of the learning curve, and states to go on
+    from: an interrupted training, by Ctrl-C or SIGTERM too, goes on with the same command, on a CPU bit for bit.
+    Error and loss are measured on the test images after each epoch, or on --validation images held out.
+    """
+    if arch is None or data is None:
+        missing = "--arch NAME" if arch is None else "--data NAME|FOLDER"
+        raise click.UsageError(f"what to train is not clear; give {missing}")
+    if fresh and resume:
+        raise click.UsageError("--fresh and --resume given; give one of them")
+    from resnet_probe.analyses.grid import Cell, Images, describe, identity, train_cell
+    from resnet_probe.commands import progress, subject
+    from resnet_probe.commands.stopping import asked_to_stop
+    from resnet_probe.training import Keeper
+
+    where = subject.pick_device(device)
+    name, values = training.recipe(recipe, data, describe(arch).depth, seed=seed, style=style)
+    cell = Cell(output.file_name(arch), arch, values)
+    folder = output.run_folder(out, "train", arch)
+    fabric = training_options.processes(
+        values, device=where, devices=devices, num_nodes=num_nodes, accelerator=accelerator
+    )
+    first = fabric is None or fabric.global_rank == 0
+    screen = output.console(quiet or not first)
+    root = None if data_root is None else str(data_root)
+    images = Images(data, root, normalize, size, limit, validation, seed)
+    train, test = images.load(screen.print)
+    if values.batch_size > len(train):
+        raise click.UsageError(
+            f"--batch-size {values.batch_size} is more than the {len(train)} images; give at most as many"
+        )
+    screen.print(f"{arch}: {len(train)} images of {train.name}, recipe {name}, {_length(values, len(train))}")
+    keeper = Keeper(folder / "states", identity(cell, train, test), every=save_every, resume=resume, fresh=fresh)
+    board = folder if tensorboard and first else None
+    log = _Log(cell, screen, _origin(where, seed, name, train, test), board=board, writes=first)
+    with asked_to_stop() as stop, progress.bar(quiet or not first, f"training {arch}") as report:
+
+        def tell(now: Progress) -> None:
+            report(now.step, now.steps)
+            log(now)
+
+        made = train_cell(
+            cell, train, test, folder=folder, keeper=keeper, fabric=fabric, device=where, compiled=training.compiled,
+            sync_batch_norm=sync_batch_norm, workers=workers, progress=tell, stop=stop,
+        )  # fmt: skip
+    if not first:
+        return
+    from resnet_probe.analyses.grid import plot
+
+    table = log.table(made["curve"])
+    files = output.write(table, [("curves", plot(table))], folder, formats)
+    row = made["row"]
+    facts = [
+        ("training error", f"{row['train_error']:.4g} % in the last of {row['epochs']} epochs, as the images came by"),
+        (f"{test.split} error", f"{row['test_error']:.4g} % of {len(test)} images"),
+        ("time", f"{row['seconds']:.4g} s of training"),
+        ("weights", str(folder / f"{cell.name}.safetensors")),
+        ("written", output.listing(files)),
+    ]
+    output.summarise(screen, f"{arch}: trained", facts)
+
+
+def _length(recipe: Any, images: int) -> str:
+    from resnet_probe.training import steps_per_epoch
+
+    per_epoch = steps_per_epoch(images, recipe.batch_size)
+    steps = recipe.steps(per_epoch)
+    return f"{steps:,} steps of {recipe.batch_size} images ({steps / per_epoch:.4g} epochs), {recipe.precision}"
+
+
+def _origin(device: str, seed: int, recipe: str, train: Data, test: Data) -> dict[str, Any]:
+    from resnet_probe.results import provenance
+
+    return provenance(
+        arguments=options.arguments(), seed=seed, data_fingerprint=train.fingerprint, device=device,
+        command=options.command_line(), recipe_name=recipe, normalization=train.normalization, data=train.name,
+        classes=len(train.classes), measured_on=test.split, test_images=len(test), train_images=len(train),
+    )  # fmt: skip
+
+
+class _Log:
+    """After each epoch: a line on the screen, the table, and TensorBoard's files."""
+
+    def __init__(
+        self, cell: Cell, screen: Console, origin: dict[str, Any], *, board: Path | None, writes: bool
+    ) -> None:
+        self.cell, self.screen, self.origin, self.writes = cell, screen, origin, writes
+        self.seen = -1
+        self.board: Callable[[Epoch], None] | None = None if board is None else _board(board)
+
+    def table(self, curve: list[dict[str, Any]]) -> Result:
+        from dataclasses import asdict
+
+        from resnet_probe.analyses.grid import curves_table
+
+        return curves_table(curve, {**self.origin, "recipe": asdict(self.cell.recipe)})
+
+    def __call__(self, now: Progress) -> None:
+        if not self.writes or now.last is None or now.epoch <= self.seen:
+            return
+        self.seen, last = now.epoch, now.last
+        tested = f", held out {last.test_loss:.4g} and {last.test_error:.4g} %" if last.test_error is not None else ""
+        self.screen.print(
+            f"epoch {last.epoch} of {now.epochs}: loss {last.train_loss:.4g}, error {last.train_error:.4g} %{tested}, "
+            f"rate {last.learning_rate:.3g}, {last.images / max(last.seconds, 1e-9):.4g} images/s"
+        )
+        if self.board:
+            self.board(last)
+
+
+def _board(folder: Path) -> Callable[[Epoch], None]:
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ImportError as error:
+        raise click.UsageError("TensorBoard is not installed; pip install 'resnet-probe[tensorboard]'") from error
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(epoch: Epoch) -> None:
+        values = {"loss/train": epoch.train_loss, "error/train": epoch.train_error, "rate": epoch.learning_rate,
+                  "loss/held out": epoch.test_loss, "error/held out": epoch.test_error}  # fmt: skip
+        for name, value in values.items():
+            if value is not None:
+                writer.add_scalar(name, value, epoch.iteration)
+        writer.flush()
+
+    return write

@@ -1,0 +1,119 @@
+"""What commands that train share: the values of a recipe as options, and the processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from resnet_probe.commands import options
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from resnet_probe.training import Recipe
+
+RECIPES = ("he2015", "he2016", "veit2016", "fast", "adam", "digits")
+DIGITS = "8x8 digits move by 1 pixel and are not mirrored"
+
+
+def _milestones(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of numbers; give such as 32000,48000") from None
+
+
+_FLOAT, _COUNT = click.FLOAT, click.IntRange(min=1)
+_VALUES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("--epochs", {"type": _FLOAT, "help": "Length in passes over the images; milestones move with it."}),
+    ("--iterations", {"type": _COUNT, "help": "Length in optimiser steps."}),
+    ("--learning-rate", {"type": _FLOAT, "help": "At its peak."}),
+    ("--batch-size", {"type": _COUNT, "help": "Images of one optimiser step, over all processes."}),
+    ("--accumulate", {"type": _COUNT, "help": "Parts that a batch is computed in, to save memory."}),
+    ("--optimizer", {"type": click.Choice(("sgd", "adam", "adamw")), "help": "Optimiser."}),
+    ("--momentum", {"type": _FLOAT, "help": "Of SGD."}),
+    ("--nesterov/--no-nesterov", {"default": None, "help": "Nesterov's momentum."}),
+    ("--weight-decay", {"type": _FLOAT, "help": "On all parameters."}),
+    (
+        "--schedule",
+        {"type": click.Choice(("constant", "linear", "cosine", "steps")), "help": "Of the learning rate."},
+    ),
+    ("--milestones", {"callback": _milestones, "help": "Where `steps` divides the rate, in the unit of the length."}),
+    ("--divisor", {"type": _FLOAT, "help": "By how much it divides."}),
+    ("--warmup", {"type": _FLOAT, "help": "Share of all steps if below 1, else a number of steps."}),
+    ("--warmup-rate", {"type": _FLOAT, "help": "Constant rate of the warm-up, in place of a linear rise."}),
+    ("--warmup-error", {"type": _FLOAT, "help": "Warm up until the training error is below this, in percent."}),
+    ("--label-smoothing", {"type": _FLOAT, "help": "0 to below 1."}),
+    ("--pad", {"type": click.IntRange(min=0), "help": "Pixels by which images are moved at random."}),
+    ("--flip/--no-flip", {"default": None, "help": "Mirror half of the images."}),
+    ("--resized-crop/--no-resized-crop", {"default": None, "help": "Random part of the image, as for ImageNet."}),
+    ("--survival", {"type": _FLOAT, "help": "Stochastic depth: probability that the last block takes part."}),
+    ("--kept", {"type": click.IntRange(min=0), "help": "Effective paths: blocks in each batch.  [default: 23 of 54]"}),
+    ("--rescale/--no-rescale", {"default": None, "help": "Scale branches at test time by their probability."}),
+    ("--precision", {"type": click.Choice(options.PRECISIONS), "help": "bf16 and fp16 are mixed precision."}),
+)
+STYLES = ("normal", "stochastic-depth", "effective-paths")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The options of a training: those of the recipe that were given, and how it is run."""
+
+    values: dict[str, Any]
+    compiled: bool
+
+    def recipe(self, name: str | None, data: str, depth: int | None, **more: Any) -> tuple[str, Recipe]:
+        """The recipe of that name, or the default for the data, with the values given; and its name."""
+        from resnet_probe.training import recipe_for
+
+        name = name or ("digits" if data == "digits" else "he2015")
+        return name, recipe_for(name, depth=depth, **{**self.for_data(name, data), **more})
+
+    def for_data(self, name: str, data: str) -> dict[str, Any]:
+        """The values given, and for digits an augmentation that leaves them legible, unless one is given."""
+        legible = {"pad": 1, "flip": False} if data == "digits" and name != "digits" else {}
+        return {**legible, **self.values}
+
+
+def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Values of a recipe, and `--compile`; they reach the command as one `Training`."""
+    decorators = [click.option(flags, **words) for flags, words in _VALUES]
+    decorators.append(click.option("--compile", "compiled", is_flag=True, help="Pass the network to torch.compile."))
+    names = [flags.split("/")[0][2:].replace("-", "_") for flags, _ in _VALUES]
+
+    def command(**params: Any) -> Any:
+        given = {name: params.pop(name) for name in names}
+        values = {name: value for name, value in given.items() if value is not None}
+        return function(training=Training(values, params.pop("compiled")), **params)
+
+    command.__doc__ = function.__doc__
+    command.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    wrapped: Callable[..., Any] = command
+    for decorator in reversed(decorators):
+        wrapped = decorator(wrapped)
+    return wrapped
+
+
+def processes(recipe: Recipe, *, device: str, devices: int, num_nodes: int, accelerator: str) -> Fabric | None:
+    """The launched processes of one training, or None for a single one on `device`.
+
+    Raises:
+        click.UsageError: torchrun has started another number of processes.
+    """
+    from resnet_probe.commands.sweeping import check_started
+
+    wanted = devices * num_nodes
+    check_started(devices, num_nodes)
+    if wanted == 1:
+        return None
+    from resnet_probe.training import fabric_for
+
+    kind = device.split(":", maxsplit=1)[0] if accelerator == "auto" else accelerator
+    fabric = fabric_for(recipe, accelerator=kind, devices=devices, num_nodes=num_nodes)
+    fabric.launch()
+    return fabric
