@@ -27,6 +27,7 @@ COMMANDS = {
     "iterative": ("resnet_probe.commands.iterative:command", "Measure what each block does to its input and the loss."),
     "paths": ("resnet_probe.commands.paths:command", "Count the paths of each length through a network."),
     "reorder": ("resnet_probe.commands.reorder:command", "Swap blocks and measure the error."),
+    "compare": ("resnet_probe.commands.compare:command", "Set networks side by side in one table and one figure."),
     "surgery": ("resnet_probe.commands.surgery:command", "Delete, scale and reorder blocks, and save the result."),
     "claims": ("resnet_probe.commands.claims:command", "Test what the papers claim against the tables of a run."),
     "replot": ("resnet_probe.commands.replot:command", "Draw the figures of a run again from its tables."),

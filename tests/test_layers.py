@@ -24,6 +24,7 @@ LAYERS = {
     "results": 1,
     "figures": 1,
     "intervals": 1,
+    "counting": 1,
     "evaluate": 2,
     "gradients": 2,
     "probes": 2,

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from resnet_probe.results import Result
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from resnet_probe.unraveled import Unit, UnraveledNetwork
+    from resnet_probe.unraveled import UnraveledNetwork
 
 __all__ = ["COLUMNS", "run"]
 
@@ -23,8 +21,7 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
     """One row per unit, from input to output.
 
     Columns: `index` counts units of surgery from 0; `shortcut` of a block is `identity`, `zero-pad`, `conv1x1`, ...;
-    shapes are without the batch dimension; `multiply_adds` are for one input, half of what torch's `FlopCounterMode`
-    calls FLOPs (convolutions, linear layers and attention are counted, other operations are not); `layers` is the
+    shapes are without the batch dimension; `multiply_adds` are for one input (see `counting`); `layers` is the
     number of learned layers on the longest path through the unit; `paths` the number of paths through it. Parameters
     that several units share are counted in each of them; the settings hold the network's own total.
 
@@ -34,13 +31,15 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
     """
     import torch  # noqa: PLC0415 - importing this module must not import torch
 
+    from resnet_probe.counting import counted  # noqa: PLC0415
+
     order = {unit.name: i for i, unit in enumerate(network.surgical)}
     traced = network.anatomy.traced.module
     like = next(traced.parameters(), torch.empty(0))
     x = torch.zeros((1, *network.input_shape), dtype=like.dtype, device=like.device)
     rows = []
     for unit in network.units:
-        x, operations = _run_counted(unit, x)
+        x, multiply_adds = counted(unit.module(), x)
         plan = unit.plan
         rows.append(
             {
@@ -54,7 +53,7 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
                 "in_shape": _by(plan.in_shape),
                 "out_shape": _by(plan.out_shape),
                 "parameters": unit.parameters,
-                "multiply_adds": operations // 2,
+                "multiply_adds": multiply_adds,
                 "layers": len(plan.layer_polynomial) - 1,
                 "paths": sum(plan.layer_polynomial),
                 "branches": ", ".join(plan.branches) or None,
@@ -62,23 +61,6 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
         )
     total = sum(p.numel() for p in traced.parameters())
     return Result("inspect", COLUMNS, tuple(rows), {"parameters": total, "blocks": len(network.blocks)})
-
-
-def _run_counted(unit: Unit, x: Tensor) -> tuple[Tensor, int]:
-    import torch  # noqa: PLC0415
-    from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: PLC0415
-    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
-
-    # no_grad and not inference_mode, under which the counter sees nothing (pytorch issue 126268); nor does it see the
-    # products inside the fused kernels of attention
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            x = unit.module()(x)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-    return x, counter.get_total_flops()
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -22,6 +22,13 @@ PLOTS = {
     "curves": "resnet_probe.analyses.grid:plot",
     "grid": "resnet_probe.analyses.grid:plot_grid",
     "iterative_ranks": "resnet_probe.analyses.iterative:plot_ranks",
+    "zoo": "resnet_probe.analyses.compare:plot_zoo",
+}
+# Other figures -> what draws it, and the tables that it takes in this order; only the first has to be there.
+MORE = {
+    "compare": ("resnet_probe.analyses.compare:plot", ("compare", "lesion", "responses", "paths")),
+    "compare_costs": ("resnet_probe.analyses.compare:plot_costs", ("compare",)),
+    "zoo_scatter": ("resnet_probe.analyses.compare:plot_zoo_scatter", ("zoo",)),
 }
 
 

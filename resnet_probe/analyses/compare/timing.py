@@ -1,0 +1,151 @@
+"""How long a batch takes: forward, and forward plus backward.
+
+Forward: evaluation mode, no gradients. Forward plus backward: training mode, cross-entropy with random labels, gradients
+of all parameters; no optimiser step. The inputs are random numbers that are on the device before the clock starts. On a
+GPU the clock is read after a synchronisation, so that the work is over and not merely queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from statistics import mean, stdev
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["Times", "Timing", "step", "time_steps"]
+
+WARM_UP = 10
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds per batch: the mean and the sample standard deviation over batches."""
+
+    mean_ms: float
+    std_ms: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of forward, and of forward plus backward, for batches of one size."""
+
+    batch_size: int
+    forward: Times
+    both: Times
+
+
+def time_steps(
+    model: nn.Module,
+    shape: tuple[int, ...],
+    *,
+    batch_size: int,
+    classes: int,
+    batches: int = 100,
+    warm_up: int = WARM_UP,
+    device: str = "cpu",
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Timing:
+    """Time a network on `batches` batches, after `warm_up` that do not count.
+
+    The model is copied, so its weights, modes and running statistics stay as they are.
+
+    Args:
+        model: network from images to class scores.
+        shape: `(C, H, W)` of one image.
+        batch_size: images per batch.
+        classes: number of labels to draw from.
+        batches: at least 2.
+        warm_up: batches before the first that counts, of each kind.
+        device: where to run.
+        seed: of images, labels and dropout.
+        progress: called with the batches done and their number.
+
+    Raises:
+        ValueError: fewer than 2 batches, or the network cannot train on batches of this size.
+    """
+    import torch  # noqa: PLC0415 - importing this module must not import torch
+
+    if batches < 2:
+        raise ValueError(f"{batches} timed batches have no standard deviation; give 2 or more")
+    done, total = 0, 2 * (warm_up + batches)
+    with torch.random.fork_rng(devices=_generators(device)):
+        torch.manual_seed(seed)
+        copy = deepcopy(model).to(device)
+        images, labels = example(shape, batch_size, classes, device)
+
+        def timed(train: bool) -> Times:
+            nonlocal done
+            copy.train(train)
+            taken = []
+            for number in range(-warm_up, batches):
+                copy.zero_grad(set_to_none=True)
+                _wait(device)
+                start = perf_counter()
+                step(copy, images, labels if train else None)
+                _wait(device)
+                if number >= 0:
+                    taken.append(1000 * (perf_counter() - start))
+                done += 1
+                if progress:
+                    progress(done, total)
+            return Times(mean(taken), stdev(taken))
+
+        return Timing(batch_size, timed(False), timed(True))
+
+
+def example(shape: tuple[int, ...], batch_size: int, classes: int, device: str) -> tuple[Tensor, Tensor]:
+    """Random images `(N, C, H, W)` and labels `(N,)` on the device, from torch's global generator."""
+    import torch  # noqa: PLC0415
+
+    return torch.randn((batch_size, *shape)).to(device), torch.randint(classes, (batch_size,)).to(device)
+
+
+def step(model: nn.Module, images: Tensor, labels: Tensor | None) -> None:
+    """One forward pass; with labels, also the loss and one backward pass.
+
+    Raises:
+        ValueError: the network cannot train on a batch of this size.
+    """
+    import torch  # noqa: PLC0415
+    from torch.nn.functional import cross_entropy  # noqa: PLC0415
+
+    if labels is None:
+        with torch.inference_mode():
+            model(images)
+        return
+    try:
+        scores = _scores(model(images))
+    except ValueError as error:  # batch norm, on one value per channel
+        raise ValueError(
+            f"{type(model).__name__} cannot train on batches of {len(images)} ({error}); give a larger batch size"
+        ) from error
+    cross_entropy(scores, labels).backward()  # type: ignore[no-untyped-call]
+
+
+def _scores(output: Any) -> Tensor:
+    """The class scores: in training some networks put those of auxiliary heads behind them."""
+    import torch  # noqa: PLC0415
+
+    while not isinstance(output, torch.Tensor):
+        output = next(iter(output.values() if isinstance(output, dict) else output))
+    return output
+
+
+def _wait(device: str) -> None:
+    import torch  # noqa: PLC0415
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device.startswith("mps"):
+        torch.mps.synchronize()
+
+
+def _generators(device: str) -> list[str]:
+    """Devices whose random state `fork_rng` has to keep, besides the CPU's."""
+    return [device] if device.startswith("cuda") else []
