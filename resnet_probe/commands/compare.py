@@ -78,11 +78,11 @@ def command(
 ) -> None:
     """Set networks side by side: lesions, responses, paths, costs, times and memory.
 
-    Every unit of every network is deleted as by `lesion`, responses are measured as by `responses` and paths counted as
-    by `paths`; compare.csv has one row per network. FLOPs are multiply-adds for one image; `backward_ms` is forward plus
-    backward. Times are means over batches of 16 and of --batch-size (64 without it). An interrupted run goes on where
-    it stopped, --fresh starts over. With --zoo no data is needed: the networks of the papers are counted and compared
-    with the printed numbers, in zoo.csv.
+    Every unit of every network is deleted as by `lesion`, responses are measured as by `responses` and paths counted
+    as by `paths`; compare.csv has one row per network. FLOPs are multiply-adds for one image; `backward_ms` is forward
+    plus backward. Times are means over batches of 16 and of --batch-size (64 without it). An interrupted run goes
+    on where it stopped, --fresh starts over. With --zoo no data is needed: the networks of the papers are counted and
+    compared with the printed numbers, in zoo.csv.
     """
     from resnet_probe.commands import subject
 
@@ -117,11 +117,16 @@ def command(
     if answers:
         answers = answers.with_settings(origin)
         files += output.write(answers, [("responses", responses.plot(answers))], folder, formats)
-    lengths = comparing.paths(networks, place).with_settings(origin)
+    lengths = comparing.paths(networks, place)
+    about = {name: {**abouts[name], **found} for name, found in lengths.settings["networks"].items()}
+    lengths = lengths.with_settings({**origin, "networks": about})
     files += output.write(lengths, [("paths", paths.plot(lengths))], folder, formats)
     measured = comparing.measured(networks, place, None if no_timing else timing_batches)
     result = compare.run(measured, lesions, lengths).with_settings({**origin, "threads": _threads()})
-    figures = [("compare", compare.plot(result, lesions, answers, lengths)), ("compare_costs", compare.plot_costs(result))]
+    figures = [
+        ("compare", compare.plot(result, lesions, answers, lengths)),
+        ("compare_costs", compare.plot_costs(result)),
+    ]
     files += output.write(result, figures, folder, formats)
     output.columns(screen, HEADINGS, [line(row) for row in result.rows], right=len(HEADINGS) - 1)
     output.summarise(screen, f"{len(result.rows)} networks", [*facts(result), ("written", output.listing(files))])
@@ -137,7 +142,8 @@ def line(row: dict[str, Any]) -> tuple[str, ...]:
     """A network as cells for a terminal; the CSV has the exact numbers."""
     return (
         row["network"], f"{row['parameters']:,}", f"{row['flops']:,}", str(row["depth"]), f"{row['error']:.4g}",
-        f"{row['median_lesion']:.4g}", f"{row['worst_lesion']:.4g}", _time(row, "forward_ms"), _time(row, "backward_ms"),
+        f"{row['median_lesion']:.4g}", f"{row['worst_lesion']:.4g}",
+        _time(row, "forward_ms"), _time(row, "backward_ms"),
         "" if row["peak_memory_mb"] is None else f"{row['peak_memory_mb']:.3g}",
     )  # fmt: skip
 
@@ -155,9 +161,9 @@ def facts(result: Result) -> list[tuple[str, str]]:
         told.append(
             (
                 row["network"],
-                f"{row['error']:.4g} % error; with one of its {row['units']} units deleted {row['median_lesion']:.4g} % "
-                f"(median), {row['worst_lesion']:.4g} % at worst ({row['worst_unit']}); {count} {words}, "
-                f"{row['mean_path_length']:.4g} layers long on average",
+                f"{row['error']:.4g} % error; with one of its {row['units']} units deleted "
+                f"{row['median_lesion']:.4g} % (median), {row['worst_lesion']:.4g} % at worst ({row['worst_unit']}); "
+                f"{count} {words}, {row['mean_path_length']:.4g} layers long on average",
             )
         )
     first = result.rows[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from resnet_probe.commands.subject import Subject, Wanted
     from resnet_probe.data import Data
     from resnet_probe.results import Result
+    from resnet_probe.unraveled import UnraveledNetwork
 
 DEFAULT_BATCH = 64
 
@@ -28,6 +30,14 @@ class Compared:
 
     subject: Subject
     dataset: Data
+    device: str
+
+    @cached_property
+    def network(self) -> UnraveledNetwork:
+        """The network as a chain of units, for images of this shape."""
+        from resnet_probe.commands import subject
+
+        return subject.unraveled(self.subject, self.dataset.input_shape, self.device)
 
     @property
     def name(self) -> str:
@@ -57,17 +67,20 @@ def subjects(ckpts: Sequence[Path], archs: Sequence[str], wanted: Wanted, split:
     found = path_networks.subjects(ckpts, None, untrained=False) if ckpts else []
     taken = {each.name for each in found}
     if archs:
-        spec = wanted.data or (found[0].checkpoint.metadata.get("data") if found else None)
-        if not isinstance(spec, str):
-            raise click.UsageError("no images given; give --data digits, cifar10, cifar100, fake or a folder")
-        like = load_data(spec, root=wanted.data_root, split=split, limit=1, size=32)
+        like = load_data(_data(found, wanted), root=wanted.data_root, split=split, limit=1, size=32)
         for arch in archs:
-            made = checkpoint.untrained(
-                arch, seed=seed, num_classes=len(like.classes), in_channels=like.input_shape[0]
-            )
+            made = checkpoint.untrained(arch, seed=seed, num_classes=len(like.classes), in_channels=like.input_shape[0])
             name = f"{made.name} untrained" if made.name in taken else made.name
             found.append(Subject(replace(made, name=name), trained=False))
     return found
+
+
+def _data(chosen: Sequence[Subject], wanted: Wanted) -> str:
+    """The data for untrained networks: those of the first checkpoint, where none are given."""
+    spec = wanted.data or (chosen[0].checkpoint.metadata.get("data") if chosen else None)
+    if not isinstance(spec, str):
+        raise click.UsageError("no images given; give --data digits, cifar10, cifar100, fake or a folder")
+    return spec
 
 
 def with_images(
@@ -94,15 +107,19 @@ def with_images(
             "each in their order, checkpoints before architectures"
         )
     each_own = list(normalize) if len(normalize) > 1 else [normalize[0] if normalize else None] * len(chosen)
-    found = []
+    found: list[Compared] = []
     for one, own in zip(chosen, each_own, strict=True):
-        dataset = subject.images(one, screen, replace(wanted, normalize=own), split=split, limit=limit, device=device)
-        found.append(Compared(one, dataset))
+        asked = replace(wanted, normalize=own)
+        if not one.trained:  # sees what the first checkpoint sees
+            normal = own or (found[0].dataset.normalization if found else None)
+            asked = replace(wanted, data=_data(chosen, wanted), normalize=normal)
+        dataset = subject.images(one, screen, asked, split=split, limit=limit, device=device)
+        found.append(Compared(one, dataset, device))
     first = found[0].dataset
-    for one in found[1:]:
-        if (one.dataset.name, one.dataset.classes) != (first.name, first.classes):
+    for other in found[1:]:
+        if (other.dataset.name, other.dataset.classes) != (first.name, first.classes):
             raise click.UsageError(
-                f"{found[0].name} was trained for {first.name} and {one.name} for {one.dataset.name}; give --data, "
+                f"{found[0].name} was trained for {first.name} and {other.name} for {other.dataset.name}; give --data, "
                 "so that both see the same images"
             )
     return found
@@ -126,22 +143,20 @@ def lesions(networks: Sequence[Compared], place: Place) -> tuple[Result, dict[st
     The work on each is journalled in `lesion_<network>.journal`, so that finished work is never lost.
     """
     from resnet_probe.analyses import lesion
-    from resnet_probe.commands import subject
     from resnet_probe.results import Result
 
     rows: list[dict[str, Any]] = []
     abouts = {}
     for one in networks:
-        network = subject.unraveled(one.subject, one.dataset.input_shape, place.device)
         bench = sweeping.Bench(
-            place.options, place.folder, place.device, place.workers, one.subject, one.dataset, network, place.quiet
+            place.options, place.folder, place.device, place.workers, one.subject, one.dataset, one.network, place.quiet
         )
         with bench.sweep(f"lesion_{output.file_name(one.name)}", {}) as how:
-            found = lesion.run(network, one.dataset, name=one.name, **how)
+            found = lesion.run(one.network, one.dataset, name=one.name, **how)
         rows += found.rows
         abouts[one.name] = one.about()
         if place.workers.rank == 0:
-            deleted = [network.delete(row["block"]) for row in found.rows[1:]]
+            deleted = [one.network.delete(row["block"]) for row in found.rows[1:]]
             origin = bench.origin(place.seed, deleted)
             abouts[one.name] |= {key: origin[key] for key in ("precision", "against_fp32") if key in origin}
     classes = len(networks[0].dataset.classes)
@@ -151,19 +166,18 @@ def lesions(networks: Sequence[Compared], place: Place) -> tuple[Result, dict[st
 def responses(networks: Sequence[Compared], place: Place, layers: str, screen: Console) -> Result | None:
     """The responses of all networks that have such layers, in one table; None if none has."""
     from resnet_probe.analyses import responses as analysis
-    from resnet_probe.commands import progress, subject
+    from resnet_probe.commands import progress
 
     tables = []
     for one in networks:
-        network = subject.unraveled(one.subject, one.dataset.input_shape, place.device)
         try:
-            analysis.measured_layers(network, layers)
+            analysis.measured_layers(one.network, layers)
         except ValueError as error:
             screen.print(f"note: {one.name} is left out of the responses: {error}")
             continue
         with progress.bar(place.quiet, f"responses of {one.name}") as report:
             found = analysis.run(
-                network, one.dataset, name=one.name, layers=layers, batch_size=place.options.batch_size or 64,
+                one.network, one.dataset, name=one.name, layers=layers, batch_size=place.options.batch_size or 64,
                 device=place.device, seed=place.seed, progress=report,
             )  # fmt: skip
         tables.append(found.layers)
@@ -173,34 +187,31 @@ def responses(networks: Sequence[Compared], place: Place, layers: str, screen: C
 def paths(networks: Sequence[Compared], place: Place) -> Result:
     """The path lengths of all networks in one table; statistics stand under their names."""
     from resnet_probe.analyses import paths as analysis
-    from resnet_probe.commands import subject
     from resnet_probe.results import Result
 
     rows: list[dict[str, Any]] = []
-    statistics = {}
+    about = {}
     for one in networks:
-        network = subject.unraveled(one.subject, one.dataset.input_shape, place.device)
-        found = analysis.run(analysis.chain_polynomials(network), one.name)
+        found = analysis.run(analysis.chain_polynomials(one.network), one.name)
         rows += found.rows
-        statistics[one.name] = found.settings["statistics"]
-    return Result("paths", analysis.COLUMNS, tuple(rows), {"networks_statistics": statistics})
+        about[one.name] = found.settings
+    return Result("paths", analysis.COLUMNS, tuple(rows), {"networks": about})
 
 
 def measured(networks: Sequence[Compared], place: Place, batches: int | None) -> list[Measured]:
     """Costs of every network, and with `batches` also its times and memory."""
     from resnet_probe.analyses import compare
     from resnet_probe.analyses.compare.memory import peak_memory
-    from resnet_probe.commands import progress, subject
+    from resnet_probe.commands import progress
 
     size = place.options.batch_size or DEFAULT_BATCH
     found = []
     for one in networks:
-        network = subject.unraveled(one.subject, one.dataset.input_shape, place.device)
         classes = len(one.dataset.classes)
-        known = compare.Measured(one.name, compare.costs(network), classes, one.subject.trained)
+        known = compare.Measured(one.name, compare.costs(one.network), classes, one.subject.trained)
         if batches is not None:
             model, shape = one.subject.checkpoint.model, one.dataset.input_shape
-            how = {"classes": classes, "device": place.device, "seed": place.seed}
+            how: dict[str, Any] = {"classes": classes, "device": place.device, "seed": place.seed}
             timings = {}
             for images in dict.fromkeys((size, compare.SMALL_BATCH)):
                 with progress.bar(place.quiet, f"times of {one.name}, batches of {images}") as report:

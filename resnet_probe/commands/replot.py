@@ -51,8 +51,9 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
     Takes every table in the folder that a command of this program writes. Where the settings stand beside a
     table, the figures say again which command and checkpoint they come from.
     """
-    found = [name for name in PLOTS if (run / f"{name}.csv").is_file()]
-    if not found:
+    drawn = {name: (where, (name,)) for name, where in PLOTS.items()} | MORE
+    drawn = {name: by for name, by in drawn.items() if (run / f"{by[1][0]}.csv").is_file()}
+    if not drawn:
         raise click.UsageError(_nothing_in(run))
     folder = output.run_folder(out or run, "replot", run.name)
 
@@ -60,17 +61,20 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
     from resnet_probe.results import read
 
     facts = []
-    for name in found:
-        result = read(run, name)
-        module, function = PLOTS[name].split(":")
-        figure = getattr(import_module(module), function)(result)
-        files = save(figure, folder, name, formats, metadata=result.origin())
-        facts.append((f"{name}.csv", f"{len(result.rows)} rows -> {output.listing(files)}"))
+    for name, (where, tables) in drawn.items():
+        results = [read(run, table) if (run / f"{table}.csv").is_file() else None for table in tables]
+        module, function = where.split(":")
+        figure = getattr(import_module(module), function)(*results)
+        first = results[0]
+        assert first is not None
+        files = save(figure, folder, name, formats, metadata=first.origin())
+        facts.append((f"{tables[0]}.csv", f"{len(first.rows)} rows -> {output.listing(files)}"))
     output.summarise(output.console(quiet), str(run), facts)
 
 
 def _nothing_in(run: Path) -> str:
-    expected = ", ".join(f"{name}.csv" for name in PLOTS)
-    below = sorted({path.parent for name in PLOTS for path in run.glob(f"*/{name}.csv")})
+    names = dict.fromkeys((*PLOTS, *(tables[0] for _, tables in MORE.values())))
+    expected = ", ".join(f"{name}.csv" for name in names)
+    below = sorted({path.parent for name in names for path in run.glob(f"*/{name}.csv")})
     hint = f"; did you mean {below[0]}?" if below else "; give the folder that another command wrote with --out"
     return f"no table to draw in {run}: expected {expected}{hint}"

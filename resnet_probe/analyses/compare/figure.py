@@ -71,7 +71,7 @@ def plot(
 
 
 def _line(look: dict[str, Any]) -> dict[str, Any]:
-    return {"color": look["color"], "linestyle": look["linestyle"], "linewidth": 0.9}
+    return {"color": look["color"], "linewidth": 0.9}  # solid: dashed lines are the intact networks
 
 
 def _of(name: str, rows: Rows) -> list[dict[str, Any]]:
@@ -147,7 +147,7 @@ def _paths(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
         x, y = [row["length"] for row in seen], [row["fraction"] / most for row in seen]
         longest = max(longest, *x)
         if len(seen) == 1:
-            axes.vlines(x, 0, y, color=look["color"], linewidth=0.9, linestyle=look["linestyle"])
+            axes.vlines(x, 0, y, **_line(look))
         else:
             axes.plot(x, y, **_line(look))
         axes.plot(x, y, color=look["color"], linestyle="", marker=look["marker"], markersize=2.2)
@@ -155,7 +155,7 @@ def _paths(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
     axes.set_ylim(0, 1.06)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axes.set_xlabel("path length (layers)")
-    axes.set_ylabel("paths, relative to most frequent length")
+    axes.set_ylabel("paths (most frequent length: 1)")
 
 
 def _size(rows: Rows) -> float:

@@ -4,8 +4,8 @@ One forward and backward pass in training mode. What counts is the same everywhe
 what the forward pass keeps for the backward pass, and gradients.
 
 - On CUDA it is what the allocator says (`torch.cuda.max_memory_allocated`), less what was there before.
-- Elsewhere it is the largest sum of bytes of tensors that are alive at the same time (`LiveBytes`). Memory that a kernel
-  takes for itself while it runs, and what the allocator rounds up or keeps, is not in it.
+- Elsewhere it is the largest sum of bytes of tensors that are alive at the same time (`LiveBytes`). Memory that a
+  kernel takes for itself while it runs, and what the allocator rounds up or keeps, is not in it.
 """
 
 from __future__ import annotations

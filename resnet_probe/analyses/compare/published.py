@@ -1,7 +1,7 @@
 """Parameters and multiply-adds that were printed somewhere, each with its source.
 
-Printed numbers have the digits of the print: 0.27e6 is what "0.27M" says. What differs from them, and why, is in `note`;
-`as_counted` builds the network that the source counted, where that is another one (see `variants`).
+Printed numbers have the digits of the print: 0.27e6 is what "0.27M" says. What differs from them, and why, is in
+`note`; `as_counted` builds the network that the source counted, where that is another one (see `variants`).
 """
 
 from __future__ import annotations

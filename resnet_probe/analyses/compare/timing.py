@@ -1,8 +1,8 @@
 """How long a batch takes: forward, and forward plus backward.
 
-Forward: evaluation mode, no gradients. Forward plus backward: training mode, cross-entropy with random labels, gradients
-of all parameters; no optimiser step. The inputs are random numbers that are on the device before the clock starts. On a
-GPU the clock is read after a synchronisation, so that the work is over and not merely queued.
+Forward: evaluation mode, no gradients. Forward plus backward: training mode, cross-entropy with random labels,
+gradients of all parameters; no optimiser step. The inputs are random numbers that are on the device before the clock
+starts. On a GPU the clock is read after a synchronisation, so that the work is over and not merely queued.
 """
 
 from __future__ import annotations
@@ -89,8 +89,9 @@ def time_steps(
                 start = perf_counter()
                 step(copy, images, labels if train else None)
                 _wait(device)
+                milliseconds = 1000 * (perf_counter() - start)
                 if number >= 0:
-                    taken.append(1000 * (perf_counter() - start))
+                    taken.append(milliseconds)
                 done += 1
                 if progress:
                     progress(done, total)

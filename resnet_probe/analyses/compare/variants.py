@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from resnet_probe.counting import counted
-from resnet_probe.models.resnet import PadShortcut
+from resnet_probe.models.shortcuts import PadShortcut
 
 __all__ = [
     "PaperLeNet5",

@@ -66,7 +66,7 @@ def plot_zoo(result: Result) -> Figure:
             panel.tick_params(axis="y", length=0)
         axes[0].set_yticks(range(len(rows)), [f"{row['title']} ({row['input']})" for row in rows])
         axes[0].set_ylim(len(rows) - 0.4, -0.6)
-        dot = {"color": INK, "linestyle": "", "marker": "o"}
+        dot: dict[str, Any] = {"color": INK, "linestyle": "", "marker": "o"}
         handles = [
             axes[0].barh(0, 0, color="0.6", label="counted here"),
             *axes[0].plot([], [], color=INK, marker="|", linestyle="", markersize=7, label="printed"),
@@ -80,7 +80,7 @@ def plot_zoo(result: Result) -> Figure:
 def _draw_ratio(axes: Axes, place: int, row: dict[str, Any]) -> None:
     from resnet_probe.figures import PALETTE  # noqa: PLC0415
 
-    look = {"color": PALETTE[_family(row)[1]], "linestyle": "", "marker": "o", "markersize": 3.4}
+    look: dict[str, Any] = {"color": PALETTE[_family(row)[1]], "linestyle": "", "marker": "o", "markersize": 3.4}
     ratio, as_counted = row["multiply_adds_ratio"], row["as_counted_ratio"]
     if as_counted is None:
         axes.plot(ratio, place, **look)

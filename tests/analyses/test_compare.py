@@ -1,0 +1,331 @@
+import math
+from dataclasses import replace
+from statistics import mean, stdev
+
+import pytest
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+from torchvision.models import get_model_weights
+
+from resnet_probe.analyses import compare, lesion, paths
+from resnet_probe.analyses.compare import timing
+from resnet_probe.analyses.compare.memory import LiveBytes, peak_memory
+from resnet_probe.analyses.compare.table import INTACT
+from resnet_probe.models import resolve
+from resnet_probe.results import Result
+from resnet_probe.unraveled import unravel
+from tests.networks import trained
+
+
+def meta(arch, shape=(3, 32, 32), **sizes):
+    with torch.device("meta"):
+        return unravel(resolve(arch, **sizes).eval(), shape)
+
+
+# -- costs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arch", "side", "depth"),
+    [
+        ("resnet56", 32, 56),
+        ("plain20", 32, 20),
+        ("resnet29-bottleneck-preact", 32, 29),
+        ("vgg16", 32, 14),  # 13 convolutions and one linear layer
+        ("torchvision:vgg16", 224, 16),
+        ("torchvision:resnet50", 224, 50),
+        ("torchvision:googlenet", 224, 22),
+        ("lenet5", 32, 5),
+    ],
+)
+def test_depth_is_the_one_in_the_name(arch, side, depth):
+    assert compare.costs(meta(arch, (3, side, side))).depth == depth
+
+
+@pytest.mark.parametrize("arch", ["resnet14-w5-B", "plain14", "vgg11-w4-f7", "resnet11-bottleneck"])
+def test_costs_are_those_counted_layer_by_layer(arch):
+    model, total = resolve(arch), 0
+
+    def add(module, args, out):
+        nonlocal total
+        per_output = module.weight[0].numel()  # inputs that one output is a sum over
+        total += out.numel() * per_output
+
+    hooks = [m.register_forward_hook(add) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    model.eval()(torch.zeros(1, 3, 24, 24))
+    for hook in hooks:
+        hook.remove()
+    found = compare.costs(unravel(model, (3, 24, 24)))
+    assert found.multiply_adds == total
+    assert found.parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_auxiliary_heads_are_no_parameters_of_evaluation():
+    published = get_model_weights("googlenet").IMAGENET1K_V1.meta
+    found = compare.costs(meta("torchvision:googlenet", (3, 224, 224)))
+    assert found.parameters == published["num_params"]
+    assert found.multiply_adds / 1e9 == pytest.approx(published["_ops"], abs=5e-4)
+
+
+# -- times -------------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Each reading is later than the one before by the next of these steps, in seconds."""
+
+    def __init__(self, steps):
+        self.now, self.steps = 0.0, iter(steps)
+
+    def __call__(self):
+        self.now += next(self.steps)
+        return self.now
+
+
+def test_times_are_mean_and_deviation_of_the_batches_after_the_warm_up(monkeypatch):
+    # per batch: a step before the batch begins, which does not count, and its duration
+    forward, both = [9, 9, 1, 2, 4], [9, 9, 3, 3, 6]
+    monkeypatch.setattr(timing, "perf_counter", Clock(s for duration in forward + both for s in (100, duration)))
+    calls = []
+    how = {"batch_size": 4, "classes": 10, "batches": 3, "warm_up": 2}
+    found = compare.time_steps(resolve("resnet8-w2"), (3, 8, 8), **how, progress=lambda *done: calls.append(done))
+    assert found.batch_size == 4
+    assert (found.forward.mean_ms, found.forward.std_ms) == pytest.approx(
+        (1000 * mean([1, 2, 4]), 1000 * stdev([1, 2, 4]))
+    )
+    assert (found.both.mean_ms, found.both.std_ms) == pytest.approx((4000, 1000 * math.sqrt(3)))
+    assert calls == [(n, 10) for n in range(1, 11)]
+
+
+class Spy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.seen = nn.Linear(48, 10), []
+
+    def __deepcopy__(self, memo):
+        copy = Spy()
+        copy.seen = self.seen
+        return copy
+
+    def forward(self, x):
+        self.seen.append((self.training, torch.is_grad_enabled(), len(x), self.layer.weight.grad))
+        return self.layer(x.flatten(1))
+
+
+def test_forward_is_evaluation_and_both_is_training_with_fresh_gradients():
+    spy = Spy()
+    compare.time_steps(spy, (3, 4, 4), batch_size=5, classes=10, batches=3, warm_up=1)
+    assert spy.seen == [(False, False, 5, None)] * 4 + [(True, True, 5, None)] * 4
+
+
+def test_timing_and_memory_leave_the_model_and_the_random_state_alone():
+    model = trained(lambda: resolve("resnet8-w2"))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state, mode = torch.get_rng_state(), [m.training for m in model.modules()]
+    compare.time_steps(model, (3, 8, 8), batch_size=4, classes=10, batches=2, warm_up=1)
+    peak_memory(model, (3, 8, 8), batch_size=4, classes=10)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [m.training for m in model.modules()] == mode
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_longer_network_takes_longer():
+    how = {"batch_size": 8, "classes": 10, "batches": 5, "warm_up": 2}
+    short, long = (compare.time_steps(resolve(arch), (3, 16, 16), **how) for arch in ("resnet8", "resnet38"))
+    assert long.forward.mean_ms > short.forward.mean_ms > 0
+    assert long.both.mean_ms > long.forward.mean_ms
+
+
+def test_auxiliary_outputs_in_training_are_not_the_scores():
+    class Aux(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.main, self.aux = nn.Linear(12, 3), nn.Linear(12, 3)
+
+        def forward(self, x):
+            x = x.flatten(1)
+            return {"out": (self.main(x), self.aux(x))}
+
+    model = Aux()
+    timing.step(model, torch.ones(2, 3, 2, 2), torch.tensor([0, 1]))
+    assert model.main.weight.grad is not None
+    assert model.aux.weight.grad is None
+
+
+def test_what_cannot_be_timed_is_one_line():
+    with pytest.raises(ValueError, match="1 timed batches have no standard deviation; give 2 or more"):
+        compare.time_steps(resolve("resnet8-w2"), (3, 8, 8), batch_size=4, classes=10, batches=1)
+    with pytest.raises(ValueError, match=r"VGG cannot train on batches of 1 \(.*\); give a larger batch size"):
+        compare.time_steps(resolve("vgg11-w2"), (3, 8, 8), batch_size=1, classes=10, batches=2)
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def test_live_bytes_of_a_sum_by_hand():
+    with LiveBytes() as memory:
+        a = torch.zeros(1000)  # 4,000 bytes
+        b = a + 1  # 8,000
+        view = b[10:]
+        b.add_(1)  # in place: nothing new
+        assert (memory.live, memory.peak) == (8000, 8000)
+        del b
+        assert memory.live == 8000  # the view keeps all of it
+        del view
+        assert memory.live == 4000
+        c = a * 2
+        del c
+        assert (memory.live, memory.peak) == (4000, 8000)
+    with LiveBytes([a, a[3:]]) as memory:
+        assert memory.peak == 4000
+
+
+def test_peak_of_a_linear_layer_by_hand():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5, bias=False))
+    got = peak_memory(model, (3, 2, 2), batch_size=8, classes=5)
+    weights, images, labels, scores = 12 * 5 * 4, 8 * 12 * 4, 8 * 8, 8 * 5 * 4
+    # at the end of the backward pass: scores, their gradient, and that of the weights, besides what the loss keeps
+    assert weights + images + labels + 2 * scores + weights <= got <= weights + images + labels + 5 * scores + weights
+
+
+@pytest.mark.parametrize("arch", ["resnet14", "vgg11-w16", "resnet14-preact"])
+def test_peak_is_what_the_allocator_saw(arch):
+    """torch's profiler records every allocation, those inside kernels too, which `LiveBytes` does not see."""
+    shape, size = (3, 32, 32), 32
+    ours = peak_memory(resolve(arch), shape, batch_size=size, classes=10)
+    model = resolve(arch).train()
+    images, labels = timing.example(shape, size, 10, "cpu")
+    there = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers(), images, labels))
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        timing.step(model, images, labels)
+    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    live = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        live += event.nbytes()
+        peak = max(peak, live)
+    assert ours <= there + peak
+    assert ours == pytest.approx(there + peak, rel=0.08)
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+
+def lesion_rows(name, intact, deleted):
+    row = dict.fromkeys(lesion.COLUMNS)
+    row |= {"network": name, "images": 200, "error_low": intact - 1, "error_high": intact + 1}
+    rows = [{**row, "block": INTACT, "error": intact}]
+    row |= {"error_low": 1.0, "error_high": 99.0}
+    return rows + [
+        {**row, "block": f"unit{i}", "index": i, "error": e, "resizes": i == 1} for i, e in enumerate(deleted)
+    ]
+
+
+def example_tables():
+    lesions = lesion_rows("a", 5.0, [7.0, 30.0, 6.0, 8.0]) + lesion_rows("b", 10.0, [90.0, 88.0, 91.0])
+    counted = [paths.run({"module": [(1, 1)] * 3, "layer": [(0, 1)] + [(1, 0, 1)] * 3}, "a"),
+               paths.run({"module": [(1,)] * 3, "layer": [(0, 1)] * 3}, "b")]  # fmt: skip
+    return (
+        Result("lesion", lesion.COLUMNS, tuple(lesions), {"classes": 10}),
+        Result("paths", paths.COLUMNS, tuple(row for each in counted for row in each.rows), {}),
+    )
+
+
+def measured(name, **more):
+    return compare.Measured(name, compare.Costs(1000, 50_000, 7), 10, trained=True, **more)
+
+
+def test_the_table_has_the_columns_of_the_design_and_the_numbers_of_its_parts():
+    times = [compare.Timing(n, compare.Times(n, 0.1 * n), compare.Times(3 * n, 0.3 * n)) for n in (64, 16)]
+    full = measured("a", timings=tuple(times), batches=100, peak_memory=2_500_000, batch_size=64)
+    result = compare.run([full, replace(measured("b"), trained=False)], *example_tables())
+    assert result.columns[:11] == (
+        "network", "parameters", "flops", "depth", "error", "worst_lesion", "median_lesion",
+        "forward_ms", "forward_ms_std", "backward_ms", "backward_ms_std",
+    )  # fmt: skip
+    a, b = result.rows
+    assert list(a.values())[:11] == ["a", 1000, 50_000, 7, 5.0, 30.0, 7.5, 64, 6.4, 192, pytest.approx(19.2)]
+    assert (a["worst_unit"], a["units"], a["error_low"], a["error_high"]) == ("unit1", 4, 4.0, 6.0)
+    assert (a["paths"], a["mean_path_length"], a["mean_path_modules"], a["chance"]) == (8, 4.0, 1.5, 90.0)
+    assert (a["batch_size"], a["timed_batches"], a["peak_memory_mb"], a["images"]) == (64, 100, 2.5, 200)
+    assert [a[f"{kind}_16{end}"] for kind in ("forward_ms", "backward_ms") for end in ("", "_std")] == [
+        16, 1.6, 48, pytest.approx(4.8),
+    ]  # fmt: skip
+    assert (b["error"], b["worst_lesion"], b["median_lesion"], b["paths"], b["trained"]) == (10.0, 91.0, 90.0, 1, False)
+    assert b["forward_ms"] is b["backward_ms_16_std"] is b["peak_memory_mb"] is b["batch_size"] is None
+    assert result.settings["unit_of_flops"].startswith("multiply-adds")
+
+
+def test_numbers_of_paths_stay_exact():
+    lesions, _ = example_tables()
+    deep = paths.run({"module": [(1, 1)] * 600, "layer": [(1, 0, 1)] * 600}, "a")
+    (row,) = compare.run([measured("a")], lesions, deep).rows
+    assert (row["paths"], row["mean_path_length"]) == (2**600, 600.0)
+
+
+def test_a_network_that_a_table_does_not_have_is_named():
+    with pytest.raises(ValueError, match="table lesion has no rows of c; give one table with all networks"):
+        compare.run([measured("c")], *example_tables())
+
+
+# -- figures -----------------------------------------------------------------------------------------------------------
+
+
+def drawn():
+    lesions, counted = example_tables()
+    table = compare.run([measured("a"), measured("b")], lesions, counted)
+    rows = [{"network": n, "index": i, "std": 0.1 * (i + 1), "part": "trunk"} for n in "ab" for i in range(4)]
+    return table, lesions, Result("responses", tuple(rows[0]), tuple(rows), {}), counted
+
+
+def points(axes, colour):
+    """Positions and whether they are filled, of the markers of one network."""
+    from matplotlib.colors import to_hex
+
+    found = []
+    for scatter in axes.collections:
+        edges = {to_hex(c).upper() for c in getattr(scatter, "get_edgecolors", list)()}
+        if len(scatter.get_offsets()) and hasattr(scatter, "get_sizes") and edges == {colour}:
+            filled = [to_hex(c).upper() == colour for c in scatter.get_facecolors()]
+            found += [(*map(float, xy), f) for xy, f in zip(scatter.get_offsets(), filled, strict=True)]
+    return found
+
+
+def test_lesions_are_overlaid_by_position_with_open_markers_where_units_resize():
+    from resnet_probe.figures import network_colours
+
+    figure = compare.plot(*drawn())
+    left, middle, right = figure.axes
+    colours = [look["color"] for look in network_colours("ab").values()]
+    assert points(left, colours[0]) == [
+        (0.0, 7.0, True), (pytest.approx(1 / 3), 30.0, False), (pytest.approx(2 / 3), 6.0, True), (1.0, 8.0, True),
+    ]  # fmt: skip
+    assert points(left, colours[1]) == [(0.0, 90.0, True), (0.5, 88.0, False), (1.0, 91.0, True)]
+    level = {line.get_ydata()[0]: line.get_color() for line in left.lines if len(line.get_xdata()) == 2}
+    assert (level[5.0], level[10.0]) == tuple(colours)
+    assert 90.0 in level  # chance
+    assert points(middle, colours[0]) == [(i, pytest.approx(0.1 * (i + 1)), True) for i in range(4)]
+    curves = {line.get_color(): line.get_xydata().tolist() for line in right.lines if line.get_marker() != "None"}
+    assert curves[colours[0]] == [[1, pytest.approx(1 / 3)], [3, 1], [5, 1], [7, pytest.approx(1 / 3)]]
+    assert curves[colours[1]] == [[3, 1]]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["a", "b", "intact", "unit that resizes", "chance"]
+
+
+def test_a_missing_table_has_no_panel():
+    table, lesions, answers, counted = drawn()
+    assert len(compare.plot(table, lesions, None, counted).axes) == 2
+    assert len(compare.plot(table, None, answers).axes) == 1
+    with pytest.raises(ValueError, match="nothing to compare"):
+        compare.plot(table)
+
+
+def test_costs_have_a_panel_of_times_only_where_there_are_times():
+    table = drawn()[0]
+    assert len(compare.plot_costs(table).axes) == 2
+    times = dict(zip(("forward_ms", "forward_ms_std", "backward_ms", "backward_ms_std"), (10, 1, 30, 2), strict=True))
+    timed = Result("compare", table.columns, tuple({**row, **times, "batch_size": 64} for row in table.rows), {})
+    bars = [patch.get_height() for patch in compare.plot_costs(timed).axes[2].patches]
+    assert bars == [10, 30, 10, 30, 0, 0]
+    with pytest.raises(ValueError, match=r"compare\.csv has no rows"):
+        compare.plot_costs(Result("compare", table.columns, (), {}))
