@@ -213,12 +213,15 @@ class _Job:
         """The sums of all processes so far. Raises TrainingError where the loss is not finite."""
         sums = self._summed(self.sums)
         if not math.isfinite(sums[0]):
-            kept = f"; {self.keeper.newest()}" if self.keeper else ""
-            raise TrainingError(
-                f"the loss is {sums[0]} by step {self.step} of {self.steps} (epoch {len(self.rows) + 1}): the training "
-                f"diverged; try a learning rate below {self.recipe.learning_rate:g}, or a warm-up{kept}"
-            )
+            raise self._diverged(f"the loss is {sums[0]}")
         return sums
+
+    def _diverged(self, what: str) -> TrainingError:
+        kept = f"; {self.keeper.newest()}" if self.keeper else ""
+        return TrainingError(
+            f"{what} by step {self.step} of {self.steps} (epoch {len(self.rows) + 1}): the training diverged; try a "
+            f"learning rate below {self.recipe.learning_rate:g}, or a warm-up{kept}"
+        )
 
     def _summed(self, values: Tensor) -> list[float]:
         found = self.fabric.all_reduce(values.clone(), reduce_op="sum") if self.fabric.world_size > 1 else values
@@ -261,6 +264,9 @@ class _Job:
     def _save(self) -> None:
         if self.keeper is None:
             return
+        self._check_loss()
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
+            raise self._diverged("a weight is not finite")
         mine = {"cpu": torch.get_rng_state()}
         if self.fabric.device.type == "cuda":
             mine["cuda"] = torch.cuda.get_rng_state(self.fabric.device)

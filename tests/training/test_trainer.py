@@ -267,7 +267,8 @@ def test_progress_counts_every_step(digits):
     with pytest.raises(AttributeError):
         history.rows[0].train_loss = 0
     assert set(asdict(history.rows[0])) == {
-        "epoch", "iteration", "learning_rate", "train_loss", "train_error", "test_loss", "test_error", "seconds", "images",
+        "epoch", "iteration", "learning_rate", "train_loss", "train_error", "test_loss", "test_error", "seconds",
+        "images",
     }  # fmt: skip
 
 
