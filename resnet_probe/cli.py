@@ -22,6 +22,7 @@ COMMANDS = {
     "train": ("resnet_probe.commands.train:command", "Train a network by a paper's recipe."),
     "grid": ("resnet_probe.commands.grid:command", "Train a grid of networks and draw their learning curves."),
     "inspect": ("resnet_probe.commands.inspect:command", "List units, blocks, stages, parameters and paths."),
+    "evaluate": ("resnet_probe.commands.evaluate:command", "Measure errors and calibration of checkpoints."),
     "lesion": ("resnet_probe.commands.lesion:command", "Delete each block and measure the error."),
     "responses": ("resnet_probe.commands.responses:command", "Measure how strongly each layer responds."),
     "iterative": ("resnet_probe.commands.iterative:command", "Measure what each block does to its input and the loss."),

@@ -118,8 +118,10 @@ def images(subject: Subject, screen: Console, wanted: Wanted, *, split: str, lim
     return dataset
 
 
-def more_images(subject: Subject, wanted: Wanted, like: Data, split: str, limit: int | None) -> Data:
-    """Another split of the data that `images` gave as `like`, normalised in the same way."""
+def more_images(
+    subject: Subject, wanted: Wanted, like: Data, split: str, limit: int | None, *, whole: bool = False
+) -> Data:
+    """Another split of the data that `images` gave as `like`, normalised in the same way; `whole` as in `load_data`."""
     from resnet_probe.data import load_data
 
     return load_data(
@@ -129,6 +131,7 @@ def more_images(subject: Subject, wanted: Wanted, like: Data, split: str, limit:
         limit=limit,
         normalize=like.normalization,
         size=subject.checkpoint.input_size,
+        whole=whole,
         seed=wanted.seed,
     )
 

@@ -48,6 +48,7 @@ def load_data(
     limit: int | None = None,
     normalize: str | None = None,
     size: int | None = None,
+    whole: bool = False,
     seed: int = 0,
     notify: Callable[[str], None] | None = None,
 ) -> Data:
@@ -61,6 +62,8 @@ def load_data(
     normalize: a name from NORMALIZATIONS, or "mean;std"; by default the data set's own, for folders "imagenet".
     size: side in pixels of square images to cut from a folder's images of other sizes, or of fake images; the other
         data sets have one size and keep it.
+    whole: where squares of `size` would be cut from a folder's images, keep the larger squares that they are cut from
+        (256 for 224), to take crops from.
     seed: of the fake images.
     notify: gets one line before anything is fetched.
 
@@ -86,7 +89,9 @@ def load_data(
         folder = _existing_folder(name)
         original = cifar_in(folder)
         if original is None:
-            return load_folder(folder, split=split, limit=limit, normalization=normalize or "imagenet", size=size)
+            return load_folder(
+                folder, split=split, limit=limit, normalization=normalize or "imagenet", size=size, whole=whole
+            )
         data = cifar(original, split, root=folder, download=False)
     if limit is not None and limit < len(data):
         data = data.subset(spread(data.labels, limit))

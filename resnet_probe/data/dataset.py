@@ -143,13 +143,21 @@ class Data:
         The bytes are sent, and become floats on the device; the host does not wait for it. The last batch may be
         smaller. Raises ValueError for a batch size below 1, DataError for a file that cannot be decoded.
         """
+        normalize = self.normalizer(device)
+        for pixels, labels in self.pixel_batches(batch_size, device=device):
+            yield normalize(pixels), labels
+
+    def pixel_batches(self, batch_size: int, *, device: torch.device | str = "cpu") -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the uint8 pixels (n, C, H, W) and int64 labels (n,) on `device`, as `batches` does.
+
+        For networks that want the same images normalised in several ways. Raises as `batches`.
+        """
         if batch_size < 1:
             raise ValueError(f"batch size {batch_size}: it must be at least 1")
         device = torch.device(device)
-        normalize = self.normalizer(device)
         cuts = [slice(start, start + batch_size) for start in range(0, len(self), batch_size)]
         for cut, pixels in zip(cuts, self._pixel_batches(cuts), strict=True):
-            yield normalize(_send(pixels, device)), _send(self.labels[cut], device)
+            yield _send(pixels, device), _send(self.labels[cut], device)
 
     def _same_pixels(self, other: Data) -> Data:
         if "fingerprint" in self.__dict__:  # hashing 50,000 images again would take a while

@@ -32,6 +32,7 @@ class ImageFiles:
     height, width: of every image as decoded, in pixels.
     crop: None where every file has that size already; else the side of the square that is cut from the centre after
         the shorter side was resized, as `resize_and_crop` does.
+    whole: the shorter side is resized to `crop` itself, so that the square has all of it.
 
     Indexing with a slice or an int64 tensor selects files; `decode` reads the selected ones.
     """
@@ -40,6 +41,7 @@ class ImageFiles:
     height: int
     width: int
     crop: int | None = None
+    whole: bool = False
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -90,14 +92,14 @@ class ImageFiles:
     def _read(self, path: Path) -> np.ndarray:
         picture = self._open(path)
         if self.crop is not None:
-            picture = resize_and_crop(picture, self.crop)
+            picture = resize_and_crop(picture, self.crop, self.crop if self.whole else None)
         if picture.size != (self.width, self.height):
             raise DataError(f"image {path} changed its size to {picture.width} x {picture.height} while it was read")
         return np.asarray(picture)
 
     def add_to(self, digest: Any) -> None:
         """Feed the crop and the bytes of every file, in order, to a hashlib object."""
-        digest.update(repr(self.crop).encode())
+        digest.update((repr(self.crop) + (" whole" if self.whole else "")).encode())
         for path in self.paths:
             with reading(path):
                 content = path.read_bytes()
@@ -114,13 +116,15 @@ def sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     return found
 
 
-def resize_and_crop(picture: Image.Image, side: int) -> Image.Image:
-    """Return the central square of `side` pixels, after the shorter side was resized to side * 256 / 224 (rounded).
+def resize_and_crop(picture: Image.Image, side: int, shorter: int | None = None) -> Image.Image:
+    """Return the central square of `side` pixels, after the shorter side was resized.
+
+    It is resized to `shorter` pixels, by default to side * 256 / 224 (rounded).
 
     For 224 this is the single-crop evaluation on ImageNet that torchvision's reference numbers use: shorter side to
     256, bilinear with anti-aliasing, then the centre. Other sides keep its proportions.
     """
-    shorter = round(side * 256 / 224)
+    shorter = around(side) if shorter is None else shorter
     width, height = picture.size
     if width <= height:
         width, height = shorter, int(shorter * height / width)
@@ -128,6 +132,11 @@ def resize_and_crop(picture: Image.Image, side: int) -> Image.Image:
         width, height = int(shorter * width / height), shorter
     left, top = round((width - side) / 2), round((height - side) / 2)
     return picture.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + side, top + side))
+
+
+def around(side: int) -> int:
+    """The shorter side, in pixels, of an image from whose centre a square of `side` is cut: 256 for 224."""
+    return round(side * 256 / 224)
 
 
 @contextmanager

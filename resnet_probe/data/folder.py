@@ -9,7 +9,7 @@ import torch
 
 from resnet_probe.data.dataset import Data
 from resnet_probe.data.errors import DataError
-from resnet_probe.data.files import ImageFiles, sizes
+from resnet_probe.data.files import ImageFiles, around, sizes
 from resnet_probe.data.limit import spread
 
 SPLITS = ("train", "test", "val", "valid", "validation")
@@ -19,7 +19,14 @@ MEMORY = 2 * 2**30  # bytes of pixels up to which a folder is held in memory
 
 
 def load_folder(
-    folder: Path, *, split: str, limit: int | None, normalization: str, size: int | None, memory: int = MEMORY
+    folder: Path,
+    *,
+    split: str,
+    limit: int | None,
+    normalization: str,
+    size: int | None,
+    whole: bool = False,
+    memory: int = MEMORY,
 ) -> Data:
     """Read images from class folders, labels in the alphabetical order of the folders' names.
 
@@ -28,7 +35,8 @@ def load_folder(
     belong to the class. Every image is read as RGB, without regard to EXIF rotation.
 
     Where all images have one size, and it is `size` or no size is asked for, pixels stay as they are. Otherwise
-    `files.resize_and_crop` makes squares of `size` (224 where none is asked for). Up to `memory` bytes of pixels are
+    `files.resize_and_crop` makes squares of `size` (224 where none is asked for); with `whole` the larger squares that
+    these would be cut from (256 for 224). Up to `memory` bytes of pixels are
     decoded at once, which also finds broken files before any work is done; more are decoded batch by batch.
 
     Raises DataError for a folder that is missing, empty, without class folders or without the split, and for an image
@@ -48,7 +56,7 @@ def load_folder(
     if limit is not None:
         chosen = spread(truth, limit)
         paths, truth = [paths[i] for i in chosen.tolist()], truth[chosen]
-    images = _one_size(tuple(paths), size)
+    images = _one_size(tuple(paths), size, whole)
     in_memory = images.height * images.width * 3 * len(images) <= memory
     return Data(
         name=folder.resolve().name,
@@ -87,14 +95,15 @@ def _class_folders(folder: Path, split: str) -> tuple[Path, str, list[str]]:
     return folder, "all", names
 
 
-def _one_size(paths: tuple[Path, ...], size: int | None) -> ImageFiles:
+def _one_size(paths: tuple[Path, ...], size: int | None, whole: bool) -> ImageFiles:
     found = set(sizes(paths))
     if len(found) == 1:
         height, width = found.pop()
         if size is None or (height, width) == (size, size):
             return ImageFiles(paths, height, width)
     side = SIDE if size is None else size
-    return ImageFiles(paths, side, side, crop=side)
+    side = around(side) if whole else side
+    return ImageFiles(paths, side, side, crop=side, whole=whole)
 
 
 def _folders(folder: Path) -> list[str]:

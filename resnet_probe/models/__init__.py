@@ -12,9 +12,9 @@ Names of our own networks are a family with a depth, then tokens in any order:
   `preactraw` (each shortcut takes the block's raw input), `preactopen` (raw input but for projections, and no BN-ReLU
   after the last block), `bnafter`, `relubefore`, `relupre` (the other orders of He 2016, Table 2); one of `h0.5`,
   `f0.5` or both (shortcut and branch times a factor), `gate6`, `shortgate6` (exclusive and shortcut-only gating, with
-  biases that start at -6), `dropout0.5` (He 2016, Table 1); `w32` (filters of the first stage,
-  doubled from stage to stage), `w16.32.128` (filters of each stage); `s2.2.2.2` (blocks of each stage, three or any other number): `resnet18-s2.2.2.2-w64-B` is the ResNet-18 for
-  CIFAR that many use.
+  biases that start at -6), `dropout0.5` (He 2016, Table 1); `w32` (filters of the first stage, doubled from stage to
+  stage), `w16.32.128` (filters of each stage); `s2.2.2.2` (blocks of each stage, three or any other number):
+  `resnet18-s2.2.2.2-w64-B` is the ResNet-18 for CIFAR that many use.
 - `plain56`: the same layers without shortcuts; tokens `bottleneck`, `w…`, `s…`.
 - `vgg11`, `vgg13`, `vgg16`, `vgg19`: batch norm, one linear classifier. Tokens: `w32` (filters of the first group;
   then 2, 4, 8, 8 times as many), `c64.M.128.M` (any layout, M for a max pool; the depth is the number of convolutions

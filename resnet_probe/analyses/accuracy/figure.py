@@ -1,0 +1,174 @@
+"""The figures of `evaluate`, drawn from its tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.analyses.accuracy.views import SINGLE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from resnet_probe.results import Result
+
+__all__ = ["plot", "plot_classes", "plot_reliability"]
+
+MOST_CLASSES = 30  # with a line of their own; of more, the errors are drawn in falling order
+MOST_SERIES = 7  # in one figure, where there are more than that only single views are drawn
+
+Rows = list[dict[str, Any]]
+
+
+def plot(result: Result) -> Figure:
+    """Top-1 error of each network and view with its 95 % interval.
+
+    Raises:
+        ValueError: the table is empty or has other columns.
+    """
+    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+
+    _check(result, {"network", "view", "top1_error", "top1_low", "top1_high"})
+    rows = result.rows
+    looks = network_colours(row["network"] for row in rows)
+    with style():
+        figure, axes = new_figure("column", height=22 + 5.5 * len(rows))
+        for place, row in enumerate(rows):
+            whisker = [[row["top1_error"] - row["top1_low"]], [row["top1_high"] - row["top1_error"]]]
+            look = {key: looks[row["network"]][key] for key in ("color", "marker")}
+            axes.errorbar(row["top1_error"], place, xerr=whisker, **look, markersize=4, elinewidth=0.8, linewidth=0)
+        names = [f"{label(row['network'], 26)}, {row['view']}" for row in rows]
+        axes.set_yticks(range(len(rows)), names)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel(f"top-1 error (%), 95 % interval over {rows[0]['images']:,} images")
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def plot_classes(result: Result) -> Figure:
+    """Error of each class with its 95 % interval; for more than 30 classes the errors in falling order.
+
+    Raises:
+        ValueError: the table is empty or has other columns.
+    """
+    from resnet_probe.figures import new_figure, style  # noqa: PLC0415
+
+    _check(result, {"network", "view", "class", "index", "error", "error_low", "error_high"})
+    series = {key: [row for row in rows if row["error"] is not None] for key, rows in _series(result).items()}
+    classes = list(dict.fromkeys(row["class"] for row in result.rows))
+    with style():
+        looks = _looks(series)
+        if len(classes) > MOST_CLASSES:
+            figure, axes = new_figure("column", aspect=0.7)
+            for name, rows in series.items():
+                falling = sorted((row["error"] for row in rows), reverse=True)
+                look = {key: looks[name][key] for key in ("color", "linestyle")}
+                axes.plot(range(1, len(falling) + 1), falling, label=name, **look)
+            axes.set_xlabel("class, by falling error")
+            axes.set_ylabel("error of the class (%)")
+            axes.set_ylim(bottom=0)
+            axes.grid(axis="y")
+        else:
+            step = 0.72 / len(series)
+            figure, axes = new_figure("column", height=28 + max(4.2, 2.1 * len(series)) * len(classes))
+            for number, (name, rows) in enumerate(series.items()):
+                shift = (number - (len(series) - 1) / 2) * step
+                _dots(axes, rows, looks[name], name, {c: classes.index(c) + shift for c in classes})
+            axes.set_yticks(range(len(classes)), classes)
+            axes.set_ylim(len(classes) - 0.5, -0.5)
+            for place in range(1, len(classes)):
+                axes.axhline(place - 0.5, color="0.92", linewidth=0.5, zorder=0)
+            axes.set_xlim(left=0)
+            axes.set_xlabel("error of the class (%), 95 % interval")
+            axes.grid(axis="x")
+            axes.tick_params(axis="y", length=0)
+        figure.legend(loc="outside upper center", ncols=2 if len(series) > 1 else 1)
+    return figure
+
+
+def plot_reliability(result: Result) -> Figure:
+    """Accuracy over confidence, in bins, with the share of images in each bin below (Guo et al. 2017, Fig. 1).
+
+    On the diagonal a network is right as often as it says. Whiskers are 95 % intervals of the accuracy; open markers
+    are bins of fewer than ten images.
+
+    Raises:
+        ValueError: the table is empty or has other columns.
+    """
+    from resnet_probe.figures import GREY, new_figure, style  # noqa: PLC0415
+
+    _check(result, {"network", "view", "low", "high", "images", "confidence", "accuracy"})
+    series = _series(result)
+    with style():
+        looks = _looks(series)
+        figure, (above, below) = new_figure(
+            "column", height=100, rows=2, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
+        )
+        above.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+        for name, rows in series.items():
+            _reliability(above, rows, looks[name], name)
+            total = sum(row["images"] for row in rows)
+            edges = [rows[0]["low"], *(row["high"] for row in rows)]
+            shares = [100 * row["images"] / total for row in rows]
+            below.stairs(shares, edges, color=looks[name]["color"], linestyle=looks[name]["linestyle"], linewidth=0.9)
+        above.set_xlim(0, 1)
+        above.set_ylim(0, 1)
+        above.set_ylabel("accuracy")
+        below.set_ylim(bottom=0)
+        below.set_ylabel("images (%)")
+        below.set_xlabel("confidence (probability of the predicted class)")
+        for axes in (above, below):
+            axes.grid(axis="y")
+        figure.legend(loc="outside upper center", ncols=2 if len(series) > 2 else 1)
+    return figure
+
+
+def _check(result: Result, needed: set[str]) -> None:
+    if not result.rows or not needed <= set(result.columns):
+        raise ValueError(f"table {result.name} needs rows with the columns {', '.join(sorted(needed))}")
+
+
+def _series(result: Result) -> dict[str, Rows]:
+    """Rows by the network's name, with the view where a network has several; single views only if there are many."""
+    from resnet_probe.figures import label  # noqa: PLC0415
+
+    keys = list(dict.fromkeys((row["network"], row["view"]) for row in result.rows))
+    if len(keys) > MOST_SERIES:
+        keys = [key for key in keys if key[1] == SINGLE] or keys
+    several = len({view for _, view in keys}) > 1
+    names = {key: label(key[0], 26) + (f", {key[1]}" if several else "") for key in keys}
+    return {name: [row for row in result.rows if (row["network"], row["view"]) == key] for key, name in names.items()}
+
+
+def _looks(series: Mapping[str, Rows]) -> dict[str, dict[str, Any]]:
+    from resnet_probe.figures import network_colours  # noqa: PLC0415
+
+    return network_colours(series)
+
+
+def _dots(
+    axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name: str, places: dict[str, float]
+) -> None:
+    x, y = [row["error"] for row in rows], [places[row["class"]] for row in rows]
+    whiskers = [
+        [max(0.0, row["error"] - row["error_low"]) for row in rows],
+        [row["error_high"] - row["error"] for row in rows],
+    ]
+    kinds = {key: look[key] for key in ("color", "marker")}
+    axes.errorbar(x, y, xerr=whiskers, **kinds, markersize=3.2, elinewidth=0.6, linewidth=0, label=name)
+
+
+def _reliability(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name: str) -> None:
+    filled = [row for row in rows if row["images"]]
+    x, y = [row["confidence"] for row in filled], [row["accuracy"] for row in filled]
+    whiskers = [
+        [max(0.0, row["accuracy"] - row["accuracy_low"]) for row in filled],
+        [max(0.0, row["accuracy_high"] - row["accuracy"]) for row in filled],
+    ]
+    kinds = {key: look[key] for key in ("color", "linestyle")}
+    axes.errorbar(x, y, yerr=whiskers, **kinds, linewidth=0.9, elinewidth=0.5, zorder=2)
+    faces = [look["color"] if row["images"] >= 10 else "white" for row in filled]
+    axes.scatter(x, y, c=faces, edgecolors=look["color"], marker=look["marker"], s=12, linewidths=0.7, zorder=3)
+    axes.plot([], [], **kinds, marker=look["marker"], markersize=3.2, label=name)
