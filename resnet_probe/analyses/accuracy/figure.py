@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["plot", "plot_classes", "plot_reliability"]
 
 MOST_CLASSES = 30  # with a line of their own; of more, the errors are drawn in falling order
+FEW = 10  # images in a bin
 MOST_SERIES = 7  # in one figure, where there are more than that only single views are drawn
 
 Rows = list[dict[str, Any]]
@@ -41,7 +42,7 @@ def plot(result: Result) -> Figure:
         names = [f"{label(row['network'], 26)}, {row['view']}" for row in rows]
         axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel(f"top-1 error (%), 95 % interval over {rows[0]['images']:,} images")
+        axes.set_xlabel("top-1 error (%), 95 % interval")
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     return figure
@@ -91,8 +92,8 @@ def plot_classes(result: Result) -> Figure:
 def plot_reliability(result: Result) -> Figure:
     """Accuracy over confidence, in bins, with the share of images in each bin below (Guo et al. 2017, Fig. 1).
 
-    On the diagonal a network is right as often as it says. Whiskers are 95 % intervals of the accuracy; open markers
-    are bins of fewer than ten images.
+    On the diagonal a network is right as often as it says. Whiskers are 95 % intervals of the accuracy. Bins of fewer
+    than ten images say little: they have open markers, and neither whiskers nor a line.
 
     Raises:
         ValueError: the table is empty or has other columns.
@@ -111,12 +112,13 @@ def plot_reliability(result: Result) -> Figure:
             _reliability(above, rows, looks[name], name)
             total = sum(row["images"] for row in rows)
             edges = [rows[0]["low"], *(row["high"] for row in rows)]
-            shares = [100 * row["images"] / total for row in rows]
-            below.stairs(shares, edges, color=looks[name]["color"], linestyle=looks[name]["linestyle"], linewidth=0.9)
+            shares = [100 * row["images"] / total if row["images"] else float("nan") for row in rows]
+            look = {key: looks[name][key] for key in ("color", "linestyle")}
+            below.stairs(shares, edges, baseline=None, linewidth=0.9, **look)
         above.set_xlim(0, 1)
         above.set_ylim(0, 1)
         above.set_ylabel("accuracy")
-        below.set_ylim(bottom=0)
+        below.set_yscale("log")
         below.set_ylabel("images (%)")
         below.set_xlabel("confidence (probability of the predicted class)")
         for axes in (above, below):
@@ -157,18 +159,23 @@ def _dots(
         [row["error_high"] - row["error"] for row in rows],
     ]
     kinds = {key: look[key] for key in ("color", "marker")}
-    axes.errorbar(x, y, xerr=whiskers, **kinds, markersize=3.2, elinewidth=0.6, linewidth=0, label=name)
+    dots = axes.errorbar(x, y, xerr=whiskers, **kinds, markersize=3.2, elinewidth=0.6, linewidth=0, label=name)
+    dots.lines[0].set_clip_on(False)  # an error of 0 stands on the edge
 
 
 def _reliability(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name: str) -> None:
-    filled = [row for row in rows if row["images"]]
-    x, y = [row["confidence"] for row in filled], [row["accuracy"] for row in filled]
+    firm = [row for row in rows if row["images"] >= FEW]
+    x, y = [row["confidence"] for row in firm], [row["accuracy"] for row in firm]
     whiskers = [
-        [max(0.0, row["accuracy"] - row["accuracy_low"]) for row in filled],
-        [max(0.0, row["accuracy_high"] - row["accuracy"]) for row in filled],
+        [max(0.0, row["accuracy"] - row["accuracy_low"]) for row in firm],
+        [max(0.0, row["accuracy_high"] - row["accuracy"]) for row in firm],
     ]
     kinds = {key: look[key] for key in ("color", "linestyle")}
     axes.errorbar(x, y, yerr=whiskers, **kinds, linewidth=0.9, elinewidth=0.5, zorder=2)
-    faces = [look["color"] if row["images"] >= 10 else "white" for row in filled]
-    axes.scatter(x, y, c=faces, edgecolors=look["color"], marker=look["marker"], s=12, linewidths=0.7, zorder=3)
+    for few in (False, True):
+        chosen = [row for row in rows if row["images"] and (row["images"] < FEW) is few]
+        x, y = [row["confidence"] for row in chosen], [row["accuracy"] for row in chosen]
+        face = "white" if few else look["color"]
+        dots = {"marker": look["marker"], "s": 8 if few else 12, "linewidths": 0.7, "zorder": 3, "clip_on": False}
+        axes.scatter(x, y, c=face, edgecolors=look["color"], **dots)
     axes.plot([], [], **kinds, marker=look["marker"], markersize=3.2, label=name)
