@@ -107,18 +107,23 @@ def plot_reliability(result: Result) -> Figure:
         figure, (above, below) = new_figure(
             "column", height=100, rows=2, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
         )
+        smallest = 100.0
         above.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
         for name, rows in series.items():
             _reliability(above, rows, looks[name], name)
             total = sum(row["images"] for row in rows)
             edges = [rows[0]["low"], *(row["high"] for row in rows)]
             shares = [100 * row["images"] / total if row["images"] else float("nan") for row in rows]
+            smallest = min(smallest, *(share for share in shares if share > 0))  # NaN is no share
             look = {key: looks[name][key] for key in ("color", "linestyle")}
             below.stairs(shares, edges, baseline=None, linewidth=0.9, **look)
         above.set_xlim(0, 1)
         above.set_ylim(0, 1)
         above.set_ylabel("accuracy")
         below.set_yscale("log")
+        ticks = [tick for tick in (100, 10, 1, 0.1, 0.01) if tick > 0.5 * smallest]
+        below.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        below.minorticks_off()
         below.set_ylabel("images (%)")
         below.set_xlabel("confidence (probability of the predicted class)")
         for axes in (above, below):
