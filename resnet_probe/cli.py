@@ -30,6 +30,7 @@ COMMANDS = {
     "reorder": ("resnet_probe.commands.reorder:command", "Swap blocks and measure the error."),
     "compare": ("resnet_probe.commands.compare:command", "Set networks side by side in one table and one figure."),
     "surgery": ("resnet_probe.commands.surgery:command", "Delete, scale and reorder blocks, and save the result."),
+    "report": ("resnet_probe.commands.report:command", "Write one HTML page about a run: figures, tables, claims."),
     "claims": ("resnet_probe.commands.claims:command", "Test what the papers claim against the tables of a run."),
     "replot": ("resnet_probe.commands.replot:command", "Draw the figures of a run again from its tables."),
 }

@@ -28,8 +28,8 @@ def responses(run: Run) -> Iterator[Verdict]:
         residual = [name for name, arch in known.items() if family_of(arch) == "resnet"]
         if residual and not pairs:
             why = (
-                f"{', '.join(residual)} would have to be compared with a plain network of equal depth, or with a "
-                "ResNet of another depth, on the same images"
+                "a comparison needs a plain network of equal depth, or a ResNet of another depth, measured on the same "
+                "images"
             )
             yield Verdict(4, ", ".join(residual), CANNOT_SAY, why, table=str(table.path))
         for small, large in pairs:

@@ -1,0 +1,58 @@
+"""`resnet-probe report`: one page that tells the story of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import rich_click as click
+
+from resnet_probe.commands import claims, options, output
+
+
+@click.command("report")
+@claims.runs
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Where the page goes.  [default: report.html in the first DIR]",
+)
+@options.quiet
+def command(*, folders: Sequence[Path], out: Path | None, quiet: bool) -> None:
+    """Write one HTML page with figures, tables, explanations and the published claims, from the tables of a run.
+
+    The page is one file and needs no network; it can be printed. It says what is missing, with the command to make it.
+    torch is not needed.
+    """
+    path = write(folders, out)
+    screen = output.console(quiet)
+    screen.print(f"report: {path} ({path.stat().st_size / 1e6:.2g} MB)")
+
+
+def write(folders: Sequence[Path], out: Path | None = None) -> Path:
+    """Write the page on these folders, and say where it is.
+
+    Raises:
+        click.UsageError: the place cannot be written to.
+        ValueError: there is no table in the folders.
+    """
+    from resnet_probe.claims import CLAIMS
+    from resnet_probe.commands.replot import PLOTS
+    from resnet_probe.report import build
+    from resnet_probe.runs import read_run
+
+    path = out or folders[0] / "report.html"
+    if path.is_dir():
+        path = path / "report.html"
+    run = read_run(folders)
+    statements = {number: claim.statement for number, claim in CLAIMS.items()}
+    page = build(run, claims=claims.judged(run), plots=PLOTS, claimed=statements)
+    output.run_folder(path.parent, "report", "")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(page, encoding="utf-8", newline="\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path

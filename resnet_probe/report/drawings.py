@@ -1,0 +1,113 @@
+"""Figures as SVG that can stand in a page beside others: ids of their own, nothing that runs or fetches.
+
+The saved figure is taken if it is not older than its table, else the figure is drawn again from the table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
+
+from resnet_probe.runs import Table
+
+__all__ = ["figure_of", "inline"]
+
+# What matplotlib writes; anything else, such as a script, is left out.
+TAGS = {
+    *("svg", "g", "path", "use", "defs", "clipPath", "rect", "circle", "ellipse", "line", "polyline", "polygon"),
+    *("image", "linearGradient", "radialGradient", "stop", "pattern", "text", "tspan", "mask", "symbol", "marker"),
+}
+_REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"]+)['\"]?\s*\)")
+_FETCHES = re.compile(r"url\(\s*['\"]?(?!#)|expression\(|@import", re.IGNORECASE)
+
+
+def figure_of(table: Table, plots: Mapping[str, str], prefix: str, label: str) -> str:
+    """The figure of a table as inline SVG; an empty text for a table that has none.
+
+    Args:
+        table: with the folder that the saved figure may be in.
+        plots: name of a table -> `module:function` that draws it.
+        prefix: of all ids, different for every figure of a page.
+        label: what it shows, for those who cannot see it.
+
+    Raises:
+        ValueError: neither the saved figure nor the table can be drawn.
+    """
+    saved = table.folder / f"{table.name}.svg"
+    if saved.is_file() and saved.stat().st_mtime >= table.path.stat().st_mtime:
+        try:
+            return inline(saved.read_text(encoding="utf-8"), prefix, label)
+        except (ElementTree.ParseError, UnicodeDecodeError):
+            pass  # a damaged file; the table is there to draw it again
+    if table.name not in plots:
+        return ""
+    from resnet_probe.figures import save  # noqa: PLC0415 - matplotlib is slow to import, and often not needed
+
+    module, function = plots[table.name].split(":")
+    try:
+        figure = getattr(import_module(module), function)(table.result)
+    except (KeyError, TypeError, IndexError, ZeroDivisionError) as error:
+        raise ValueError(f"{table.path} cannot be drawn ({type(error).__name__}: {error})") from error
+    with TemporaryDirectory() as scratch:
+        (path,) = save(figure, Path(scratch), table.name, ["svg"], metadata=table.result.origin())
+        return inline(path.read_text(encoding="utf-8"), prefix, label)
+
+
+def inline(text: str, prefix: str, label: str) -> str:
+    """An SVG file's text as an element of a page.
+
+    Raises:
+        ElementTree.ParseError: it is no XML.
+    """
+    root = ElementTree.fromstring(text)
+    _clean(root, prefix)
+    wide, high = _size(root)
+    root.attrib = {
+        "viewBox": root.get("viewBox") or f"0 0 {wide:g} {high:g}",
+        "class": "plot",
+        "role": "img",
+        "aria-label": label,
+        "style": f"--wide: {wide / 72:.2f}in",
+        "stroke-linejoin": "round",  # matplotlib says this in a style sheet, which would reach the whole page
+        "stroke-linecap": "butt",
+    }
+    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
+
+
+def _clean(element: ElementTree.Element, prefix: str) -> None:
+    element.tag = _local(element.tag)
+    for name, value in list(element.attrib.items()):
+        del element.attrib[name]
+        local = _local(name)
+        if local == "id":
+            element.set("id", prefix + value)
+        elif local == "href":
+            if value.startswith("#"):
+                element.set("href", f"#{prefix}{value[1:]}")
+            elif value.startswith("data:image/png;base64,"):
+                element.set("href", value)
+        elif not local.lower().startswith("on") and not _FETCHES.search(value):
+            element.set(local, _REFERENCE.sub(lambda found: f"url(#{prefix}{found.group(1)})", value))
+    for child in list(element):
+        if not isinstance(child.tag, str) or _local(child.tag) not in TAGS:
+            element.remove(child)
+            continue
+        _clean(child, prefix)
+    if element.tag not in ("text", "tspan"):
+        element.text = element.tail = None  # line breaks between elements, a tenth of the file
+    else:
+        element.tail = None
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+def _size(root: ElementTree.Element) -> tuple[float, float]:
+    """Width and height in points."""
+    box = [float(number) for number in (root.get("viewBox") or "0 0 241 164").replace(",", " ").split()]
+    return (box[2], box[3]) if len(box) == 4 and box[2] > 0 and box[3] > 0 else (241.0, 164.0)

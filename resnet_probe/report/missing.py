@@ -1,0 +1,118 @@
+"""What a run does not have: sweeps that were interrupted, tables that cannot be read, analyses that were not run.
+
+Each comes with the command that would make it, from the settings of the tables that are there.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_probe.report.sections import EXPECTED, section
+from resnet_probe.runs import Run, Table
+
+__all__ = ["Missing", "missing"]
+
+STUDY = "study.json"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that is not there: what, why, and the command that makes it (empty where none is known)."""
+
+    what: str
+    why: str
+    command: str = ""
+
+
+def missing(run: Run) -> list[Missing]:
+    """What is missing, the interrupted first."""
+    found: list[Missing] = []
+    failed = {(step["table"], step["network"]): step["reason"] for step in _failed_steps(run.folders)}
+    unfinished = {(path.stem, path.parent) for path in run.unfinished}
+    for path in run.unfinished:
+        why = "the sweep was interrupted; what it has finished is kept, and the same command goes on from there"
+        network = _network_of(run, path.parent)
+        command = _command(run, path.stem, network, path.parent) if network else ""
+        found.append(Missing(f"{section(path.stem).title} ({path.parent.name})", why, command))
+    for path, reason in run.broken:
+        found.append(Missing(f"{path.name} in {path.parent}", f"not read: {reason}"))
+    for network in run.networks():
+        tables = [table for table in run.tables if network in table.networks]
+        if {table.name for table in tables} <= {"zoo", "grid", "curves", "compare"}:
+            continue
+        blocks = _has_blocks(tables, network)
+        folder = tables[0].folder
+        for name in EXPECTED:
+            if any(table.name == name for table in tables) or (name, folder) in unfinished:
+                continue
+            if section(name).blocks and blocks is False:
+                continue
+            why = failed.get((name, network), "this analysis has not been run")
+            command = _command(run, name, network, folder)
+            found.append(Missing(f"{section(name).title} of {network}", why, command))
+    return found
+
+
+def _failed_steps(folders: Iterable[Path]) -> list[Mapping[str, Any]]:
+    steps: list[Mapping[str, Any]] = []
+    for folder in folders:
+        try:
+            noted = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+            steps += [step for step in noted["steps"] if step["state"] == "failed"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return steps
+
+
+def _network_of(run: Run, folder: Path) -> str:
+    """The network that the tables of a folder are about, if it is one."""
+    names = {network for table in run.tables if table.folder == folder for network in table.networks}
+    return names.pop() if len(names) == 1 else ""
+
+
+def _has_blocks(tables: Iterable[Table], network: str) -> bool | None:
+    """Whether the network has residual blocks; None where no table says."""
+    for table in tables:
+        if table.name in ("inspect", "lesion"):
+            return any(row.get("kind") == "block" for row in table.rows(network))
+        if table.name in ("reorder", "lesion_pairs", "iterative"):
+            return True
+        if table.name == "paths":
+            return sum(row["count"] for row in table.rows(network) if row["unit"] == "module") > 1
+    return None
+
+
+def _command(run: Run, name: str, network: str, folder: Path) -> str:
+    """The command that makes a table of a network, with the options that its other tables were made with."""
+    words = ["resnet-probe", *section(name).command.replace(" --data", "").split()]
+    given = _options(run, network)
+    if name == "inspect" and "ckpt" in given:
+        words.append(given.pop("ckpt"))
+    wanted = ("ckpt", "arch") if name in ("inspect", "paths") else ("ckpt", "arch", "data", "normalize", "limit")
+    if not given and name != "inspect":
+        return " ".join([*words, "--ckpt FILE --data DATA --out", shlex.quote(str(folder))])
+    for option in wanted:
+        if option in given:
+            words += [f"--{option}", str(given[option])]
+    return shlex.join([*words, "--out", str(folder)])
+
+
+def _options(run: Run, network: str) -> dict[str, Any]:
+    """Network, images and normalisation, from the first table of this network alone that says them."""
+    found: dict[str, Any] = {}
+    for table in run.tables:
+        if table.networks != [network]:
+            continue
+        for option in ("ckpt", "arch", "data", "normalize", "limit"):
+            value = table.argument(option)
+            if value is None and option == "ckpt":
+                several = table.argument("ckpts") or [table.argument("checkpoint")]
+                value = several[0] if len(several) == 1 else None
+            if value is not None:
+                found.setdefault(option, value)
+    return found
