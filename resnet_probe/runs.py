@@ -16,9 +16,10 @@ from typing import Any
 
 from resnet_probe.results import Result, read
 
-__all__ = ["Run", "Table", "read_run"]
+__all__ = ["Run", "Table", "Unfinished", "read_run"]
 
-RECALIBRATED = "_recalibrated"  # the second journal of a sweep; its results go into the sweep's own table
+# Tables whose sweeps keep a journal. Its name may say more: which network of a comparison, or `_recalibrated`.
+SWEPT = ("lesion_multi", "lesion_pairs", "lesion", "reorder")
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,14 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """A sweep that has a journal and no table: the name of the table, and the journal."""
+
+    table: str
+    journal: Path
+
+
+@dataclass(frozen=True)
 class Run:
     """What stands in the folders of a run.
 
@@ -86,13 +95,13 @@ class Run:
         folders: the folders that were asked for.
         tables: readable tables, in the order of the folders and their names.
         broken: files that should be tables and are not, each with the reason in one line.
-        unfinished: journals of sweeps whose table is not there.
+        unfinished: sweeps whose table is not there.
     """
 
     folders: tuple[Path, ...]
     tables: tuple[Table, ...]
     broken: tuple[tuple[Path, str], ...] = ()
-    unfinished: tuple[Path, ...] = ()
+    unfinished: tuple[Unfinished, ...] = ()
 
     def named(self, name: str) -> list[Table]:
         """The tables of that name."""
@@ -124,7 +133,7 @@ def read_run(folders: Iterable[Path], *, ignore: Iterable[str] = ("claims",)) ->
     ignored = set(ignore)
     tables: list[Table] = []
     broken: list[tuple[Path, str]] = []
-    unfinished: list[Path] = []
+    unfinished: dict[tuple[Path, str], Unfinished] = {}
     seen: set[Path] = set()
     for folder in folders:
         within = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -136,16 +145,16 @@ def read_run(folders: Iterable[Path], *, ignore: Iterable[str] = ("claims",)) ->
                 if path.stem not in ignored and not path.name.startswith("."):
                     _take(path, tables, broken)
             for path in sorted(place.glob("*.journal")):
-                name = path.stem.removesuffix(RECALIBRATED)
-                if not (place / f"{name}.csv").is_file() and place / f"{name}.journal" not in unfinished:
-                    unfinished.append(place / f"{name}.journal")
+                name = next((name for name in SWEPT if f"{path.stem}_".startswith(f"{name}_")), None)
+                if name and not (place / f"{name}.csv").is_file():
+                    unfinished.setdefault((place, name), Unfinished(name, path))
     if not tables and not unfinished and not broken:
         given = ", ".join(str(folder) for folder in folders)
         raise ValueError(
             f"no table in {given or 'no folder'} or in the folders in it; "
             "give a folder that another command wrote with --out"
         )
-    return Run(folders, tuple(tables), tuple(broken), tuple(unfinished))
+    return Run(folders, tuple(tables), tuple(broken), tuple(unfinished.values()))
 
 
 def _take(path: Path, tables: list[Table], broken: list[tuple[Path, str]]) -> None:

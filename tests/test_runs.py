@@ -32,11 +32,19 @@ def test_what_is_broken_or_unfinished_is_named_and_does_not_stop_the_rest(tmp_pa
         (tmp_path / f"{name}.journal").write_bytes(b"")
     run = read_run([tmp_path])
     assert [table.name for table in run.tables] == ["lesion"]
-    assert run.unfinished == (tmp_path / "lesion_multi.journal",)
+    assert [(each.table, each.journal.name) for each in run.unfinished] == [("lesion_multi", "lesion_multi.journal")]
     reasons = {path.name: reason for path, reason in run.broken}
     assert set(reasons) == {"other.csv", "paths.csv", "reorder.csv"}
     assert "line 2" in reasons["reorder.csv"]
     assert "no rows" in reasons["paths.csv"]
+
+
+def test_the_journals_of_a_comparison_belong_to_its_table(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"lesion_{name}.journal").write_bytes(b"")
+    assert [each.table for each in read_run([tmp_path]).unfinished] == ["lesion"]
+    save(tmp_path)
+    assert read_run([tmp_path]).unfinished == ()
 
 
 def test_a_folder_without_tables_is_refused(tmp_path):

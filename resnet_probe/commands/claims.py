@@ -95,5 +95,5 @@ def _print(screen: Console, result: Result, run: Run) -> None:
         facts.append(("not tested", "; ".join(f"{number} (needs {NEEDED[number]})" for number in silent)))
     facts += [("left out", note) for note in result.settings["unusable"]]
     facts += [("not read", reason) for _, reason in run.broken]
-    facts += [("unfinished", f"{path} has no table yet: run its command again") for path in run.unfinished]
+    facts += [("unfinished", f"{each.journal} has no table yet: run its command again") for each in run.unfinished]
     output.summarise(screen, f"{len(result.rows)} verdicts on {len(CLAIMS)} claims", facts)

@@ -111,6 +111,7 @@ def command(
 
     fingerprints = dict.fromkeys(one.dataset.fingerprint for one in networks)
     origin = _origin(hashes, ", ".join(fingerprints), seed, where, abouts)
+    origin["data_set"] = subject.described(networks[0].dataset)
     lesions = lesions.with_settings(origin)
     files = output.write(lesions, [("lesion", lesion.plot(lesions))], folder, formats)
     answers = comparing.responses(networks, place, layers, screen)

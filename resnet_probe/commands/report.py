@@ -38,7 +38,7 @@ def write(folders: Sequence[Path], out: Path | None = None) -> Path:
         ValueError: there is no table in the folders.
     """
     from resnet_probe.claims import CLAIMS
-    from resnet_probe.commands.replot import PLOTS
+    from resnet_probe.commands.replot import MORE, PLOTS
     from resnet_probe.report import build
     from resnet_probe.runs import read_run
 
@@ -46,8 +46,9 @@ def write(folders: Sequence[Path], out: Path | None = None) -> Path:
     if path.is_dir():
         path = path / "report.html"
     run = read_run(folders)
+    plots = {name: (where, (name,)) for name, where in PLOTS.items()} | MORE
     statements = {number: claim.statement for number, claim in CLAIMS.items()}
-    page = build(run, claims=claims.judged(run), plots=PLOTS, claimed=statements)
+    page = build(run, claims=claims.judged(run), plots=plots, claimed=statements)
     output.run_folder(path.parent, "report", "")
     part = path.with_name(f".{path.name}.part")
     try:

@@ -17,7 +17,7 @@ from typing import Any
 from resnet_probe import __version__
 from resnet_probe.report.anatomy import Network, Picture, collect, picture
 from resnet_probe.report.cells import Sheet, sheet
-from resnet_probe.report.drawings import figure_of
+from resnet_probe.report.drawings import Plots, figure_of, figures_of
 from resnet_probe.report.missing import missing
 from resnet_probe.report.sections import SECTIONS, Section, section
 from resnet_probe.report.words import paragraph
@@ -41,7 +41,7 @@ class Shown:
     table: Table
     title: str
     words: str
-    figure: str
+    figures: tuple[str, ...]
     trouble: str
     sheet: Sheet | None
 
@@ -66,13 +66,14 @@ class Drawn:
     data: Mapping[str, Any]
 
 
-def build(run: Run, *, claims: Result, plots: Mapping[str, str], claimed: Mapping[int, str] | None = None) -> str:
+def build(run: Run, *, claims: Result, plots: Plots, claimed: Mapping[int, str] | None = None) -> str:
     """The page as text.
 
     Args:
         run: from `runs.read_run`.
         claims: the verdicts on it, the table `claims`.
-        plots: name of a table -> `module:function` that draws it, for figures that were not saved.
+        plots: name of a figure -> `module:function` that draws it, and the tables that it takes, the one that it
+            belongs to first; for figures that were not saved.
         claimed: statement of each claim by its number, to name those that no table speaks to.
 
     Returns:
@@ -109,7 +110,7 @@ def _networks(run: Run, names: Sequence[str]) -> list[Network]:
     return [network for name in names if (network := collect(run, name)) is not None and network.units]
 
 
-def _parts(run: Run, plots: Mapping[str, str]) -> list[Part]:
+def _parts(run: Run, plots: Plots) -> list[Part]:
     """Sections in the order of `SECTIONS`, then tables of other names."""
     there = set(run.names())
     attached = {more for name, others in ATTACHED.items() if name in there for more in others}
@@ -118,24 +119,35 @@ def _parts(run: Run, plots: Mapping[str, str]) -> list[Part]:
     number = 0
     for name in names:
         shown = []
-        tables = [table for each in (name, *ATTACHED.get(name, ())) for table in run.named(each)]
+        tables = [table for each in (name, *ATTACHED.get(name, ())) for table in _different(run.named(each))]
         for table in tables:
-            number += 1
             title = _spell(table.networks) or table.folder.name
             if table.name != name:
                 title = f"{title}: {section(table.name).title.lower()}"
             elif len({_spell(each.networks) for each in run.named(name)}) < len(run.named(name)):
                 title = f"{title} ({table.folder.name})"  # the same network twice, in different folders
-            words, figure, trouble = paragraph(table), "", ""
-            try:
+            words, figures, trouble = paragraph(table), [], ""
+            for figure in figures_of(table, plots):
+                number += 1
                 label = f"{section(table.name).title}, {title}. {words}"
-                figure = figure_of(table, plots, f"f{number}-", label)
-            except ValueError as error:
-                trouble = f"The figure could not be drawn: {error}."
+                try:
+                    figures.append(figure_of(table, figure, plots, f"f{number}-", label))
+                except ValueError as error:
+                    trouble = f"The figure {figure} could not be drawn: {error}."
             listed = None if table.name in NOT_SHOWN else sheet(table)
-            shown.append(Shown(table, title, words, figure, trouble, listed))
+            shown.append(Shown(table, title, words, tuple(figures), trouble, listed))
         parts.append(Part(f"analysis-{_anchor(name)}", section(name), tuple(shown)))
     return parts
+
+
+def _different(tables: Sequence[Table]) -> list[Table]:
+    """Without tables whose rows all stand in another one too, as in that of a comparison."""
+    kept: list[Table] = []
+    for table in sorted(tables, key=lambda table: -len(table.result.rows)):
+        rows = {tuple(row.items()) for row in table.result.rows}
+        if not any(rows <= {tuple(row.items()) for row in other.result.rows} for other in kept):
+            kept.append(table)
+    return [table for table in tables if table in kept]
 
 
 def _drawn(network: Network, number: int) -> Drawn:

@@ -6,15 +6,18 @@ The saved figure is taken if it is not older than its table, else the figure is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
+from resnet_probe.results import read
 from resnet_probe.runs import Table
 
-__all__ = ["figure_of", "inline"]
+__all__ = ["Plots", "figure_of", "figures_of", "inline"]
+
+Plots = Mapping[str, tuple[str, Sequence[str]]]
 
 # What matplotlib writes; anything else, such as a script, is left out.
 TAGS = {
@@ -25,35 +28,42 @@ _REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"]+)['\"]?\s*\)")
 _FETCHES = re.compile(r"url\(\s*['\"]?(?!#)|expression\(|@import", re.IGNORECASE)
 
 
-def figure_of(table: Table, plots: Mapping[str, str], prefix: str, label: str) -> str:
-    """The figure of a table as inline SVG; an empty text for a table that has none.
+def figures_of(table: Table, plots: Plots) -> dict[str, str]:
+    """The figures that belong to a table: name -> `module:function`, in the order of `plots`."""
+    return {name: where for name, (where, tables) in plots.items() if tables[0] == table.name}
+
+
+def figure_of(table: Table, name: str, plots: Plots, prefix: str, label: str) -> str:
+    """A figure of a table as inline SVG.
 
     Args:
         table: with the folder that the saved figure may be in.
-        plots: name of a table -> `module:function` that draws it.
+        name: of the figure.
+        plots: name of a figure -> `module:function` that draws it, and the names of the tables that it takes; only the
+            first has to be there.
         prefix: of all ids, different for every figure of a page.
         label: what it shows, for those who cannot see it.
 
     Raises:
         ValueError: neither the saved figure nor the table can be drawn.
     """
-    saved = table.folder / f"{table.name}.svg"
+    saved = table.folder / f"{name}.svg"
     if saved.is_file() and saved.stat().st_mtime >= table.path.stat().st_mtime:
         try:
             return inline(saved.read_text(encoding="utf-8"), prefix, label)
         except (ElementTree.ParseError, UnicodeDecodeError):
             pass  # a damaged file; the table is there to draw it again
-    if table.name not in plots:
-        return ""
     from resnet_probe.figures import save  # noqa: PLC0415 - matplotlib is slow to import, and often not needed
 
-    module, function = plots[table.name].split(":")
+    where, names = plots[name]
+    module, function = where.split(":")
     try:
-        figure = getattr(import_module(module), function)(table.result)
-    except (KeyError, TypeError, IndexError, ZeroDivisionError) as error:
+        others = [read(table.folder, n) if (table.folder / f"{n}.csv").is_file() else None for n in names[1:]]
+        figure = getattr(import_module(module), function)(table.result, *others)
+    except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
         raise ValueError(f"{table.path} cannot be drawn ({type(error).__name__}: {error})") from error
     with TemporaryDirectory() as scratch:
-        (path,) = save(figure, Path(scratch), table.name, ["svg"], metadata=table.result.origin())
+        (path,) = save(figure, Path(scratch), name, ["svg"], metadata=table.result.origin())
         return inline(path.read_text(encoding="utf-8"), prefix, label)
 
 

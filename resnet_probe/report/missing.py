@@ -33,12 +33,13 @@ def missing(run: Run) -> list[Missing]:
     """What is missing, the interrupted first."""
     found: list[Missing] = []
     failed = {(step["table"], step["network"]): step["reason"] for step in _failed_steps(run.folders)}
-    unfinished = {(path.stem, path.parent) for path in run.unfinished}
-    for path in run.unfinished:
+    unfinished = {(each.table, each.journal.parent) for each in run.unfinished}
+    for each in run.unfinished:
+        folder = each.journal.parent
         why = "the sweep was interrupted; what it has finished is kept, and the same command goes on from there"
-        network = _network_of(run, path.parent)
-        command = _command(run, path.stem, network, path.parent) if network else ""
-        found.append(Missing(f"{section(path.stem).title} ({path.parent.name})", why, command))
+        network = _network_of(run, folder)
+        command = _command(run, each.table, network, folder) if network else ""
+        found.append(Missing(f"{section(each.table).title} ({folder.name})", why, command))
     for path, reason in run.broken:
         found.append(Missing(f"{path.name} in {path.parent}", f"not read: {reason}"))
     for network in run.networks():

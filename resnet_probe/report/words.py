@@ -63,7 +63,8 @@ def _multi(table: Table) -> list[str]:
         middle = numbers[len(numbers) // 2]
         told.append(
             f"With {_many(numbers[0], 'block')} of {network} deleted at random the mean error is "
-            f"{means[numbers[0]]:.3g} %, with {middle} deleted {means[middle]:.3g} %, with {numbers[-1]} deleted {means[numbers[-1]]:.3g} %."
+            f"{means[numbers[0]]:.3g} %, with {middle} deleted {means[middle]:.3g} %, with {numbers[-1]} deleted "
+            f"{means[numbers[-1]]:.3g} %."
         )
         told += _ranked(table, "the number of deleted blocks")
     return told
@@ -180,7 +181,8 @@ def _iterative(table: Table) -> list[str]:
         if len(exits) > 1:
             told.append(
                 f"Read after {exits[0]['block']} the network's own classifier is right in "
-                f"{exits[0]['exit_accuracy']:.3g} % of cases, after {exits[-1]['block']} in {exits[-1]['exit_accuracy']:.3g} %."
+                f"{exits[0]['exit_accuracy']:.3g} % of cases, after "
+                f"{exits[-1]['block']} in {exits[-1]['exit_accuracy']:.3g} %."
             )
     return told
 
@@ -231,7 +233,8 @@ def _grid(table: Table) -> list[str]:
     best = min(done, key=lambda row: row["test_error"])
     return [
         f"{len(done)} of {len(table.result.rows)} networks are trained. The lowest test error is "
-        f"{best['test_error']:.3g} % ({best['arch']}, seed {best['seed']}), the highest {max(row['test_error'] for row in done):.3g} %."
+        f"{best['test_error']:.3g} % ({best['arch']}, seed {best['seed']}), the highest "
+        f"{max(row['test_error'] for row in done):.3g} %."
     ]
 
 

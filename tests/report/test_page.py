@@ -1,0 +1,148 @@
+import json
+import re
+
+import pytest
+
+from resnet_probe.results import Result
+from tests.report.pages import SETTINGS, Reader, page, save_inspect, save_lesion, save_paths
+
+
+@pytest.fixture
+def run(tmp_path):
+    save_inspect(tmp_path / "net")
+    save_lesion(tmp_path / "net")
+    save_paths(tmp_path / "net")
+    return tmp_path
+
+
+def test_the_page_has_everything_inside_and_fetches_nothing(run):
+    text = page(run)
+    read = Reader(text)
+    links = [found.get("href", "") for _, found in read.elements] + [found.get("src", "") for _, found in read.elements]
+    assert {link[0] for link in links if link} <= {"#", "d"}  # places on the page, and the empty icon as data
+    assert "data:," in links
+    assert not re.search(r"https?://|@import|url\((?!#)", text)
+    for link in links:
+        if link.startswith("#"):
+            assert link[1:] in read.ids
+    assert len(set(read.ids)) == len(read.ids)
+
+
+def test_every_figure_is_there_with_words_for_those_who_cannot_see_it(run):
+    read = Reader(page(run))
+    figures = [found for found in read.all("svg") if found.get("class") == "plot"]
+    assert len(figures) == len(read.all("figure")) == 2
+    assert all(found["role"] == "img" and len(found["aria-label"]) > 40 for found in figures)
+    used = {found["href"][1:] for found in read.all("use")}
+    assert used <= set(read.ids)
+    assert len(used) > 20
+
+
+def test_paragraphs_and_claims_are_made_from_the_numbers(run):
+    text = Reader(page(run)).text
+    assert "Intact, net gets 5 % of 100 images wrong. With any one of its 3 blocks deleted it is 6 to 30 %" in text
+    assert "with a median of 9 %; the worst to lose is b." in text
+    assert "net is 8 paths, 2 to the power of 3. They go through 1.5 residual branches on average" in text
+    assert "37,146 parameters" in text
+    assert "these are 100 images of digits" not in text  # nothing is published of a ResNet-8
+    assert "the claim is about 54 blocks and this network has 3 blocks" in text
+
+
+def test_origin_is_told(run):
+    text = Reader(page(run)).text
+    for words in (
+        "resnet-probe lesion --ckpt net.pt",
+        "ab" * 6,
+        "cd" * 6,
+        "torch 2.9; Linux",
+        "2026-01-02 03:04:05 UTC",
+    ):
+        assert words in text
+
+
+def test_the_anatomy_has_the_units_and_the_script_their_numbers(run):
+    text = page(run)
+    read = Reader(text)
+    units = [found for found in read.all("g") if found.get("class", "").startswith("unit")]
+    assert [found["data-unit"] for found in units] == ["conv1", "a", "b", "c", "fc"]
+    assert [("resizes" in found["class"], "block" in found["class"]) for found in units[:4]] == [
+        (False, False), (False, True), (True, True), (False, True),
+    ]  # fmt: skip
+    (data,) = re.findall(r'<script type="application/json" class="data">(.*?)</script>', text, re.DOTALL)
+    about = json.loads(data)
+    assert about["counts"] == ["1", "3", "3", "1"]
+    assert about["units"]["b"]["numbers"]["added error"] == "+25 points"
+    assert about["units"]["b"]["error"] == 30
+
+
+def test_what_stands_in_a_table_cannot_break_out_of_the_page(tmp_path):
+    name = '"><script>alert(1)</script>&</script>'
+    save_lesion(tmp_path, network=name, command=name)
+    save_inspect(tmp_path, network=name)
+    text = page(tmp_path)
+    assert "<script>alert" not in text
+    assert name in Reader(text).text
+
+
+def test_a_partial_run_says_what_is_missing_with_the_command(run):
+    (run / "net" / "reorder.journal").write_bytes(b"")
+    (run / "net" / "bad.csv").write_text("x\n", encoding="utf-8")
+    read = Reader(page(run))
+    text = read.text
+    assert "This run is not complete" in text
+    assert "the sweep was interrupted; what it has finished is kept" in text
+    out = f"--out {run / 'net'}"
+    assert f"resnet-probe reorder --ckpt 'my net.pt' --data digits --limit 100 {out}" in text
+    assert text.count("resnet-probe reorder --ckpt") == 1  # interrupted, and not also "has not been run"
+    assert f"resnet-probe lesion --multi 1:20 --ckpt 'my net.pt' --data digits --limit 100 {out}" in text
+    assert f"resnet-probe iterative --ckpt 'my net.pt' --data digits --limit 100 {out}" in text
+    assert f"resnet-probe paths --ckpt 'my net.pt' --data digits --limit 100 {out}" in text
+    assert "bad.csv" in text
+
+
+def test_a_step_that_failed_says_why(run):
+    step = {"table": "iterative", "network": "net", "state": "failed", "reason": "out of memory"}
+    (run / "study.json").write_text(json.dumps({"steps": [step]}), encoding="utf-8")
+    assert "Iterative inference of net : out of memory." in Reader(page(run)).text
+
+
+def test_an_interrupted_sweep_alone_makes_a_page(tmp_path):
+    (tmp_path / "lesion.journal").write_bytes(b"")
+    text = Reader(page(tmp_path)).text
+    assert "the sweep was interrupted" in text
+    assert "None of the published claims can be tested" in text
+
+
+def test_a_network_without_blocks_does_not_miss_what_it_cannot_have(tmp_path):
+    rows = [{"network": "vgg", "unit": "features.0", "kind": "layer", "stage": 1, "out_shape": "8", "in_shape": "3x8x8",
+             "parameters": 1, "multiply_adds": 1, "resizes": False, "paths": 1}]  # fmt: skip
+    Result("inspect", tuple(rows[0]), tuple(rows), SETTINGS).save(tmp_path)
+    text = Reader(page(tmp_path)).text
+    assert "Layer responses of vgg" in text
+    assert "Changing the order of vgg" not in text
+
+
+def test_tables_that_stand_in_a_comparison_too_are_shown_once(run):
+    save_paths(run / "other", network="net")
+    save_paths(run / "third", blocks=2, network="more")
+    read = Reader(page(run))
+    assert len(read.all("figure")) == 3  # lesion; paths of net and of more
+
+
+def test_a_table_that_cannot_be_drawn_says_so_and_the_rest_stands(run):
+    Result("reorder", ("network", "error"), ({"network": "net", "error": 1.0},), {}).save(run / "net")
+    text = Reader(page(run)).text
+    assert "The figure reorder could not be drawn" in text
+    assert "The table has 1 row." in text
+    assert "Intact, net gets 5 %" in text
+
+
+def test_long_tables_are_folded_and_very_long_ones_cut(tmp_path):
+    rows = tuple({"network": "net", "unit": "module", "length": k, "count": 10**k, "fraction": 0.5} for k in range(400))
+    Result("paths", tuple(rows[0]), rows, {}).save(tmp_path)
+    read = Reader(page(tmp_path))
+    assert "100 more rows are in paths.csv." in read.text
+    assert all("open" not in found for found in read.all("details"))
+    assert "1.000e+20" in read.text
+    assert len(read.all("td")) > 600
+    assert str(10**20) in {found.get("data-sort") for found in read.all("td")}
