@@ -154,5 +154,9 @@ def _what(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _legend_place(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Above the axes, where it covers no point."""
-    return {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3, "frameon": False}
+    """Above the axes, where it covers no point; long names stand below one another."""
+    from resnet_probe.figures import label  # noqa: PLC0415
+
+    longest = max(len(label(row["network"])) for row in rows)
+    columns = 3 if longest < 16 else 2 if longest < 24 else 1
+    return {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns, "frameon": False}

@@ -126,7 +126,7 @@ def command(
     files = _write(results, folder, formats)
     finished = [cell for cell, one in zip(cells, made, strict=True) if one["row"]["status"] == "done"]
     if chosen.lesions if lesions is None else lesions:
-        files += _lesions(finished, grid, formats, quiet, results[0].settings)
+        files += _lesions(finished, grid, results[0], formats=formats, quiet=quiet)
     facts = [(_name_of(row), _facts(row)) for row in results[2].rows]
     output.summarise(
         screen, f"{name}: {len(finished)} of {len(cells)} cells", [*facts, ("written", output.listing(files))]
@@ -193,12 +193,11 @@ def _write(results: Sequence[Result], folder: Path, formats: Sequence[str]) -> l
     return files
 
 
-def _lesions(
-    cells: Sequence[Cell], grid: Grid, formats: Sequence[str], quiet: bool, origin: dict[str, Any]
-) -> list[Path]:
-    """`lesion.csv` of all networks, on the images that were measured on while they trained."""
+def _lesions(cells: Sequence[Cell], grid: Grid, trained: Result, *, formats: Sequence[str], quiet: bool) -> list[Path]:
+    """`lesion.csv` of all networks, on the images that were measured on while they trained, and what it says."""
     from resnet_probe import checkpoint
     from resnet_probe.analyses import lesion
+    from resnet_probe.analyses.grid import lesions_table, plot_lesions
     from resnet_probe.commands import progress
     from resnet_probe.results import Result
     from resnet_probe.unraveled import unravel
@@ -214,8 +213,10 @@ def _lesions(
             rows += found.rows
             settings = found.settings
             report(number + 1, len(cells))
-    result = Result("lesion", lesion.COLUMNS, tuple(rows), {**settings, **origin})
-    return output.write(result, [("lesion", lesion.plot(result))], grid.folder, formats)
+    result = Result("lesion", lesion.COLUMNS, tuple(rows), {**settings, **trained.settings})
+    by_cell = {row["cell"]: row for row in trained.rows}
+    added = lesions_table(result.rows, by_cell, trained.settings)
+    return result.save(grid.folder) + output.write(added, [(added.name, plot_lesions(added))], grid.folder, formats)
 
 
 def _name_of(row: Any) -> str:

@@ -24,6 +24,7 @@ PLOTS = {
     "iterative": "resnet_probe.analyses.iterative:plot",
     "curves": "resnet_probe.analyses.grid:plot",
     "grid": "resnet_probe.analyses.grid:plot_grid",
+    "grid_lesions": "resnet_probe.analyses.grid:plot_lesions",
     "iterative_ranks": "resnet_probe.analyses.iterative:plot_ranks",
     "zoo": "resnet_probe.analyses.compare:plot_zoo",
 }

@@ -5,13 +5,14 @@ Cell         one training; `train_cell` runs it
 PRESETS      the grids of the papers; `cells_of` makes their cells
 plot         training and test error over iterations, from the table `curves` alone
 plot_grid    final error against depth, from the table `grid` alone
+plot_lesions what deleting each block adds, by style, from the table `grid_lesions` alone
 """
 
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.grid.figure import plot, plot_grid
+from resnet_probe.analyses.grid.figure import plot, plot_grid, plot_lesions
 from resnet_probe.analyses.grid.presets import PRESETS, Preset, adapted, cells_of
-from resnet_probe.analyses.grid.table import curves_table, grid_table, summary_table
+from resnet_probe.analyses.grid.table import curves_table, grid_table, lesions_table, summary_table
 
 if TYPE_CHECKING:
     from resnet_probe.analyses.grid.cells import Cell, Images, describe, identity, train_cell
@@ -31,8 +32,10 @@ __all__ = [
     "describe",
     "grid_table",
     "identity",
+    "lesions_table",
     "plot",
     "plot_grid",
+    "plot_lesions",
     "summary_table",
     "train_cell",
 ]

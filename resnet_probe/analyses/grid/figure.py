@@ -61,6 +61,45 @@ def plot_grid(result: Result) -> Figure:
     return figure
 
 
+def plot_lesions(result: Result) -> Figure:
+    """Error added by deleting each block against its position, one line per network and style.
+
+    Lines are means over seeds, bands go from the lowest to the highest seed; dotted where the block resizes the maps.
+    """
+    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+
+    keys = _distinct(result.rows, "_key")
+    looks = network_colours([_text(key) for key in keys])
+    with style():
+        figure, (ax, spread) = new_figure("page", aspect=0.42, cols=2, width_ratios=(2, 1))
+        for number, key in enumerate(keys):
+            mine = [row for row in result.rows if _key(row) == key]
+            colour = looks[_text(key)]["color"]
+            by_block: dict[int, list[float]] = {}
+            for row in mine:
+                by_block.setdefault(row["index"], []).append(row["increase"])
+            places = sorted(by_block)
+            means = [_mean(by_block[place]) for place in places]
+            low, high = ([pick(by_block[place]) for place in places] for pick in (min, max))
+            ax.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+            ax.plot(places, means, marker="o", markersize=2.4, color=colour, label=label(_text(key)))
+            values = [row["increase"] for row in mine if not row["resizes"]]
+            spread.boxplot(
+                values, positions=[number], widths=0.6, whis=(0, 100), showfliers=False,
+                boxprops={"color": colour}, medianprops={"color": colour, "linewidth": 1.4},
+                whiskerprops={"color": colour}, capprops={"color": colour},
+            )  # fmt: skip
+        for place in sorted({row["index"] for row in result.rows if row["resizes"]}):
+            ax.axvline(place, color="0.8", linewidth=0.6, linestyle=":", zorder=0)
+        ax.set_xlabel("deleted block (index from the input; dotted: resizes)")
+        ax.set_ylabel("error added (percentage points)")
+        ax.legend(loc="upper right")
+        spread.set_xticks(range(len(keys)), [key[1].replace("-", "\n") for key in keys])
+        spread.set_title("blocks that keep the size", fontsize=7.0)
+        spread.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+    return figure
+
+
 def _against_depth(axes: Any, rows: Rows, depths: Sequence[int]) -> None:
     from resnet_probe.figures import network_colours  # noqa: PLC0415
 
@@ -97,8 +136,9 @@ def _by_name(ax: Any, rows: Rows, names: Sequence[Any]) -> None:
         ax.plot([_mean(mine)], [place], marker="|", color=PALETTE["blue"], markersize=9, markeredgewidth=1.4)
     ax.set_yticks(range(len(names)), [label(_text(name)) for name in reversed(names)])
     ax.set_ylim(-0.6, len(names) - 0.4)
-    ax.set_xlabel("test error (%); dots: seeds, bar: mean")
-    ax.set_xlim(left=0)
+    ax.set_xlabel("test error (%)")
+    ax.set_title("dots: seeds, bar: mean", fontsize=7.0)
+    ax.set_xlim(0, 1.08 * max(row["test_error"] for row in rows) or 1)
 
 
 def _curve(ax: Any, rows: Rows, column: str, *, band: bool = False, **look: Any) -> None:
@@ -112,7 +152,8 @@ def _curve(ax: Any, rows: Rows, column: str, *, band: bool = False, **look: Any)
     if band and len(cells) > 1:
         low, high = ([pick(by_step[step]) for step in steps] for pick in (min, max))
         ax.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
-    ax.plot(steps, [_mean(by_step[step]) for step in steps], **look)
+    point = {"marker": "o" if band else "_", "markersize": 3} if len(steps) == 1 else {}
+    ax.plot(steps, [_mean(by_step[step]) for step in steps], **look, **point)
 
 
 def _looks(rows: Rows) -> dict[Any, dict[str, Any]]:

@@ -17,6 +17,9 @@ CURVE_COLUMNS = (
     "cell", "epoch", "iteration", "learning_rate", "train_loss", "train_error", "test_loss", "test_error", "arch",
     "family", "depth", "variant", "style", "seed", "seconds", "images",
 )  # fmt: skip
+LESION_COLUMNS = (
+    "cell", "arch", "style", "seed", "block", "index", "resizes", "images", "error", "intact_error", "increase",
+)  # fmt: skip
 SUMMARY_COLUMNS = (
     "arch", "family", "depth", "variant", "style", "seeds", "parameters", "train_error", "train_error_std",
     "test_error", "test_error_std", "test_error_median", "seconds",
@@ -31,6 +34,28 @@ def grid_table(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -
 def curves_table(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> Result:
     """Table `curves`: loss and error of each cell after each epoch."""
     return Result("curves", CURVE_COLUMNS, tuple(dict(row) for row in rows), dict(settings))
+
+
+def lesions_table(
+    lesions: Iterable[Mapping[str, Any]], cells: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
+) -> Result:
+    """Table `grid_lesions`: per cell and deleted block the error in percent, and how much of it the deletion added.
+
+    Args:
+        lesions: rows of the table `lesion`, `network` naming the cell; the intact row of a network comes first.
+        cells: per cell its row of the table `grid`.
+    """
+    rows, intact = [], {}
+    for row in lesions:
+        cell = cells[row["network"]]
+        if row["index"] is None:
+            intact[row["network"]] = row["error"]
+            continue
+        before = intact[row["network"]]
+        found = {"cell": row["network"], **{key: cell[key] for key in ("arch", "style", "seed")}}
+        found |= {key: row[key] for key in ("block", "index", "resizes", "images", "error")}
+        rows.append(found | {"intact_error": before, "increase": row["error"] - before})
+    return Result("grid_lesions", LESION_COLUMNS, tuple(rows), dict(settings))
 
 
 def summary_table(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Result:
