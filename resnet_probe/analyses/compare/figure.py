@@ -66,7 +66,8 @@ def plot(
                 handles += axes[0, 0].plot([], [], color=INK, **open_marker, label="unit that resizes")
             if _chance(compare.rows):
                 handles += axes[0, 0].plot([], [], color=GREY, linewidth=0.8, linestyle=":", label="chance")
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 5), frameon=False)
+        columns = len(handles) if len(handles) <= 5 else -(-len(handles) // 2)  # two full rows
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(columns, 5), frameon=False)
     return figure
 
 
