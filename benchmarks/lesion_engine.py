@@ -164,6 +164,16 @@ def table(headings: list[str], rows: list[list[str]]) -> None:
     print()
 
 
+def nnsight_method(model: nn.Module, sets: list[tuple[str, ...]], data: Data) -> dict[str, Callable[[], object]]:
+    try:
+        import nnsight
+    except ImportError:
+        print("nnsight is not installed, so its loop is left out (pip install nnsight)\n")
+        return {}
+    wrapped = nnsight.NNsight(copy.deepcopy(model))
+    return {f"nnsight {nnsight.__version__} loop, batch 250": lambda: nnsight_loop(wrapped, model, sets, data)}
+
+
 def singles(model: nn.Module, network: UnraveledNetwork, data: Data, options: argparse.Namespace) -> None:
     sets = [(unit.name,) for unit in network.blocks]
     sizes = (16, 64, 250)
@@ -173,13 +183,11 @@ def singles(model: nn.Module, network: UnraveledNetwork, data: Data, options: ar
         "engine fp32": lambda: sweep(network, sets, data, batch_size=options.batch_size),
         "engine bf16": lambda: sweep(network, sets, data, batch_size=options.batch_size, precision="bf16"),
     }
-    try:
-        import nnsight
-
-        wrapped = nnsight.NNsight(copy.deepcopy(model))
-        methods[f"nnsight {nnsight.__version__} loop, batch 250"] = lambda: nnsight_loop(wrapped, model, sets, data)
-    except ImportError:
-        print("nnsight is not installed, so its loop is left out (pip install nnsight)\n")
+    if options.short:
+        kept = ("plain loop, batch 250", "engine fp32", "engine bf16")
+        methods, sizes = {name: methods[name] for name in kept}, (250,)
+    else:
+        methods |= nnsight_method(model, sets, data)
     compiled_s = None
     if options.compile:
         start = time.perf_counter()
@@ -341,6 +349,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--batch-size", type=int, help="of the engine; calibrated by default")
+    parser.add_argument("--short", action="store_true", help="the loop of 250 and the engine only, without the others")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--depths", action="store_true", help="depth scaling only")
     parser.add_argument("--multi", action="store_true", help="20 x 20 multi-deletions only")
