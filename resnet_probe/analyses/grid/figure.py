@@ -14,13 +14,15 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def plot(result: Result) -> Figure:
-    """Training error (dashed) and test error (solid) against iterations, a panel for each family.
+    """Training error (dashed) and test error (solid) against iterations, a panel for each family of several networks.
 
     Lines are means over seeds, bands go from the lowest to the highest seed (He et al. 2015, Fig. 6).
     """
     from resnet_probe.figures import new_figure, style  # noqa: PLC0415
 
-    panels = {family: _of(result.rows, "family", family) for family in _distinct(result.rows, "family")}
+    panels: dict[str, Rows] = {f: _of(result.rows, "family", f) for f in _distinct(result.rows, "family")}
+    if all(len(_distinct(rows, "_key")) == 1 for rows in panels.values()):
+        panels = {"": result.rows}  # a line for each family fits one panel
     with style():
         figure, axes = new_figure(
             "page" if len(panels) > 1 else "column", aspect=0.42 if len(panels) > 1 else 0.7, cols=len(panels),
