@@ -62,7 +62,7 @@ def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--memory",
             callback=memory_size,
             metavar="SIZE",
-            help="Memory for activations, such as 800M.  [default: a quarter of what is free, at most 1G on a CPU]",
+            help="Memory for activations, such as 800M.  [default: half of what is free on CUDA; else a quarter, to 1G]",
         ),
         click.option("--compile", "compiled", is_flag=True, help="Pass the units through torch.compile."),
         click.option("--fresh", is_flag=True, help="Start over, whatever an earlier run has finished."),
@@ -230,8 +230,11 @@ class Bench:
         if self.workers.rank > 0:
             path = path.with_name(f"{path.name}.{self.workers.rank}")
         journal = Journal.open(path, identity, fresh=self.options.fresh)
-        if self.workers.count == 1:  # what the processes of an earlier run have finished counts too
+        if self.workers.rank == 0:
             for other in sorted(self.folder.glob(f"{path.name}.*")):
-                if other.suffix[1:].isdigit():
-                    other.unlink() if self.options.fresh else journal.adopt(other)
+                number = int(other.suffix[1:]) if other.suffix[1:].isdigit() else 0
+                if number >= self.workers.count and self.options.fresh:
+                    other.unlink()
+                elif number > 0 and self.workers.count == 1:  # what an earlier run's processes have finished counts
+                    journal.adopt(other)
         return journal

@@ -41,7 +41,7 @@ class Budget:
 
 
 def default_memory(device: torch.device) -> int:
-    """Bytes to use by default: a quarter of what is free, and on a CPU no more than 1 GB."""
+    """Bytes to use by default: half of what is free on CUDA; elsewhere a quarter, and no more than 1 GB."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free // 2)

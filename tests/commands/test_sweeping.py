@@ -115,3 +115,35 @@ def test_torchrun_and_the_options_must_agree(monkeypatch):
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")
     monkeypatch.setenv("WORLD_SIZE", "7")
     assert sweeping.Options().processes("cpu")[1] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("rank", "count", "fresh", "left"),
+    [
+        (0, 2, True, {"", ".1"}),  # those of processes that are no more; .1 is the other's to renew
+        (0, 1, True, {""}),
+        (0, 2, False, {"", ".1", ".2"}),
+        (1, 2, True, {"", ".1", ".2"}),
+    ],
+)
+def test_a_fresh_start_leaves_no_journals_of_processes_that_are_no_more(tmp_path, rank, count, fresh, left):
+    from resnet_probe.data import load_data
+    from resnet_probe.evaluate import Workers
+    from resnet_probe.unraveled import unravel
+    from tests.networks import SHAPE, Flat
+
+    network = unravel(Flat(), SHAPE)
+
+    class Subject:
+        checkpoint = type("Checkpoint", (), {"sha256": "a", "arch": "flat"})
+
+    def bench(rank, count, fresh):
+        chosen = sweeping.Options(fresh=fresh)
+        data = load_data("digits", limit=10)
+        return sweeping.Bench(chosen, tmp_path, "cpu", Workers(rank, count), Subject, data, network, True)
+
+    for earlier in range(3):
+        bench(earlier, 3, False)._journal("lesion", {}).close()
+    bench(rank, count, fresh)._journal("lesion", {}).close()
+    found = {path.name.removeprefix("lesion.journal") for path in tmp_path.iterdir()}
+    assert {end for end in found if "-" not in end} == left
