@@ -62,7 +62,7 @@ def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--memory",
             callback=memory_size,
             metavar="SIZE",
-            help="Memory for activations, such as 800M.  [default: half of what is free on CUDA; else a quarter, to 1G]",
+            help="Memory for activations, such as 800M.  [default: half of the free on CUDA; else a quarter, <= 1G]",
         ),
         click.option("--compile", "compiled", is_flag=True, help="Pass the units through torch.compile."),
         click.option("--fresh", is_flag=True, help="Start over, whatever an earlier run has finished."),
