@@ -15,6 +15,7 @@ import rich_click as click
 
 from resnet_probe import __version__
 from resnet_probe.commands import options
+from resnet_probe.commands.errors import explain
 
 # Name -> (where the command is, what it does in one line). The line stands here so that --help imports no command.
 COMMANDS = {
@@ -30,6 +31,7 @@ COMMANDS = {
     "reorder": ("resnet_probe.commands.reorder:command", "Swap blocks and measure the error."),
     "compare": ("resnet_probe.commands.compare:command", "Set networks side by side in one table and one figure."),
     "surgery": ("resnet_probe.commands.surgery:command", "Delete, scale and reorder blocks, and save the result."),
+    "study": ("resnet_probe.commands.study:command", "Run every analysis on one checkpoint, and write the report."),
     "report": ("resnet_probe.commands.report:command", "Write one HTML page about a run: figures, tables, claims."),
     "claims": ("resnet_probe.commands.claims:command", "Test what the papers claim against the tables of a run."),
     "replot": ("resnet_probe.commands.replot:command", "Draw the figures of a run again from its tables."),
@@ -106,24 +108,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, code = explain(error)
         _complain(message, invocation)
         return code
-
-
-def explain(error: Exception) -> tuple[str, int]:
-    """What to say about an error, in one line, and the exit code."""
-    if isinstance(error, click.UsageError):
-        where = f" ({error.ctx.command_path} --help)" if error.ctx else ""
-        message, code = f"{error.format_message()}{where}", error.exit_code
-    elif isinstance(error, click.ClickException):
-        message, code = error.format_message(), error.exit_code
-    elif isinstance(error, OSError) and error.strerror:
-        message, code = f"{error.filename}: {error.strerror}" if error.filename else error.strerror, 1
-    elif isinstance(error, ValueError | LookupError) and type(error) not in (KeyError, IndexError):
-        message, code = str(error), 2
-    elif isinstance(error, RuntimeError | OSError | MemoryError | ImportError):
-        message, code = str(error) or type(error).__name__, 1
-    else:  # a mistake of this program, not of its user
-        message, code = f"unexpected {type(error).__name__}: {error}; --debug shows where", 1
-    return " ".join(message.split()), code
 
 
 def _complain(message: str, invocation: options.Invocation) -> None:

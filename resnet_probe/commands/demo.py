@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
+from click.exceptions import Exit
 
-from resnet_probe.commands import options, output
+from resnet_probe.commands import options, output, study
+from resnet_probe.commands.steps import Runner
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from resnet_probe.results import Result
 
 NETWORKS = ("resnet32", "vgg16-w16")
+AMOUNT = study.Amount(draws=10, samples=100, images=100)
 
 
 @click.command("demo")
@@ -27,9 +30,9 @@ NETWORKS = ("resnet32", "vgg16-w16")
 @options.formats
 @options.quiet
 def command(*, seed: int, device: str, out: Path | None, formats: Sequence[str], quiet: bool) -> None:
-    """Train a ResNet and a VGG on scikit-learn's handwritten digits, delete their layers, count their paths.
+    """Train a ResNet and a VGG on scikit-learn's handwritten digits, open them up, and write a report.
 
-    Takes a minute or two on two CPU cores. Networks that an earlier demo left in the folder are used again.
+    Takes two or three minutes on two CPU cores. What an earlier demo left in the folder is used again.
     """
     from resnet_probe.commands import subject
 
@@ -37,21 +40,20 @@ def command(*, seed: int, device: str, out: Path | None, formats: Sequence[str],
     folder = output.run_folder(out or Path("results/demo"), "demo", "")
     where = subject.pick_device(device)
     trained = [_network(arch, folder, seed=seed, device=where, screen=screen, quiet=quiet) for arch in NETWORKS]
+    runner = Runner(folder, screen, quiet)
+    paths = [folder / f"{arch}.safetensors" for arch in NETWORKS]
+    subjects = [subject.Subject(found, trained=True) for found in trained]
+    shared = study.Shared(data="digits", device=device, seed=seed, formats=tuple(formats))
+    with _one_thread():
+        page = study.run(paths, subjects, folder, runner, amount=AMOUNT, shared=shared)
 
-    from resnet_probe.analyses import lesion, paths
-    from resnet_probe.results import Result, provenance
+    from resnet_probe.results import read
 
-    origin = provenance(
-        arguments=options.arguments(), seed=seed, device=where, command=options.command_line(),
-        checkpoint_sha256=", ".join(checkpoint.sha256 for checkpoint in trained),
-    )  # fmt: skip
-    tables = [_lesion(checkpoint, where, quiet) for checkpoint in trained]
-    rows = tuple(row for table in tables for row in table.rows)
-    lesions = Result("lesion", lesion.COLUMNS, rows, tables[0].settings).with_settings(origin)
-    lengths = _paths(trained[0]).with_settings(origin)
-    figures = [("lesion", lesion.plot(lesions)), ("paths", paths.plot(lengths))]
-    files = output.write(lesions, figures[:1], folder, formats) + output.write(lengths, figures[1:], folder, formats)
-    output.summarise(screen, "What the demo shows", [*_story(tables, lengths), ("written", output.listing(files))])
+    facts = _story(read(folder, "lesion"), read(folder, "paths")) if not runner.failed else []
+    facts += [("failed", f"{outcome.title}: {outcome.reason}") for outcome in runner.failed]
+    output.summarise(screen, "What the demo shows", [*facts, ("report", str(page))])
+    if runner.failed:
+        raise Exit(1)
 
 
 def _network(arch: str, folder: Path, *, seed: int, device: str, screen: Console, quiet: bool) -> Checkpoint:
@@ -93,51 +95,29 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _lesion(trained: Checkpoint, device: str, quiet: bool) -> Result:
-    from resnet_probe.analyses import lesion
-    from resnet_probe.commands import progress
-    from resnet_probe.data import load_data
-    from resnet_probe.unraveled import unravel
-
-    test = load_data("digits", split="test")
-    network = unravel(trained.model.to(device), test.input_shape)
-    with progress.bar(quiet, f"lesion of {trained.name}") as report:
-        return lesion.run(network, test, name=trained.name, device=device, progress=report)
-
-
-def _paths(trained: Checkpoint) -> Result:
-    from resnet_probe.analyses import paths
-    from resnet_probe.unraveled import unravel
-
-    network = unravel(trained.model, (trained.in_channels, trained.input_size or 8, trained.input_size or 8))
-    by_unit = {
-        "module": [unit.plan.module_polynomial for unit in network.units],
-        "layer": [unit.plan.layer_polynomial for unit in network.units],
-    }
-    return paths.run(by_unit, trained.name)
-
-
-def _story(tables: Sequence[Result], lengths: Result) -> list[tuple[str, str]]:
+def _story(lesions: Result, lengths: Result) -> list[tuple[str, str]]:
     """The outcome in plain words."""
     from statistics import median
 
     facts = []
-    for table in tables:
-        intact, *lesions = table.rows
-        errors = [row["error"] for row in lesions]
-        what = "blocks" if lesions[0]["kind"] == "block" else "layers"
+    for network in dict.fromkeys(row["network"] for row in lesions.rows):
+        intact, *deleted = [row for row in lesions.rows if row["network"] == network]
+        errors = [row["error"] for row in deleted]
+        what = "blocks" if deleted[0]["kind"] == "block" else "layers"
         facts.append(
             (
-                intact["network"],
-                f"{intact['error']:.3g} % error; with any one of its {len(lesions)} {what} deleted "
+                network,
+                f"{intact['error']:.3g} % error; with any one of its {len(deleted)} {what} deleted "
                 f"{min(errors):.3g} to {max(errors):.3g} %, median {median(errors):.3g} %",
             )
         )
-    found = lengths.settings["statistics"]["module"]
+    rows = [row for row in lengths.rows if row["network"] == NETWORKS[0] and row["unit"] == "module"]
+    total = sum(row["count"] for row in rows)
+    mean = sum(row["length"] * row["count"] for row in rows) / total
     facts.append(
         (
             "paths",
-            f"the ResNet is {found['total']:,} paths of {found['mean']:.3g} blocks on average; deleting a block leaves "
+            f"the ResNet is {total:,} paths of {mean:.3g} blocks on average; deleting a block leaves "
             "half of them, deleting a layer of the VGG leaves none of its single path",
         )
     )

@@ -18,6 +18,12 @@ def test_the_demo_ends_with_two_networks_that_differ(tmp_path, capsys):
     assert medians["vgg16-w16"] > 50
     assert "32,768 paths" in said
     assert {"lesion.png", "paths.png", "resnet32.safetensors"} <= {path.name for path in tmp_path.iterdir()}
+    assert f"report  {tmp_path / 'report.html'}" in " ".join(said.split(" ")).replace("report     ", "report  ")
+    assert "failed" not in said
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for section in ("compare", "lesion", "lesion-multi", "reorder", "paths", "gradients", "responses", "iterative"):
+        assert f'id="analysis-{section}"' in page
+    assert "This run is not complete" not in page
     before = (tmp_path / "lesion.csv").read_bytes()
     assert main(["demo", "--out", str(tmp_path), "--format", "png", "--quiet"]) == 0  # networks are used again
     assert (tmp_path / "lesion.csv").read_bytes() == before

@@ -1,0 +1,139 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from resnet_probe.cli import main
+from resnet_probe.results import read
+from tests.commands.subjects import write_good
+
+SHARED = Path(__file__).parents[3] / "shared"
+WORDS = ("--quick", "--limit", "30", "--draws", "2", "--format", "svg")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    write_good(folder, "tiny", "resnet14-w3")
+    write_good(folder, "other", "plain14-w3")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def studied(files, tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    words = ["study", str(files / "tiny.safetensors"), "--against", str(files / "other.safetensors"), "--out", str(out)]
+    assert main([*words, *WORDS, "--quiet"]) == 0
+    return out, [*words, *WORDS]
+
+
+def tables(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.csv"))}
+
+
+def test_one_command_makes_every_table_and_the_report(studied):
+    out, _ = studied
+    names = set(tables(out))
+    assert {f"{name}.csv" for name in ("compare", "lesion", "responses", "paths", "claims")} <= names
+    alone = ("inspect", "lesion_multi", "reorder", "paths", "gradients", "iterative", "iterative_ranks")
+    assert {f"tiny/{name}.csv" for name in alone} <= names
+    assert "other/inspect.csv" in names
+    assert {row["network"] for row in read(out, "lesion").rows} == {"tiny", "other"}
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "This run is not complete" not in page
+    assert page.count('<svg class="anatomy"') == 2
+    steps = json.loads((out / "study.json").read_text(encoding="utf-8"))["steps"]
+    assert [step["state"] for step in steps] == ["done"] * 7
+
+
+def test_each_table_has_the_command_line_that_makes_it_alone(studied, tmp_path, monkeypatch):
+    out, _ = studied
+    made = read(out / "tiny", "reorder")
+    words = made.settings["command"].split()
+    assert words[:2] == ["resnet-probe", "reorder"]
+    monkeypatch.chdir(tmp_path)
+    words = [str(tmp_path) if word == str(out / "tiny") else word for word in words]
+    assert main(words[1:]) == 0
+    assert (tmp_path / "reorder.csv").read_bytes() == (out / "tiny" / "reorder.csv").read_bytes()
+
+
+def test_a_second_study_keeps_what_is_there(studied, capsys):
+    out, words = studied
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.csv") if path.stem != "claims"}
+    assert main(words) == 0
+    assert "0 done, 7 kept, 0 failed" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_what_is_gone_or_of_other_options_is_made_again(studied, capsys):
+    out, words = studied
+    before = tables(out)
+    (out / "tiny" / "reorder.csv").unlink()
+    (out / "tiny" / "reorder.journal").unlink()
+    settings = out / "tiny" / "iterative.json"
+    settings.write_text(settings.read_text(encoding="utf-8").replace('"limit": 30', '"limit": 29'), encoding="utf-8")
+    gradients = out / "tiny" / "gradients.json"
+    known = json.loads(gradients.read_text(encoding="utf-8"))["data_fingerprint"]
+    gradients.write_text(gradients.read_text(encoding="utf-8").replace(known, "0" * 64), encoding="utf-8")
+    assert main(words) == 0
+    assert "3 done, 4 kept, 0 failed" in capsys.readouterr().out
+    assert tables(out) == before
+
+
+def test_a_step_that_fails_is_named_and_does_not_stop_the_others(files, tmp_path, capsys):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "reorder.journal").write_text("no journal", encoding="utf-8")
+    assert main(["study", str(files / "tiny.safetensors"), *WORDS, "--out", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "6 done, 0 kept, 1 failed" in out
+    assert "Orders of tiny: " in out
+    assert (tmp_path / "tiny" / "iterative.csv").is_file()  # comes after it
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (failed,) = [s for s in json.loads((tmp_path / "study.json").read_text())["steps"] if s["state"] == "failed"]
+    assert "This run is not complete" in page
+    assert failed["reason"].split(";")[0][:40] in page
+
+
+def test_an_interruption_ends_the_study(files, tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resnet_probe.analyses.reorder.run", stop)
+    assert main(["study", str(files / "tiny.safetensors"), *WORDS, "--out", str(tmp_path), "--quiet"]) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert not (tmp_path / "tiny" / "iterative.csv").exists()
+    assert main(["report", "--run", str(tmp_path), "--quiet"]) == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Changing the order" in page
+    assert "resnet-probe reorder" in page
+
+
+def test_wrong_use_is_told_before_anything_runs(files, tmp_path, capsys):
+    (tmp_path / "again").mkdir()
+    twin = tmp_path / "again" / "tiny.safetensors"
+    twin.write_bytes((files / "tiny.safetensors").read_bytes())
+    words = ["study", str(files / "tiny.safetensors"), "--against", str(twin), "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "two checkpoints called tiny" in capsys.readouterr().err
+    assert main(["study", "nothing.pth"]) == 2
+    assert main(["study", str(files / "tiny.safetensors"), "--draws", "0"]) == 2
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (SHARED / "checkpoints").is_dir(), reason="needs ../shared/checkpoints and ../shared/data")
+def test_study_of_a_real_resnet_against_a_real_vgg(tmp_path):
+    resnet, vgg = (SHARED / "checkpoints" / name for name in ("resnet56-4bfd9763.th", "vgg16_half_jpeg.pth"))
+    words = ["--data", str(SHARED / "data" / "cifar10"), "--normalize", "imagenet", "--limit", "40", "--draws", "2"]
+    assert (
+        main(["study", str(resnet), "--against", str(vgg), *words, "--quick", "--quiet", "--out", str(tmp_path)]) == 0
+    )
+    verdicts = {(row["claim"], row["network"]): row["verdict"] for row in read(tmp_path, "claims").rows}
+    assert verdicts[1, "resnet56-4bfd9763"] == "holds"
+    assert verdicts[2, "resnet56-4bfd9763"] == "cannot say"
+    assert verdicts[11, "resnet56-4bfd9763"] == "holds"
+    assert (6, "vgg16_half_jpeg") in verdicts
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "853,018 parameters" in page
+    assert "134,217,728" in page
+    assert "This run is not complete" not in page
