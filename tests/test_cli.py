@@ -52,7 +52,9 @@ def test_help_imports_nothing_heavy():
         f"print([name for name in {HEAVY} if name in sys.modules], "
         "[name for name in sys.modules if name.startswith('resnet_probe.commands.')])"
     )
-    assert python("-c", program).stdout.splitlines()[-1] == "[] ['resnet_probe.commands.options']"
+    assert python("-c", program).stdout.splitlines()[-1] == (
+        "[] ['resnet_probe.commands.options', 'resnet_probe.commands.errors']"
+    )
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
