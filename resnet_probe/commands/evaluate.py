@@ -11,6 +11,8 @@ import rich_click as click
 from resnet_probe.commands import options, output
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from resnet_probe.analyses.accuracy import View
     from resnet_probe.commands.subject import Subject, Wanted
     from resnet_probe.data import Data
@@ -129,9 +131,10 @@ def command(
     dataset = images[names[0]]
     shown = _around(chosen[0], wanted, dataset, split, limit) if ten_crop else dataset
     views = _views(dataset, shown, crop, ten_crop, scales)
+    shape = _input_shape(dataset, shown, crop, ten_crop) if scales is None else None
     with progress.bar(quiet, f"evaluate {', '.join(names)}") as report:
         measured = accuracy.run(
-            {one.name: one.checkpoint.model.to(where) for one in chosen}, shown,
+            {one.name: _runnable(one, where, shape) for one in chosen}, shown,
             normalizations={name: its.normalization for name, its in images.items()},
             views=views, ensemble=ensemble, average=average, batch_size=batch_size or 64, device=where, progress=report,
         )  # fmt: skip
@@ -163,6 +166,34 @@ def _around(one: Subject, wanted: Wanted, dataset: Data, split: str, limit: int 
         return dataset
     larger = subject.more_images(one, wanted, dataset, split, limit, whole=True)
     return larger if larger.input_shape != dataset.input_shape else dataset
+
+
+def _input_shape(dataset: Data, shown: Data, crop: int | None, ten_crop: bool) -> tuple[int, int, int] | None:
+    """Shape of every input of the views, or None where crops and whole images differ in it."""
+    channels, height, width = dataset.input_shape
+    if crop or shown.input_shape != dataset.input_shape:
+        side = crop or min(height, width)
+        return channels, side, side
+    return None if ten_crop and height != width else (channels, height, width)
+
+
+def _runnable(one: Subject, where: str, shape: tuple[int, ...] | None) -> nn.Module:
+    """The network, with batch norm folded and channels last where it can be traced and all inputs have one shape.
+
+    Sizes that a model computes for itself may be constants after tracing, so inputs of several shapes (None) are given
+    to the model itself.
+    """
+    from resnet_probe.commands import subject
+    from resnet_probe.evaluate.fast import FastUnits
+
+    model = one.checkpoint.model.to(where)
+    if shape is None:
+        return model
+    try:
+        network = subject.unraveled(one, shape, where)
+        return FastUnits(network)(*network.steps)
+    except (RuntimeError, ValueError):  # code that cannot be traced can still be run
+        return model
 
 
 def _views(dataset: Data, shown: Data, crop: int | None, ten_crop: bool, scales: tuple[int, ...] | None) -> list[View]:
