@@ -141,7 +141,7 @@ from torch import nn
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.fc = nn.Linear(64, 10)
+        self.fc = nn.Linear(3072, 10)
 
     def forward(self, x):
         return self.fc(x.flatten(1)) * (2 if x.mean() > 0 else 1)
@@ -151,7 +151,7 @@ class Net(nn.Module):
 def test_a_network_that_cannot_be_traced_is_run_as_it_is(capsys):
     Path("net.py").write_text(UNTRACEABLE, encoding="utf-8")
     code, _, err = run(
-        capsys, "--arch", "net.py:Net", "--data", "digits", "--limit", 20, "--format", "svg", "--out", "run"
+        capsys, "--arch", "net.py:Net", "--data", "fake", "--limit", 20, "--format", "svg", "--out", "run"
     )
     assert (code, err) == (0, "")
     assert read(Path("run"), "evaluate").rows[0]["images"] == 20
