@@ -29,6 +29,12 @@ TABLES = ("compare", "lesion", "responses", "paths")
     help="Checkpoint; give one for each network.",
 )
 @click.option("--arch", "archs", multiple=True, metavar="NAME", help="Untrained network to set beside them; several.")
+@click.option(
+    "--read-as",
+    multiple=True,
+    metavar="NAME",
+    help="Architecture of the checkpoints where weights do not tell, once for each in their order, or auto.",
+)
 @click.option("--zoo", is_flag=True, help="Count the papers' networks instead, beside the printed numbers.")
 @options.data
 @options.data_root
@@ -60,6 +66,7 @@ def command(
     *,
     ckpts: Sequence[Path],
     archs: Sequence[str],
+    read_as: Sequence[str],
     zoo: bool,
     data: str | None,
     data_root: Path | None,
@@ -93,7 +100,7 @@ def command(
         _zoo(output.run_folder(out or Path("results/compare-zoo"), "compare", "zoo"), screen, formats, quiet)
         return
     wanted = subject.Wanted(data, data_root, None, seed)
-    chosen = comparing.subjects(ckpts, archs, wanted, split, seed)
+    chosen = comparing.subjects(ckpts, archs, wanted, split=split, read_as=read_as)
     folder = output.run_folder(out, "compare", "+".join(one.name for one in chosen))
     hashes = ", ".join(one.checkpoint.sha256 or f"untrained {one.checkpoint.arch}" for one in chosen)
     for name in TABLES:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resnet_probe.unraveled import UnraveledNetwork
 
 DEFAULT_BATCH = 64
+AUTO = "auto"  # the architecture is read from the weights
 
 
 @dataclass(frozen=True)
@@ -49,27 +50,38 @@ class Compared:
         return {**self.subject.provenance(), "normalization": self.dataset.normalization}
 
 
-def subjects(ckpts: Sequence[Path], archs: Sequence[str], wanted: Wanted, split: str, seed: int) -> list[Subject]:
-    """The checkpoints, then untrained networks for the classes and channels of the data.
+def subjects(
+    ckpts: Sequence[Path], archs: Sequence[str], wanted: Wanted, *, split: str, read_as: Sequence[str] = ()
+) -> list[Subject]:
+    """The checkpoints, each read as one of `read_as`, then untrained networks for the data's classes and channels.
 
     Raises:
-        click.UsageError: no network, the same one twice, or no data.
+        click.UsageError: no network, the same one twice, no data, or not as many `read_as` as checkpoints.
         ValueError, LookupError: as `checkpoint.load` and `models.resolve`.
     """
     from resnet_probe import checkpoint
-    from resnet_probe.commands.subject import Subject
+    from resnet_probe.commands.subject import Subject, load
     from resnet_probe.data import load_data
 
     if not ckpts and not archs:
         raise click.UsageError("no network given; give --ckpt FILE or --arch NAME, several times, or --zoo")
     if len(set(archs)) < len(archs):
         raise click.UsageError(f"the same --arch given twice ({', '.join(archs)}); give each once")
-    found = path_networks.subjects(ckpts, None, untrained=False) if ckpts else []
+    if len(read_as) not in (0, len(ckpts)):
+        raise click.UsageError(
+            f"{len(read_as)} times --read-as given for {len(ckpts)} checkpoints; give it once for each in their order, "
+            f"{AUTO} where the weights tell"
+        )
+    kinds = [None if kind == AUTO else kind for kind in read_as or [AUTO] * len(ckpts)]
+    loaded = [load(path, kind) for path, kind in zip(ckpts, kinds, strict=True)]
+    found = path_networks.distinct(loaded, ckpts) if ckpts else []
     taken = {each.name for each in found}
     if archs:
         like = load_data(_data(found, wanted), root=wanted.data_root, split=split, limit=1, size=32)
         for arch in archs:
-            made = checkpoint.untrained(arch, seed=seed, num_classes=len(like.classes), in_channels=like.input_shape[0])
+            made = checkpoint.untrained(
+                arch, seed=wanted.seed, num_classes=len(like.classes), in_channels=like.input_shape[0]
+            )
             name = f"{made.name} untrained" if made.name in taken else made.name
             found.append(Subject(replace(made, name=name), trained=False))
     return found

@@ -80,7 +80,7 @@ def subjects(ckpts: Sequence[Path], arch: str | None, *, untrained: bool) -> lis
                 )
             twins.append(subject.Subject(replace(twin, name=f"{each.name} untrained"), trained=False))
         found = [each for pair in zip(found, twins, strict=True) for each in pair]
-    return _distinct(found, ckpts)
+    return distinct(found, ckpts)
 
 
 def traced(subject: Subject, shape: tuple[int, ...] | None = None, device: str = "cpu") -> PathNetwork:
@@ -135,7 +135,7 @@ def _names_by_depth(blocks: int) -> list[str]:
     return [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range(blocks // 3)]
 
 
-def _distinct(found: list[Subject], ckpts: Sequence[Path]) -> list[Subject]:
+def distinct(found: list[Subject], ckpts: Sequence[Path]) -> list[Subject]:
     """Checkpoints of the same file name are told apart by their folders."""
     from dataclasses import replace
 

@@ -3,6 +3,7 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
+import torch
 
 from resnet_probe.checkpoint import load, save
 from resnet_probe.cli import main
@@ -143,8 +144,20 @@ def test_untrained_networks_stand_beside_checkpoints_on_the_same_images(capsys):
 
 def test_a_checkpoint_and_an_untrained_network_of_one_name_are_told_apart():
     Path("resnet8-w3.safetensors").symlink_to("one.safetensors")
-    found = comparing.subjects([Path("resnet8-w3.safetensors")], ("resnet8-w3",), subject.Wanted(), "test", 0)
+    found = comparing.subjects([Path("resnet8-w3.safetensors")], ("resnet8-w3",), subject.Wanted(), split="test")
     assert [each.name for each in found] == ["resnet8-w3", "resnet8-w3 untrained"]
+
+
+def test_a_checkpoint_is_read_as_what_it_is_said_to_be():
+    torch.save(load("two.safetensors").model.state_dict(), "plain.pth")
+    files, wanted = [Path("one.safetensors"), Path("plain.pth")], subject.Wanted()
+    archs = [each.checkpoint.arch for each in comparing.subjects(files, (), wanted, split="test")]
+    assert archs == ["resnet8-w3", "resnet8-w3"]  # the weights do not tell
+    archs = [
+        each.checkpoint.arch
+        for each in comparing.subjects(files, (), wanted, split="test", read_as=("auto", "plain8-w3"))
+    ]
+    assert archs == ["resnet8-w3", "plain8-w3"]
 
 
 def test_networks_without_such_layers_are_left_out_of_the_responses(capsys):
@@ -161,7 +174,7 @@ def test_networks_without_such_layers_are_left_out_of_the_responses(capsys):
 )
 def test_each_network_may_have_its_own_normalization(given, applied):
     wanted, screen = subject.Wanted(), output.console(quiet=True)
-    chosen = comparing.subjects([Path("one.safetensors"), Path("two.safetensors")], (), wanted, "test", 0)
+    chosen = comparing.subjects([Path("one.safetensors"), Path("two.safetensors")], (), wanted, split="test")
     found = comparing.with_images(chosen, screen, wanted, given, split="test", limit=20, device="cpu")
     assert [each.dataset.normalization for each in found] == applied
     assert [each.about()["normalization"] for each in found] == applied
@@ -188,6 +201,7 @@ def test_other_data_than_a_network_was_trained_for_is_one_line(capsys):
         (["--arch", "resnet8", "--arch", "resnet8", "--data", "fake"], "the same --arch given twice"),
         (["--ckpt", "one.safetensors", "--ckpt", "one.safetensors"], "the same checkpoint given twice"),
         ([*BOTH, *["--normalize", "half"] * 3], "3 times --normalize given for 2 networks; give it once for all"),
+        ([*BOTH, "--read-as", "auto"], "1 times --read-as given for 2 checkpoints; give it once for each"),
         ([*BOTH, "--timing-batches", "1"], "1 is not in the range x>=2"),
         (["--zoo", "--arch", "resnet8"], "--zoo together with --ckpt, --arch or --data given; give --zoo alone"),
         ([*BOTH, "--out", "one.safetensors"], "cannot write to the folder one.safetensors"),
