@@ -152,12 +152,17 @@ def line(row: dict[str, Any]) -> tuple[str, ...]:
         row["network"], f"{row['parameters']:,}", f"{row['flops']:,}", str(row["depth"]), f"{row['error']:.4g}",
         f"{row['median_lesion']:.4g}", f"{row['worst_lesion']:.4g}",
         _time(row, "forward_ms"), _time(row, "backward_ms"),
-        "" if row["peak_memory_mb"] is None else f"{row['peak_memory_mb']:.3g}",
+        "" if row["peak_memory_mb"] is None else _short(row["peak_memory_mb"]),
     )  # fmt: skip
 
 
 def _time(row: dict[str, Any], kind: str) -> str:
-    return "" if row[kind] is None else f"{row[kind]:.3g} +- {row[f'{kind}_std']:.2g}"
+    return "" if row[kind] is None else f"{_short(row[kind])} +- {_short(row[f'{kind}_std'])}"
+
+
+def _short(value: float) -> str:
+    """Three digits, or all before the point: 0.123, 12.3, 4,395."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def facts(result: Result) -> list[tuple[str, str]]:
