@@ -42,8 +42,23 @@ def plot(result: Result) -> Figure:
             ax.margins(x=0.02)
             if number == 0:
                 ax.set_ylabel("error (%)")
-            ax.legend(loc="upper right", title="dashed: training", title_fontsize=7.0)
+        _legend_above(figure, axes[0])
     return figure
+
+
+def _legend_above(figure: Figure, axes: Any) -> None:
+    """One legend for all panels, where it covers no line; then what solid and dashed lines are."""
+    from matplotlib.lines import Line2D  # noqa: PLC0415
+
+    from resnet_probe.figures import GREY  # noqa: PLC0415
+
+    found = {name: handle for ax in axes for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+    found["test"] = Line2D([], [], color=GREY)
+    found["training"] = Line2D([], [], color=GREY, linestyle=(0, (3, 1.5)), linewidth=0.8)
+    longest = max(len(name) for name in found)
+    most = 7 if len(axes) > 1 else 4
+    columns = min(len(found), most if longest < 14 else most // 2 + 1 if longest < 24 else 2)
+    figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=columns)
 
 
 def plot_grid(result: Result) -> Figure:
