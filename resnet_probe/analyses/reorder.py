@@ -195,5 +195,5 @@ def plot(result: Result) -> Figure:
         axes.set_ylim(bottom=0)
         axes.set_xlabel("Kendall's tau with the trained order")
         axes.set_ylabel("error (%)")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return figure

@@ -18,25 +18,34 @@ INTACT = {"lesion": ("block", "(intact)"), "lesion_multi": ("deleted", 0), "reor
 
 
 def parameters(run: Run) -> Iterator[Verdict]:
-    """Claim 1, exact: from `inspect` and from `compare`."""
+    """Claim 1, exact: from `inspect`, and from `compare` for networks that have not been inspected."""
+    judged: set[str] = set()
     for name in ("inspect", "compare"):
         for table in run.named(name):
             for network in table.networks:
                 depth, tokens = depth_of(table.arch(network))
                 if family_of(table.arch(network)) != "resnet" or tokens or depth not in PARAMETERS:
                     continue
+                if network in judged:
+                    continue
                 rows = table.rows(network)
                 measured = table.result.settings.get("parameters") if name == "inspect" else rows[0].get("parameters")
                 if isinstance(measured, int):
+                    judged.add(network)
                     yield _parameters(table, network, depth, measured, rows)
 
 
 def _parameters(table: Table, network: str, depth: int, measured: int, rows: list[dict[str, Any]]) -> Verdict:
     published = PARAMETERS[depth]
     shape = str(rows[0].get("in_shape") or "").split("x")
-    channels = int(shape[0]) if shape[0].isdigit() else 3
+    channels = int(shape[0]) if shape[0].isdigit() else None
     if measured == published:
         verdict, why = HOLDS, f"{measured:,} parameters, exactly the published number of ResNet-{depth}"
+    elif channels is None:
+        verdict = CANNOT_SAY
+        why = (
+            f"{measured:,} parameters, published are {published:,} for colour images, and this table does not say which"
+        )
     elif channels != 3:
         extra = 16 * 9 * (channels - 3)  # weights of the first convolution
         verdict = CANNOT_SAY

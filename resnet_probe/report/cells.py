@@ -13,6 +13,7 @@ __all__ = ["Cell", "Sheet", "sheet", "written"]
 
 MOST_ROWS = 300
 SHORT = 12  # rows up to which a table is shown at once
+FEW, MANY = 4, 9  # a table of at most so many rows and more columns is turned: one line for each column
 # Column -> heading, where the name of the column does not say it.
 HEADINGS = {
     "error": "error, %", "error_low": "low, %", "error_high": "high, %", "loss": "loss, nats", "std": "std",
@@ -43,6 +44,7 @@ class Sheet:
         same: what all rows have in common, in words.
         left_out: rows that the page does not show.
         short: whether it is shown at once, not folded.
+        turned: whether rows and columns have changed places; the first cell of a row is its heading then.
     """
 
     headings: tuple[str, ...]
@@ -50,6 +52,7 @@ class Sheet:
     same: str
     left_out: int
     short: bool
+    turned: bool = False
 
 
 def sheet(table: Table) -> Sheet:
@@ -70,6 +73,11 @@ def sheet(table: Table) -> Sheet:
         tuple(Cell(written(row[column]), _sortable(row[column]), numeric[column]) for column in shown)
         for row in rows[:MOST_ROWS]
     )
+    if len(rows) <= FEW and len(shown) > MANY:
+        first, *others = range(len(shown))
+        headings = (_heading(shown[first]), *(row[first].text for row in cells))
+        turned = tuple((Cell(_heading(shown[i]), "", number=False), *(row[i] for row in cells)) for i in others)
+        return Sheet(headings, turned, "; ".join(same), 0, short=True, turned=True)
     left_out = max(0, len(rows) - MOST_ROWS)
     return Sheet(tuple(map(_heading, shown)), cells, "; ".join(same), left_out, len(rows) <= SHORT)
 

@@ -70,6 +70,13 @@ def _multi(table: Table) -> list[str]:
     return told
 
 
+def _means(table: Table) -> list[str]:
+    return [
+        "The mean error by number of deleted blocks, with two 95 % intervals: over the images (the same draws on other "
+        "images), and over the draws (other draws on the same images)."
+    ]
+
+
 def _pairs(table: Table) -> list[str]:
     rows = sorted(table.result.rows, key=lambda row: row["interaction"])
     apart = [row for row in rows if (row.get("interaction_low") or 0) > 0]
@@ -168,7 +175,7 @@ def _iterative(table: Table) -> list[str]:
         rows = table.rows(network)
         ratios = [row["ratio"] for row in rows if row["ratio"] is not None]
         told.append(
-            f"In the median of the {len(rows)} blocks of {network} a branch changes its input by "
+            f"Taking the median over the {len(rows)} blocks of {network}, a branch changes its input by "
             f"{median(ratios):.3g} of its length."
         )
         cosines = [row["cos_gradient"] for row in rows if row["cos_gradient"] is not None]
@@ -245,6 +252,7 @@ def _many(count: int, what: str) -> str:
 PARAGRAPHS: dict[str, Callable[[Table], list[str]]] = {
     "lesion": _lesion,
     "lesion_multi": _multi,
+    "lesion_multi_summary": _means,
     "lesion_pairs": _pairs,
     "reorder": _reorder,
     "paths": _paths,

@@ -7,6 +7,16 @@ from resnet_probe.claims.published import ERRORS, PARAMETERS
 from tests.claims.runs import CIFAR, DIGITS, lesions, run, table
 
 
+def test_a_comparison_speaks_where_nothing_was_inspected():
+    compare = table("compare", [{"network": "a", "parameters": 269_434}], networks={"a": {"arch": "resnet20"}})
+    exact = table("compare", [{"network": "a", "parameters": 269_722}], networks={"a": {"arch": "resnet20"}})
+    inspect = table("inspect", [{"network": "a", "in_shape": "1x8x8"}], arch="resnet20", parameters=269_434)
+    assert [found.verdict for found in sizes.parameters(run(compare))] == ["cannot say"]  # of how many channels?
+    assert [found.verdict for found in sizes.parameters(run(exact))] == ["holds"]
+    (one,) = sizes.parameters(run(compare, inspect))
+    assert "1 channel" in one.why
+
+
 def formula(depth):
     """Weights of He 2015's CIFAR ResNet, layer by layer: convolutions, two numbers per norm, the classifier."""
     n = (depth - 2) // 6

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from resnet_probe.analyses import paths
+from resnet_probe.cli import main
 from resnet_probe.results import Result
+from tests.commands.subjects import write_good
 from tests.report.pages import page, save_inspect, save_lesion, save_paths
 
 CHROMIUM = next(
@@ -20,6 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 WIDTHS = (390, 1024, 1600)
+SHARED = Path(__file__).parents[3] / "shared"
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +80,61 @@ def test_no_errors_no_horizontal_scroll_and_wcag_aa(browser, address, width, sch
     assert fits(shown)
     assert violations(shown) == []
     assert complaints == []
+    shown.context.close()
+
+
+def study_of_digits(folder):
+    words = [
+        str(write_good(folder, "tiny", "resnet14-w3")),
+        "--against",
+        str(write_good(folder, "other", "plain14-w3")),
+    ]
+    return [*words, "--limit", "30", "--draws", "2"]
+
+
+def study_of_cifar(_):
+    resnet, vgg = (SHARED / "checkpoints" / name for name in ("resnet56-4bfd9763.th", "vgg16_half_jpeg.pth"))
+    words = [str(resnet), "--against", str(vgg), "--data", str(SHARED / "data" / "cifar10"), "--normalize", "imagenet"]
+    return [*words, "--limit", "40", "--draws", "2"]
+
+
+REAL = pytest.mark.skipif(
+    not (SHARED / "checkpoints").is_dir(), reason="needs ../shared/checkpoints and ../shared/data"
+)
+STUDIES = [
+    pytest.param(study_of_digits, id="digits"),
+    pytest.param(study_of_cifar, id="real", marks=[pytest.mark.real, REAL]),
+]
+
+
+@pytest.mark.parametrize("words", STUDIES)
+def test_the_report_of_a_study_is_whole_and_can_be_read_by_everyone(browser, tmp_path, words):
+    out = tmp_path / "out"
+    assert main(["study", *words(tmp_path), "--quick", "--format", "svg", "--quiet", "--out", str(out)]) == 0
+    address = (out / "report.html").as_uri()
+    for width in WIDTHS:
+        for scheme in ("light", "dark"):
+            shown, complaints = look(browser, address, width=width, scheme=scheme)
+            assert fits(shown)
+            if width == 1024:
+                assert violations(shown) == []
+            for name in (
+                "compare",
+                "lesion",
+                "lesion-multi",
+                "reorder",
+                "paths",
+                "gradients",
+                "responses",
+                "iterative",
+            ):
+                assert shown.locator(f"#analysis-{name} svg.plot").first.bounding_box()["width"] > 200
+            assert shown.locator("svg.anatomy").count() == 2
+            assert complaints == []
+            shown.context.close()
+    shown, _ = look(browser, address, java_script_enabled=False)
+    assert shown.locator("figure svg.plot").count() >= 9
+    assert shown.locator("table.claims tbody tr").count() >= 8
     shown.context.close()
 
 

@@ -27,3 +27,13 @@ def test_columns_that_say_nothing_are_told_once_or_left_out():
     assert found.short
     one = sheet(Table(Path(), Result("lesion", tuple(rows[0]), (rows[0],), {})))
     assert one.headings == ("network", "images", "error, %", "block")
+
+
+def test_few_rows_of_many_columns_are_turned():
+    rows = [{"network": name, **{f"value_{i}": 10 * i + k for i in range(12)}} for k, name in enumerate("ab")]
+    found = sheet(Table(Path(), Result("compare", tuple(rows[0]), tuple(rows), {})))
+    assert found.turned
+    assert found.headings == ("network", "a", "b")
+    assert [[cell.text for cell in row] for row in found.rows] == [
+        [f"value {i}", str(10 * i), str(10 * i + 1)] for i in range(12)
+    ]
