@@ -185,13 +185,14 @@ def _origin(table: Table) -> dict[str, str]:
         many = f"{described['images']:,} " if isinstance(described, Mapping) and described.get("images") else ""
         prints = [part[:12] for part in str(settings["data_fingerprint"]).split(", ")]
         images = f"{many}images of {table.images()}, fingerprint {', '.join(prints)}"
+    normalized = dict.fromkeys(str(table.about(name).get("normalization") or "–") for name in table.networks)
     hashes = re.findall(r"[0-9a-f]{64}", str(settings.get("checkpoint_sha256") or ""))
     return {
         "table": f"{table.folder.name}/{table.name}.csv",
         "command": str(settings.get("command") or "not recorded"),
         "checkpoint": ", ".join(each[:12] for each in hashes) or "–",
         "images": images or "–",
-        "normalization": str(settings.get("normalization") or "–"),
+        "normalization": ", ".join(normalized) or "–",
         "device": str(settings.get("device") or "–"),
         "time": str(settings.get("time") or "not recorded").replace("T", " ").replace("+00:00", " UTC"),
     }

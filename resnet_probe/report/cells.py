@@ -22,6 +22,10 @@ HEADINGS = {
     "cos_gradient_out": "cos(F, dL/dh) at output", "cos_input": "cos(F, h)", "ratio": "|F| / |h|",
     "interaction": "interaction, points", "worst_lesion": "worst lesion, %", "median_lesion": "median lesion, %",
     "backward_ms": "forward and backward, ms", "forward_ms": "forward, ms", "rho": "rank correlation",
+    "peak_memory_mb": "peak memory, MB",
+    "backward_ms_std": "forward and backward, ms, std",
+    "forward_ms_std": "forward, ms, std", "mean_path_length": "mean path length, layers",
+    "mean_path_modules": "mean path length, residual branches",
 }  # fmt: skip
 
 

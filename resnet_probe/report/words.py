@@ -228,8 +228,8 @@ def _compare(table: Table) -> list[str]:
         told.append(f"{row['network']} has {row['parameters']:,} parameters")
         if row.get("error") is not None and row.get("median_lesion") is not None:
             told[-1] += (
-                f" and {row['error']:.3g} % error; with one unit deleted it has {row['median_lesion']:.3g} % in the "
-                f"middle and {row['worst_lesion']:.3g} % at worst"
+                f" and {row['error']:.3g} % error; with one unit deleted the median error is "
+                f"{row['median_lesion']:.3g} %, the worst {row['worst_lesion']:.3g} %"
             )
         told[-1] += "."
     return told
