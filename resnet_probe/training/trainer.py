@@ -31,7 +31,9 @@ TEST_BATCH = 256
 
 
 def fabric_for(recipe: Recipe, *, accelerator: str = "cpu", devices: int | list[int] = 1, num_nodes: int = 1) -> Fabric:
-    """The processes for a training by `recipe`, not launched yet."""
+    """The processes for a training by `recipe`, not launched yet. Raises TrainingError for fp16 on a CPU."""
+    if recipe.precision == "fp16" and accelerator == "cpu":
+        raise TrainingError("precision fp16 is for GPUs; give bf16 or fp32 on a CPU")
     count = devices if isinstance(devices, int) else len(devices)
     several = count * num_nodes > 1
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision on the screen

@@ -17,6 +17,9 @@ def state(model):
 
 def test_the_statistics_are_those_of_update_bn():
     model, _ = network("resnet8-w4")
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.num_batches_tracked.fill_(7)  # as after a training; the old statistics must not count
     train = images(50, seed=5)
     expected, found = copy.deepcopy(model), copy.deepcopy(model)
     update_bn((x for x, _ in train.batches(16)), expected)
@@ -24,6 +27,8 @@ def test_the_statistics_are_those_of_update_bn():
     old = state(model)
     for key, value in state(expected).items():
         torch.testing.assert_close(state(found)[key], value, rtol=1e-6, atol=1e-7)
+        if "num_batches" in key:
+            continue
         assert ("running" in key) == (value.dtype.is_floating_point and not torch.equal(value, old[key])), key
 
 

@@ -83,6 +83,18 @@ def test_steps_equal_hand_written_updates(digits):
     assert torch.allclose(model[1].bias.double(), bias, atol=1e-6)
 
 
+def test_parts_of_a_batch_add_up_to_it(digits):
+    """Accumulated in three unequal parts, a step of a network without batch norm is the step of the whole batch."""
+    models = []
+    for accumulate in (1, 3):
+        with seeded(3):
+            model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        fit(model, digits, epochs=2, learning_rate=0.5, batch_size=20, accumulate=accumulate)
+        models.append(weights(model))
+    for one, other in zip(models[0].values(), models[1].values(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
 def test_history_is_of_the_images_as_they_came_by(digits):
     """With a learning rate too small to move a weight, loss and error are those of the network as it is."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
@@ -290,6 +302,7 @@ def test_settings_lead_to_the_same_weights_again(digits):
         ({"learning_rate": 0.0}, "learning rate 0.0"),
         ({"learning_rate": math.nan}, "learning rate nan"),
         ({"warmup": -1.0}, "warmup -1.0"),
+        ({"precision": "fp16"}, "precision fp16 is for GPUs; give bf16 or fp32 on a CPU"),
         ({"schedule": "step"}, "unknown schedule 'step': give one of constant, linear, cosine, steps"),
     ],
 )
