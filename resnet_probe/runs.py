@@ -165,7 +165,7 @@ def _take(path: Path, tables: list[Table], broken: list[tuple[Path, str]]) -> No
         return
     if not result.rows:
         broken.append((path, f"{path} has no rows"))
-    elif "network" not in result.columns and "cell" not in result.columns:
-        broken.append((path, f"{path} is no table of this program: it has neither a column network nor cell"))
+    elif "network" not in result.columns and not result.settings:
+        broken.append((path, f"{path} is no table of this program: no column network, and no settings beside it"))
     else:
         tables.append(Table(path.parent, result))

@@ -33,6 +33,8 @@ def test_what_is_broken_or_unfinished_is_named_and_does_not_stop_the_rest(tmp_pa
     run = read_run([tmp_path])
     assert [table.name for table in run.tables] == ["lesion"]
     assert [(each.table, each.journal.name) for each in run.unfinished] == [("lesion_multi", "lesion_multi.journal")]
+    Result("summary", ("depth",), ({"depth": 8},), {"classes": 10}).save(tmp_path)
+    assert [table.name for table in read_run([tmp_path]).tables] == ["lesion", "summary"]
     reasons = {path.name: reason for path, reason in run.broken}
     assert set(reasons) == {"other.csv", "paths.csv", "reorder.csv"}
     assert "line 2" in reasons["reorder.csv"]

@@ -108,12 +108,12 @@ def _alone(table: Table, network: str, intact: Mapping[str, Any], deleted: Seque
     worst_words = f"most with {worst}, {top:+.3g} points ({between(low, high)})"
     bar = f"{ALMOST_NOTHING:g} points"
     if above:
-        verdict = DOES_NOT_HOLD
+        verdict, add = DOES_NOT_HOLD, "adds" if len(above) == 1 else "add"
         why = (
             f"it is true of the typical block (median {middle:+.2g} points), not of any: {len(above)} of {len(found)} "
-            f"add more than {bar} by their whole intervals, {worst_words}"
+            f"{add} more than {bar} by their whole intervals, {worst_words}"
             if middle <= ALMOST_NOTHING
-            else f"{len(above)} of {len(found)} blocks add more than {bar} by their whole intervals, median "
+            else f"{len(above)} of {len(found)} blocks {add} more than {bar} by their whole intervals, median "
             f"{middle:+.3g}, {worst_words}"
         )
     elif unclear:

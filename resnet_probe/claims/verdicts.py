@@ -68,7 +68,9 @@ def table(verdicts: Iterable[Verdict]) -> Result:
     """Verdicts as the table `claims`, in the order of the claims."""
     rows: list[dict[str, Any]] = []
     told: set[tuple[Any, ...]] = set()
-    for verdict in sorted(verdicts, key=lambda found: found.claim):
+    verdicts = list(verdicts)
+    statements = list(dict.fromkeys(found.statement for found in verdicts))  # a claim may have two parts
+    for verdict in sorted(verdicts, key=lambda found: (found.claim, statements.index(found.statement))):
         values = asdict(verdict)
         row = {column: values[column] if values[column] != "" else None for column in COLUMNS}
         seen = tuple(value for column, value in row.items() if column != "table")

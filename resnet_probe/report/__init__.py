@@ -27,10 +27,11 @@ from resnet_probe.runs import Run, Table
 __all__ = ["build"]
 
 PAGE = Path(__file__).parent / "page"
-ATTACHED = {
+ATTACHED = {  # tables in the section of another
     "lesion_multi": ("lesion_multi_summary",),
     "responses": ("responses_channels",),
-}  # in the section of another
+    "grid": ("grid_summary",),
+}
 NOT_SHOWN = ("responses_channels",)  # thousands of rows; the CSV has them
 
 

@@ -44,7 +44,7 @@ def missing(run: Run) -> list[Missing]:
         found.append(Missing(f"{path.name} in {path.parent}", f"not read: {reason}"))
     for network in run.networks():
         tables = [table for table in run.tables if network in table.networks]
-        if {table.name for table in tables} <= {"zoo", "grid", "curves", "compare"}:
+        if {table.name for table in tables} <= {"zoo", "compare"} or _of_grid(run, tables):
             continue
         blocks = _has_blocks(tables, network)
         folder = tables[0].folder
@@ -57,6 +57,12 @@ def missing(run: Run) -> list[Missing]:
             command = _command(run, name, network, folder)
             found.append(Missing(f"{section(name).title} of {network}", why, command))
     return found
+
+
+def _of_grid(run: Run, tables: Iterable[Table]) -> bool:
+    """Whether the network is one of a grid, which trains many and measures one thing of each."""
+    grids = {table.folder for table in run.named("grid")}
+    return {table.folder for table in tables} <= grids
 
 
 def _failed_steps(folders: Iterable[Path]) -> list[Mapping[str, Any]]:

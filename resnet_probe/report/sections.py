@@ -73,6 +73,7 @@ SECTIONS: dict[str, Section] = {
     "iterative_ranks": Section("What predicts the damage", "Which measure tells beforehand what a deletion will do?"),
     "responses_channels": Section("Responses by channel", ""),
     "grid": Section("Trained grid", "What errors do the trained networks reach?", "He et al. 2015, Fig. 6", "grid"),
+    "grid_summary": Section("Means over seeds", ""),
     "curves": Section("Training curves", "How do the errors fall during training?", "He et al. 2015, Figs. 1 and 6"),
     "inspect": Section("Units", "What is the network made of?", "", "inspect"),
 }

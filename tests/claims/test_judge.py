@@ -32,6 +32,14 @@ def test_the_same_table_twice_says_it_once():
     assert judge(run(deleted, deleted)).rows == judge(run(deleted)).rows
 
 
+def test_the_parts_of_a_claim_stand_together():
+    two = [
+        lesions(100, {f"b{i}": 101 for i in range(9)} | {"r": 500}, network=n, arch="", resizes=("r",)) for n in "ab"
+    ]
+    found = [(row["network"], row["statement"].split()[0]) for row in judge(run(*two)).rows]
+    assert found == [("a", "Deleting"), ("b", "Deleting"), ("a", "Blocks"), ("b", "Blocks")]
+
+
 def test_a_table_that_lacks_a_column_does_not_stop_the_others():
     old = table("lesion", [{"network": "net", "error": 3.0}], arch="resnet20")
     good = table("inspect", [{"network": "net", "in_shape": "3x32x32"}], arch="resnet20", parameters=269_722)

@@ -122,6 +122,18 @@ def test_a_network_without_blocks_does_not_miss_what_it_cannot_have(tmp_path):
     assert "Changing the order of vgg" not in text
 
 
+def test_the_networks_of_a_grid_do_not_miss_what_a_grid_does_not_measure(tmp_path):
+    save_lesion(tmp_path, network="net-seed0")
+    row = {"cell": "net-seed0", "arch": "plain8", "seed": 0, "test_error": 2.0}
+    Result("grid", tuple(row), (row,), SETTINGS).save(tmp_path)
+    Result("grid_summary", ("arch", "test_error"), ({"arch": "plain8", "test_error": 2.0},), SETTINGS).save(tmp_path)
+    read = Reader(page(tmp_path))
+    assert "This run is not complete" not in read.text
+    assert "1 of 1 networks are trained. The lowest test error is 2 % (plain8, seed 0)" in read.text
+    assert "means over seeds" in read.text
+    assert [each for each in read.ids if each.startswith("analysis")].count("analysis-grid-summary") == 0
+
+
 def test_tables_that_stand_in_a_comparison_too_are_shown_once(run):
     save_paths(run / "other", network="net")
     save_paths(run / "third", blocks=2, network="more")
