@@ -22,6 +22,9 @@ __all__ = ["Run", "Table", "Unfinished", "read_run"]
 SWEPT = ("lesion_multi", "lesion_pairs", "lesion", "reorder")
 
 
+UNNAMED = "a data set that the settings do not name"
+
+
 @dataclass(frozen=True)
 class Table:
     """A result that was found in a folder."""
@@ -67,6 +70,10 @@ class Table:
         arguments = self.result.settings.get("arguments")
         return arguments.get(name) if isinstance(arguments, Mapping) else None
 
+    def is_named(self) -> bool:
+        """Whether the settings say which data set it is."""
+        return self.images() != UNNAMED
+
     def images(self) -> str:
         """The data set in a word or two, as far as it is known: `digits`, `the folder cifar10`."""
         described = self.result.settings.get("data_set")
@@ -75,7 +82,7 @@ class Table:
             return f"the folder {name}" if described.get("folder") else name
         given = self.argument("data")
         if not isinstance(given, str) or not given:
-            return "a data set that the settings do not name"
+            return UNNAMED
         return f"the folder {Path(given).name or given}" if re.search(r"[/\\.]", given) else given
 
 

@@ -68,8 +68,15 @@ def test_every_depth_is_compared_with_the_next():
     ]
 
 
-@pytest.mark.parametrize("how", [{"epochs": 3}, {"arguments": {"data": "digits"}}, {"arguments": {}}])
-def test_other_training_cannot_say(how):
+@pytest.mark.parametrize(("errors", "verdict"), [([8, 8.1, 8.3], "holds"), ([3, 3.1, 3.3], "does not hold")])
+def test_an_ordering_is_tested_on_other_images_which_are_named(errors, verdict):
+    (found,) = training.degradation(plain([5, 5.2, 5.1], errors, arguments={"data": "digits"}))
+    assert found.verdict == verdict
+    assert "trained on digits, not on CIFAR-10" in found.why
+
+
+@pytest.mark.parametrize("how", [{"epochs": 3}, {"arguments": {}}])
+def test_short_or_unknown_training_cannot_say(how):
     (found,) = training.degradation(plain([5, 5.2, 5.1], [8, 8.1, 8.3], **how))
     assert found.verdict == "cannot say"
     assert "here training error" in found.why
