@@ -125,7 +125,7 @@ def _parts(run: Run, plots: Plots) -> list[Part]:
             title = _spell(table.networks) or table.folder.name
             if table.name != name:
                 title = f"{title}: {section(table.name).title.lower()}"
-            elif len({_spell(each.networks) for each in run.named(name)}) < len(run.named(name)):
+            elif table.networks and len({_spell(each.networks) for each in run.named(name)}) < len(run.named(name)):
                 title = f"{title} ({table.folder.name})"  # the same network twice, in different folders
             words, figures, trouble = paragraph(table), [], ""
             for figure in figures_of(table, plots):

@@ -13,6 +13,8 @@ __all__ = ["PARAGRAPHS", "exactly", "paragraph"]
 
 Row = Mapping[str, Any]
 
+MOST_TOLD = 4  # networks that a paragraph goes through one by one
+
 
 def paragraph(table: Table) -> str:
     """What the table says; of a table that no words are known for, or that lacks a column, how much there is of it."""
@@ -32,7 +34,7 @@ def exactly(count: int) -> str:
 
 def _lesion(table: Table) -> list[str]:
     told = []
-    for network in table.networks:
+    for network in table.networks[:MOST_TOLD]:
         intact, *deleted = table.rows(network)
         errors = [row["error"] for row in deleted]
         worst = max(deleted, key=lambda row: row["error"])
@@ -51,6 +53,8 @@ def _lesion(table: Table) -> list[str]:
         again = [row["error_recalibrated"] for row in deleted if row.get("error_recalibrated") is not None]
         if again:
             told.append(f"With batch-norm statistics measured anew the median is {median(again):.3g} %.")
+    if more := table.networks[MOST_TOLD:]:
+        told.append(f"The numbers of {_many(len(more), 'more network')} are in the table.")
     return told
 
 

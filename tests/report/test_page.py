@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from resnet_probe.results import Result
+from resnet_probe.results import Result, read
 from tests.report.pages import SETTINGS, Reader, page, save_inspect, save_lesion, save_paths
 
 
@@ -46,6 +46,17 @@ def test_paragraphs_and_claims_are_made_from_the_numbers(run):
     assert "37,146 parameters" in text
     assert "these are 100 images of digits" not in text  # nothing is published of a ResNet-8
     assert "the claim is about 54 blocks and this network has 3 blocks" in text
+
+
+def test_a_paragraph_goes_through_few_networks(tmp_path):
+    for name in "abcdef":
+        save_lesion(tmp_path / name, network=name)
+    rows = [row for name in "abcdef" for row in read(tmp_path / name, "lesion").rows]
+    Result("lesion", tuple(rows[0]), tuple(rows), SETTINGS).save(tmp_path)
+    text = Reader(page(tmp_path)).text
+    assert text.count("of 100 images wrong") == 4
+    assert "The numbers of 2 more networks are in the table." in text
+    assert "a, b, c, d and 2 more" in re.sub(r" +,", ",", text)
 
 
 def test_origin_is_told(run):
