@@ -32,7 +32,8 @@ class Keeper:
 
     identity: what makes two trainings the same, by name (network, recipe, data, ...), as JSON has it.
     every: seconds between states inside an epoch; there is one after each epoch anyway, at most one per `least` s.
-    resume: a state to begin with, of another folder perhaps.
+    resume: a state to begin with. One of another folder gives way to a newer one in `folder`, so that the same command
+        goes on after an interruption; one of `folder` is gone back to.
     """
 
     folder: Path
@@ -49,19 +50,24 @@ class Keeper:
         Raises:
             StateError: it is of another training, or the one to resume cannot be read.
         """
-        if self.resume is not None:
-            return self._checked(self.resume, _read(self.resume))
         if self.fresh:
             for path in self.paths():
-                path.unlink()
+                path.unlink(missing_ok=True)
             return None
+        resumed = None if self.resume is None else self._checked(self.resume, _read(self.resume))
+        if resumed is not None and self.resume is not None and self.resume.resolve().parent == self.folder.resolve():
+            return resumed
+        known = [state for state in (resumed, self._newest_whole()) if state is not None]
+        return max(known, key=lambda state: state["step"], default=None)
+
+    def _newest_whole(self) -> dict[str, Any] | None:
         for path in reversed(self.paths()):
-            with contextlib.suppress(StateError):
+            try:
                 state = _read(path)
-                break
-        else:
-            return None
-        return self._checked(path, state)
+            except StateError:
+                continue
+            return self._checked(path, state)
+        return None
 
     def is_due(self) -> bool:
         """Whether a state inside an epoch is to be saved now."""
@@ -96,7 +102,9 @@ class Keeper:
                 f"cannot save the training at step {step} in {self.folder} ({reason}); {kept}: make room, and the same "
                 "command goes on from it"
             ) from error
-        for old in self.paths()[:-KEPT]:
+        known = self.paths()
+        left = [old for old in known if _step(old) > step]  # whoever goes back to an earlier state leaves the later ones
+        for old in [*left, *known[: len(known) - len(left)][:-KEPT]]:
             old.unlink(missing_ok=True)
         self._last = time.monotonic()
         return path

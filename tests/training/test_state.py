@@ -104,6 +104,28 @@ def test_another_training_is_refused_by_what_differs(tmp_path, digits):
     assert other.paths() == []
 
 
+def test_a_state_of_another_folder_begins_a_training_that_then_goes_on_by_itself(tmp_path):
+    """What the folder has of the same training counts if it is newer, and of another training is never mixed in."""
+    given = Keeper(tmp_path / "given", {"network": "a"}).save(5, {"step": 5})
+    mine = Keeper(tmp_path / "mine", {"network": "a"}, resume=given)
+    assert mine.load()["step"] == 5
+    mine.save(8, {"step": 8})
+    assert mine.load()["step"] == 8
+    Keeper(tmp_path / "other", {"network": "b"}).save(7, {"step": 7})
+    with pytest.raises(StateError, match="its network is b, not a"):
+        Keeper(tmp_path / "other", {"network": "a"}, resume=given).load()
+
+
+def test_going_back_to_an_earlier_state_leaves_the_later_ones(tmp_path):
+    keeper = Keeper(tmp_path, {})
+    early, _ = keeper.save(10, {"step": 10}), keeper.save(20, {"step": 20})
+    again = Keeper(tmp_path, {}, resume=early)
+    assert again.load()["step"] == 10
+    again.save(11, {"step": 11})
+    assert [path.name for path in keeper.paths()] == ["state-00000010.pt", "state-00000011.pt"]
+    assert keeper.load()["step"] == 11
+
+
 def test_a_full_disk_keeps_the_states_there_are(tmp_path, digits, monkeypatch):
     keeper = Keeper(tmp_path, {}, every=-1.0)
     save, saved = torch.save, 0
