@@ -85,7 +85,7 @@ def command(
     """
     if data is None:
         raise click.UsageError("no images given; give --data digits, cifar10, cifar100, fake or a folder")
-    from resnet_probe.analyses.grid import Grid, Images
+    from resnet_probe.analyses.grid import DONE, Grid, Images
     from resnet_probe.commands import subject
     from resnet_probe.commands.stopping import asked_to_stop
 
@@ -111,7 +111,7 @@ def command(
     def report(cell: str, row: dict[str, Any]) -> None:
         nonlocal done
         done += 1
-        if row["status"] == "done":
+        if row["status"] == DONE:
             outcome = (
                 f"test error {row['test_error']:.4g} %, training {row['train_error']:.4g} %, {row['seconds']:.4g} s"
             )
@@ -124,7 +124,7 @@ def command(
         made = grid.train(fresh=again, report=report, stop=stop)
     results = _tables(made, chosen, _origin(grid, name, chosen, seed))
     files = _write(results, folder, formats)
-    finished = [cell for cell, one in zip(cells, made, strict=True) if one["row"]["status"] == "done"]
+    finished = [cell for cell, one in zip(cells, made, strict=True) if one["row"]["status"] == DONE]
     if chosen.lesions if lesions is None else lesions:
         files += _lesions(finished, grid, results[0], formats=formats, quiet=quiet)
     facts = [(_name_of(row), _facts(row)) for row in results[2].rows]

@@ -109,8 +109,7 @@ def command(
         )
     screen.print(f"{arch}: {len(train)} images of {train.name}, recipe {name}, {_length(values, len(train))}")
     keeper = Keeper(folder / "states", identity(cell, train, test), every=save_every, resume=resume, fresh=fresh)
-    board = folder if tensorboard and first else None
-    log = _Log(cell, screen, _origin(where, seed, name, train, test), board=board, writes=first)
+    log = _Log(cell, screen, _origin(where, seed, name, train, test), folder, board=tensorboard, writes=first)
     with asked_to_stop() as stop, progress.bar(quiet or not first, f"training {arch}") as report:
 
         def tell(now: Progress) -> None:
@@ -160,11 +159,11 @@ class _Log:
     """After each epoch: a line on the screen, the table, and TensorBoard's files."""
 
     def __init__(
-        self, cell: Cell, screen: Console, origin: dict[str, Any], *, board: Path | None, writes: bool
+        self, cell: Cell, screen: Console, origin: dict[str, Any], folder: Path, *, board: bool, writes: bool
     ) -> None:
-        self.cell, self.screen, self.origin, self.writes = cell, screen, origin, writes
+        self.cell, self.screen, self.origin, self.folder, self.writes = cell, screen, origin, folder, writes
         self.seen = -1
-        self.board: Callable[[Epoch], None] | None = None if board is None else _board(board)
+        self.board: Callable[[Epoch], None] | None = _board(folder) if board and writes else None
 
     def table(self, curve: list[dict[str, Any]]) -> Result:
         from dataclasses import asdict
@@ -174,9 +173,12 @@ class _Log:
         return curves_table(curve, {**self.origin, "recipe": asdict(self.cell.recipe)})
 
     def __call__(self, now: Progress) -> None:
+        from resnet_probe.analyses.grid import curve_rows
+
         if not self.writes or now.last is None or now.epoch <= self.seen:
             return
         self.seen, last = now.epoch, now.last
+        self.table(curve_rows(self.cell, now.rows)).save(self.folder)  # whatever becomes of the next epoch
         tested = f", held out {last.test_loss:.4g} and {last.test_error:.4g} %" if last.test_error is not None else ""
         self.screen.print(
             f"epoch {last.epoch} of {now.epochs}: loss {last.train_loss:.4g}, error {last.train_error:.4g} %{tested}, "

@@ -157,7 +157,7 @@ class Data:
         device = torch.device(device)
         cuts = [slice(start, start + batch_size) for start in range(0, len(self), batch_size)]
         for cut, pixels in zip(cuts, self._pixel_batches(cuts), strict=True):
-            yield _send(pixels, device), _send(self.labels[cut], device)
+            yield send(pixels, device), send(self.labels[cut], device)
 
     def _same_pixels(self, other: Data) -> Data:
         if "fingerprint" in self.__dict__:  # hashing 50,000 images again would take a while
@@ -177,7 +177,8 @@ class Data:
                 yield current.result()
 
 
-def _send(tensor: Tensor, device: torch.device) -> Tensor:
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on `device`; the host does not wait for the copy."""
     # Only a copy from pinned memory to a CUDA device runs while the host goes on.
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)

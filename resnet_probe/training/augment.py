@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from resnet_probe.data.dataset import send
+
 
 @dataclass(frozen=True)
 class Moves:
@@ -39,7 +41,7 @@ class Moves:
         """Move the images (N, C, H, W), which may be on any device; what comes in from outside is black (0)."""
         _, channels, height, width = images.shape
         columns = torch.where(self.mirrored, torch.arange(width - 1, -1, -1), torch.arange(width)) + self.columns
-        rows, columns = (torch.arange(height) + self.rows).to(images.device), columns.to(images.device)
+        rows, columns = send(torch.arange(height) + self.rows, images.device), send(columns, images.device)
         padded = F.pad(images, (self.pad,) * 4)
         # two copies of whole lines, which is several times faster than one of single pixels
         rows = rows.view(-1, 1, height, 1).expand(-1, channels, -1, padded.shape[3])

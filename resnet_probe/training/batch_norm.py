@@ -28,7 +28,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         sums = all_reduce(torch.cat([values.sum(over), values.square().sum(over), count]))
         total = sums[-1]
         mean, square = (sums[:-1] / total).chunk(2)
-        variance = square - mean.square()
+        variance = (square - mean.square()).clamp(min=0)  # rounding can make it negative
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from resnet_probe.data import Data
+from resnet_probe.data.dataset import send
 from resnet_probe.training.augment import Moves
 
 if TYPE_CHECKING:
@@ -113,11 +114,11 @@ class Batches:
             parts = []
             for index in whole.tensor_split(self.recipe.accumulate):
                 moves = Moves.draw(len(index), pad=self.recipe.pad, flip=self.recipe.flip, generator=self._generator)
-                index = index[mine].to(self.data.labels.device)  # noqa: PLW2901
-                pixels = self.data.pixels(index).to(self.device)
+                index = send(index[mine], self.data.labels.device)  # noqa: PLW2901
+                pixels = send(self.data.pixels(index), self.device)
                 if moves is not None:
                     pixels = (moves.of(mine) if self.world > 1 else moves).apply(pixels)
-                labels = self.data.labels[index].to(self.device)
+                labels = send(self.data.labels[index], self.device)
                 parts.append(Part(normalize(pixels), labels, len(whole)))
             yield parts
 
@@ -136,6 +137,7 @@ class Batches:
             batch_sampler=wanted,
             num_workers=self._workers,
             pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # it would draw from the global one, once more where an epoch is resumed
         )
         batches = iter(loader)
         for whole in steps:

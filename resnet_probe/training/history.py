@@ -33,16 +33,25 @@ class Epoch:
 class Progress:
     """Where a training stands: sent before the first step, and after every step.
 
-    step of steps: optimiser steps taken; epoch of epochs: passes over the data finished; last: the newest finished
-    epoch; seconds: since the beginning, or since it went on.
+    step of steps: optimiser steps taken; epoch of epochs: passes over the data finished; rows: of each of these, also
+    of those before it went on; seconds: since the beginning, or since it went on.
     """
 
     step: int
     steps: int
-    epoch: int
     epochs: int
-    last: Epoch | None
+    rows: tuple[Epoch, ...]
     seconds: float
+
+    @property
+    def epoch(self) -> int:
+        """Passes over the data that are finished."""
+        return len(self.rows)
+
+    @property
+    def last(self) -> Epoch | None:
+        """The newest finished pass."""
+        return self.rows[-1] if self.rows else None
 
 
 @dataclass(frozen=True)

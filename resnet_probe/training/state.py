@@ -103,7 +103,9 @@ class Keeper:
                 "command goes on from it"
             ) from error
         known = self.paths()
-        left = [old for old in known if _step(old) > step]  # whoever goes back to an earlier state leaves the later ones
+        left = [
+            old for old in known if _step(old) > step
+        ]  # whoever goes back to an earlier state leaves the later ones
         for old in [*left, *known[: len(known) - len(left)][:-KEPT]]:
             old.unlink(missing_ok=True)
         self._last = time.monotonic()

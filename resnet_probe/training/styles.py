@@ -60,6 +60,9 @@ class Styled(nn.Module):
         if recipe.style == "effective-paths" and self.kept > len(self.names):
             raise TrainingError(f"kept {self.kept}: the network has {len(self.names)} blocks; give at most as many")
 
+        if recipe.rescale:  # now, not after a long training
+            for name in self.names:
+                _end_of_branch(self.network, name)
         for unit in self.network.units:  # all of them now, because making one sets its modules to evaluation mode
             unit.module()
             if unit.name in self.names:

@@ -27,6 +27,7 @@ from resnet_probe.training.state import Keeper
 from resnet_probe.training.styles import Styled
 
 CHECK_EVERY = 50  # steps between two looks at the loss, which make the host wait for the device
+AGREE_EVERY = 10  # steps after which several processes with devices agree whether to stop, for the same reason
 TEST_BATCH = 256
 
 
@@ -134,7 +135,7 @@ class _Job:
             _resident(self.train, fabric.device), recipe, device=fabric.device, rank=fabric.global_rank,
             world=fabric.world_size, workers=self.workers,
         )  # fmt: skip
-        self.sums = torch.zeros(4, device=fabric.device)  # of losses, wrong predictions, images; and a stop wanted
+        self.sums = torch.zeros(3, device=fabric.device)  # of losses, wrong predictions and images
         self.recent = torch.zeros(2, device=fabric.device)  # wrong predictions and images of the last steps
         self.warming = recipe.warmup_error is not None
         self._restore()
@@ -153,7 +154,8 @@ class _Job:
             last = self.step == self.steps or self.batches.position == self.batches.per_epoch
             if self.step % CHECK_EVERY == 0 and not last:
                 self._check_loss()
-            if self.step < self.steps and self._is_to_stop():
+            stopped, due = self._wanted()
+            if self.step < self.steps and stopped:
                 if last:  # the epoch is whole; what follows belongs to it
                     self._close_epoch(rate, start)
                 self.seconds += 0.0 if last else time.perf_counter() - start
@@ -161,14 +163,16 @@ class _Job:
                 raise KeyboardInterrupt
             if last:
                 break
-            if self._is_due():
+            if due:
                 self.seconds += time.perf_counter() - start
                 start = time.perf_counter()
                 self._save()
             self._report()
         self._close_epoch(rate, start)
-        if self.keeper is not None and self._agreed(self.keeper.is_due_after_epoch() or self.step == self.steps):
-            self._save()
+        if self.keeper is not None:
+            (due,) = self._agreed(self.keeper.is_due_after_epoch() or self.step == self.steps)
+            if due:
+                self._save()
         self._report()
 
     def _step(self, parts: list[Part]) -> float:
@@ -189,7 +193,7 @@ class _Job:
                 fabric.backward(losses * (fabric.world_size / part.of_step))
             with torch.no_grad():
                 wrong = (logits.argmax(1) != part.labels).sum()
-                self.sums[:3] += torch.stack([losses.detach(), wrong, torch.full_like(wrong, len(logits))])
+                self.sums += torch.stack([losses.detach(), wrong, torch.full_like(wrong, len(logits))])
                 if self.warming:
                     self.recent += torch.stack([wrong, torch.full_like(wrong, len(logits))])
         self.optimizer.step()
@@ -202,7 +206,7 @@ class _Job:
         return rate
 
     def _close_epoch(self, rate: float, start: float) -> None:
-        loss, wrong, images, _ = self._check_loss()
+        loss, wrong, images = self._check_loss()
         seconds = self.seconds + time.perf_counter() - start
         test_loss, test_error = self._tested()
         number = len(self.rows) + 1
@@ -235,6 +239,9 @@ class _Job:
             return None, None
         fabric, sums = self.fabric, torch.zeros(3, device=self.fabric.device)
         part = self.test.shard(fabric.global_rank, fabric.world_size)
+        if fabric.world_size > 1:  # each process has statistics of its own images; those of the first are saved
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, 0)
         self.network.eval()
         with torch.no_grad(), fabric.autocast():
             for inputs, labels in part.batches(TEST_BATCH, device=fabric.device):
@@ -251,17 +258,32 @@ class _Job:
 
     # -- stopping, and going on ----------------------------------------------------------------------------------------
 
-    def _is_to_stop(self) -> bool:
-        return self._agreed(self.stop()) if self.stop is not None else False
+    def _wanted(self) -> list[bool]:
+        """Whether to stop, and whether a state is due."""
+        if self.fabric.world_size > 1 and self.fabric.device.type != "cpu" and self.step % AGREE_EVERY:
+            return [False, False]
+        return self._agreed(self.stop is not None and self.stop(), self.keeper is not None and self.keeper.is_due())
 
-    def _is_due(self) -> bool:
-        return self.keeper is not None and self._agreed(self.keeper.is_due())
-
-    def _agreed(self, wanted: bool) -> bool:
-        """Whether any process wants it."""
+    def _agreed(self, *wanted: bool) -> list[bool]:
+        """For each wish, whether any process has it."""
         if self.fabric.world_size == 1:
-            return wanted
-        return self._summed(torch.tensor([float(wanted)], device=self.fabric.device))[0] > 0
+            return list(wanted)
+        return [count > 0 for count in self._summed(torch.tensor(wanted, device=self.fabric.device).float())]
+
+    def _by_first(self, work: Callable[[], Any]) -> Any:
+        """What `work` returns or raises in the first process, in all of them: none is left waiting for it."""
+        if self.fabric.world_size == 1:
+            return work()
+        found: tuple[Any, Exception | None] = (None, None)
+        if self.fabric.global_rank == 0:
+            try:
+                found = (work(), None)
+            except (OSError, ValueError) as error:
+                found = (None, error)
+        result, failure = self.fabric.broadcast(found)
+        if failure is not None:
+            raise failure
+        return result
 
     def _save(self) -> None:
         if self.keeper is None:
@@ -278,18 +300,17 @@ class _Job:
             torch.distributed.all_gather_object(everyones, mine)
         sums = self._summed(self.sums)
         recent = self._summed(self.recent)
-        if self.fabric.global_rank == 0:
-            state = {
-                "model": self.model.state_dict(), "optimizer": self.optimizer.optimizer.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(), "step": self.step, "sums": sums,
-                "recent": recent, "warming": self.warming, "rows": [asdict(row) for row in self.rows],
-                "batches": self.batches.state(), "random": everyones, "seconds": self.seconds,
-            }  # fmt: skip
-            self.keeper.save(self.step, state)
-        self.fabric.barrier()
+        state = {
+            "model": self.model.state_dict(), "optimizer": self.optimizer.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(), "step": self.step, "sums": sums,
+            "recent": recent, "warming": self.warming, "rows": [asdict(row) for row in self.rows],
+            "batches": self.batches.state(), "random": everyones, "seconds": self.seconds,
+        }  # fmt: skip
+        keeper = self.keeper
+        self._by_first(lambda: keeper.save(self.step, state))
 
     def _restore(self) -> None:
-        state = self.keeper.load() if self.keeper else None
+        state = self._by_first(self.keeper.load) if self.keeper else None  # others may not see its disk
         if state is None:
             return
         fabric = self.fabric
@@ -312,10 +333,9 @@ class _Job:
     def _report(self) -> None:
         if self.progress is not None:
             per_epoch = self.batches.per_epoch
-            last = self.rows[-1] if self.rows else None
             since = time.perf_counter() - self.begin
             epochs = -(-self.steps // per_epoch)
-            self.progress(Progress(self.step, self.steps, len(self.rows), epochs, last, since))
+            self.progress(Progress(self.step, self.steps, epochs, tuple(self.rows), since))
 
 
 def _solo(device: torch.device, recipe: Recipe) -> Fabric:
@@ -354,6 +374,7 @@ def _as_before(model: nn.Module) -> Iterator[None]:
         for name, module in model.named_modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
     }
+    contiguous = {name for name, parameter in model.named_parameters() if parameter.is_contiguous()}
     model.train()
     try:
         with _tuned():
@@ -361,7 +382,9 @@ def _as_before(model: nn.Module) -> Iterator[None]:
     finally:
         model.zero_grad()
         own_batch_norm(model, kinds)
-        model.to(memory_format=torch.contiguous_format)
+        for name, parameter in model.named_parameters():
+            if name in contiguous:
+                parameter.data = parameter.data.contiguous()
         for module, mode in modes.items():
             module.training = mode
 

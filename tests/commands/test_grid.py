@@ -121,6 +121,32 @@ def test_cells_in_parallel_processes_end_alike(capsys):
         assert a["test_loss"] == pytest.approx(b["test_loss"], rel=1e-3)
 
 
+@pytest.mark.slow
+def test_parallel_processes_are_stopped_with_their_states_saved():
+    from resnet_probe.analyses.grid import Grid, Images
+
+    endless = {"epochs": 100_000, "learning_rate": 0.1}
+    cells = cells_of(PRESETS["degradation"], endless, [0])[:2]
+    grid = Grid(cells, Images("digits", limit=40), Path.cwd(), jobs=2)
+    with pytest.raises(KeyboardInterrupt):
+        grid.train(stop=lambda: True)
+
+
+def test_a_cell_that_failed_keeps_its_last_good_state(capsys, monkeypatch):
+    from resnet_probe.analyses.grid import engine
+    from resnet_probe.training import TrainingError
+
+    def fails(*args, keeper, **how):
+        keeper.save(1, {})
+        raise TrainingError(f"the loss is nan; {keeper.newest()}")
+
+    monkeypatch.setattr(engine, "train_cell", fails)
+    assert run(capsys, "--arch", "resnet8-w4", *QUICK)[0] == 0
+    (row,) = read(Path("out"), "grid").rows
+    assert "the state of step 1 is kept in out/states/resnet8-w4-seed0/state-00000001.pt" in row["status"]
+    assert Path("out/states/resnet8-w4-seed0/state-00000001.pt").is_file()
+
+
 def test_styles_end_with_the_lesions_of_each(capsys):
     code, _, err = run(capsys, "--preset", "styles", "--arch", "resnet8-w4", "--seeds", "1", *QUICK)
     assert (code, err) == (0, "")

@@ -93,6 +93,21 @@ def test_the_same_command_does_not_train_again_unless_told(capsys):
     assert not same(weights("out/resnet8-w4.safetensors"), first)
 
 
+def test_the_table_has_every_epoch_that_was_finished_before_it_stopped(capsys, monkeypatch):
+    from resnet_probe.training import trainer
+
+    real = trainer._Job._step
+
+    def fails(self, parts):
+        if self.step == 4:
+            raise OSError(5, "Input/output error")
+        return real(self, parts)
+
+    monkeypatch.setattr(trainer._Job, "_step", fails)
+    assert run(capsys, *QUICK)[0] == 1
+    assert [row["iteration"] for row in read(Path("out"), "curves").rows] == [3]
+
+
 def test_tensorboard_has_the_curve(capsys):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     assert run(capsys, *QUICK, "--tensorboard")[0] == 0
@@ -205,6 +220,32 @@ def test_two_processes_train_as_one_does(tmp_path):
     for a, b in zip(one, two, strict=True):
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-3)
         assert a["test_loss"] == pytest.approx(b["test_loss"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_test_the_network_that_is_saved(tmp_path):
+    """Without shared batch norm each has statistics of its own images; the table is of those that are saved."""
+    words = ["--arch", "resnet8-w4", "--data", "digits", "--limit", "60", "--epochs", "1", "--batch-size", "12",
+             "--format", "png", "-q", "--devices", "2", "--accelerator", "cpu", "--out", str(tmp_path)]  # fmt: skip
+    code, _, err = finish(start(*PYTHON, "-m", "resnet_probe", "train", *words))
+    assert code == 0, err
+    (row,), data = read(tmp_path, "curves").rows, load_data("digits", limit=60)
+    found = checkpoint.load(tmp_path / "resnet8-w4.safetensors").model
+    with torch.no_grad():
+        losses = [torch.nn.functional.cross_entropy(found(x), y).item() for x, y in data.batches(60)]
+    assert row["test_loss"] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_what_the_first_process_cannot_save_ends_all_of_them(tmp_path):
+    (tmp_path / "states").write_text("a file where a folder should be")
+    words = ["--arch", "resnet8-w4", "--data", "digits", "--limit", "60", "--epochs", "1", "--batch-size", "20",
+             "--devices", "2", "--accelerator", "cpu", "-q", "--out", str(tmp_path)]  # fmt: skip
+    code, _, err = finish(start(*PYTHON, "-m", "resnet_probe", "train", *words), timeout=100)
+    assert code == 2
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert lines
+    assert all("cannot save the training at step 3" in line for line in lines), err
 
 
 def test_os_environment_is_left_alone(capsys):

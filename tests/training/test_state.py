@@ -38,7 +38,8 @@ def rows(history):
 
 
 STYLES = [{}, {"style": "stochastic-depth"}, {"optimizer": "adam"}, {"warmup_rate": 0.02, "warmup_error": 85.0},
-          {"accumulate": 2}, {"arch": "resnet8-w4-dropout0.5"}]  # fmt: skip
+          {"accumulate": 2}, {"arch": "resnet8-w4-dropout0.5"},
+          {"arch": "resnet8-w4-dropout0.5", "resized_crop": True, "workers": 0}]  # fmt: skip
 CASES = [how if how in STYLES[:2] else pytest.param(how, marks=pytest.mark.slow) for how in STYLES]
 
 

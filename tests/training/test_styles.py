@@ -129,6 +129,12 @@ def test_what_cannot_be_styled_is_refused():
         fold(net, {net.blocks[0].name: 0.5})
 
 
+def test_a_scale_that_cannot_be_written_is_refused_before_the_training():
+    with pytest.raises(TrainingError, match="ends in relu, not in a norm or a convolution"):
+        Styled(EndsInRelu(), recipe("stochastic-depth"), SHAPE)
+    assert Styled(EndsInRelu(), recipe("stochastic-depth", rescale=False), SHAPE).names
+
+
 def test_training_in_a_style_leaves_the_tested_network(tmp_path):
     data = load_data("digits", split="train", limit=80)
     with seeded(0):

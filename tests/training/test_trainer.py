@@ -238,6 +238,15 @@ def test_nothing_but_the_model_is_changed(digits, ending):
     assert not same(weights(model), before)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_weights_have_the_layout_that_they_had(digits, layout):
+    with seeded(0):
+        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10))
+    model.to(memory_format=layout)
+    fit(model, digits, **SMALL)
+    assert model[1].weight.is_contiguous(memory_format=layout)
+
+
 def test_frozen_parameters_stay(digits):
     model = network()
     model[0].requires_grad_(False)
@@ -274,6 +283,7 @@ def test_progress_counts_every_step(digits):
     assert [p.step for p in seen] == list(range(9))
     assert [p.epoch for p in seen] == [0, 0, 0, 0, 1, 1, 1, 1, 2]
     assert {(p.steps, p.epochs) for p in seen} == {(8, 2)}
+    assert seen[-1].rows == history.rows
     assert [p.last for p in seen] == [None] * 4 + [history.rows[0]] * 4 + [history.rows[1]]
     assert [p.seconds for p in seen] == sorted(p.seconds for p in seen)
     with pytest.raises(AttributeError):

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.grid.figure import plot, plot_grid, plot_lesions
 from resnet_probe.analyses.grid.presets import PRESETS, Preset, adapted, cells_of
-from resnet_probe.analyses.grid.table import curves_table, grid_table, lesions_table, summary_table
+from resnet_probe.analyses.grid.table import DONE, curves_table, grid_table, lesions_table, summary_table
 
 if TYPE_CHECKING:
-    from resnet_probe.analyses.grid.cells import Cell, Images, describe, identity, train_cell
+    from resnet_probe.analyses.grid.cells import Cell, Images, curve_rows, describe, identity, train_cell
     from resnet_probe.analyses.grid.engine import Grid
     from resnet_probe.analyses.grid.errors import GridError
 
 __all__ = [
+    "DONE",
     "PRESETS",
     "Cell",
     "Grid",
@@ -28,6 +29,7 @@ __all__ = [
     "Preset",
     "adapted",
     "cells_of",
+    "curve_rows",
     "curves_table",
     "describe",
     "grid_table",
@@ -41,8 +43,8 @@ __all__ = [
 ]
 
 _WHERE = {
-    "Cell": "cells", "Images": "cells", "describe": "cells", "identity": "cells", "train_cell": "cells",
-    "Grid": "engine", "GridError": "errors",
+    "Cell": "cells", "Images": "cells", "curve_rows": "cells", "describe": "cells", "identity": "cells",
+    "train_cell": "cells", "Grid": "engine", "GridError": "errors",
 }  # fmt: skip
 
 

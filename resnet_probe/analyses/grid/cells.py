@@ -8,18 +8,18 @@ train_cell    train it, save the weights, return its row and its curve
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.grid.table import CURVE_COLUMNS, GRID_COLUMNS
+from resnet_probe.analyses.grid.table import CURVE_COLUMNS, DONE, GRID_COLUMNS
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from resnet_probe.data import Data
-    from resnet_probe.training import History, Keeper, Recipe
+    from resnet_probe.training import Epoch, Keeper, Recipe
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,12 @@ def train_cell(
     model = untrained.model
     history = fit(model, train, recipe=cell.recipe, test=test, keeper=keeper, fabric=fabric, **how)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    curve = curve_rows(cell, history)
+    curve = curve_rows(cell, history.rows)
     last = curve[-1]
     row = {
         **cell.labels, "parameters": parameters, "epochs": last["epoch"], "iterations": last["iteration"],
         **{key: last[key] for key in ("train_error", "train_loss", "test_error", "test_loss")},
-        "seconds": sum(entry["seconds"] for entry in curve), "status": "done",
+        "seconds": sum(entry["seconds"] for entry in curve), "status": DONE,
     }  # fmt: skip
     if fabric is None or fabric.global_rank == 0:
         about = {
@@ -157,7 +157,7 @@ def identity(cell: Cell, train: Data, test: Data) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def curve_rows(cell: Cell, history: History) -> list[dict[str, Any]]:
+def curve_rows(cell: Cell, epochs: Iterable[Epoch]) -> list[dict[str, Any]]:
     """The curve of a training, one row per epoch by CURVE_COLUMNS."""
-    rows = [{**asdict(epoch), **cell.labels} for epoch in history.rows]
+    rows = [{**asdict(epoch), **cell.labels} for epoch in epochs]
     return [{column: row[column] for column in CURVE_COLUMNS} for row in rows]

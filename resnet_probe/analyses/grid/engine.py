@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.grid.cells import Cell, Images, identity, train_cell
 from resnet_probe.analyses.grid.journal import GridJournal
-from resnet_probe.analyses.grid.table import GRID_COLUMNS
+from resnet_probe.analyses.grid.table import DONE, GRID_COLUMNS
 
 if TYPE_CHECKING:
+    from ctypes import c_byte
+
     from resnet_probe.data import Data
 
+POLL_S = 0.5  # between two looks at whether to stop, while other processes train
 STATES = "states"  # folder of the states to go on from, one folder a cell; a finished cell's is removed
 
 
@@ -34,7 +37,6 @@ class Grid:
     jobs: int = 1
     device: str = "cpu"
     compiled: bool = False
-    threads: int | None = None
 
     def train(
         self,
@@ -48,7 +50,7 @@ class Grid:
         Args:
             fresh: names of cells to train again.
             report: called with the name and the outcome of each cell, those finished earlier first.
-            stop: asked after each step of a training in this process; on True its state is saved.
+            stop: asked after each step, or twice a second with several jobs; on True states are saved.
 
         Returns:
             Per cell, in order, `row` and `curve`; the status of a cell that failed says why.
@@ -74,7 +76,8 @@ class Grid:
                     todo.append(cell)
             for cell, outcome in self._outcomes(todo, train, test, stop):
                 journal.commit(cell.name, identity(cell, train, test), outcome["row"]["status"], outcome)
-                shutil.rmtree(self.folder / STATES / cell.name, ignore_errors=True)
+                if outcome["row"]["status"] == DONE:  # of one that failed the last good state stays
+                    shutil.rmtree(self.folder / STATES / cell.name, ignore_errors=True)
                 made[cell.name] = outcome
                 if report:
                     report(cell.name, outcome["row"])
@@ -89,17 +92,28 @@ class Grid:
             for cell in cells:
                 yield cell, self._one(cell, train, test, stop)
             return
-        from concurrent.futures import ProcessPoolExecutor, as_completed  # noqa: PLC0415
+        from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait  # noqa: PLC0415
 
         threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        context = get_context("spawn")
+        asked = context.RawValue("b", 0)  # without a lock, which a killed process could hold
         with ProcessPoolExecutor(
-            min(self.jobs, len(cells)), mp_context=get_context("spawn"), initializer=_begin, initargs=(self, threads)
+            min(self.jobs, len(cells)), mp_context=context, initializer=_begin, initargs=(self, threads, asked)
         ) as pool:
-            waiting = {pool.submit(_train, number): cell for number, cell in _numbered(self.cells, cells)}
+            cell_of = {pool.submit(_train, number): cell for number, cell in _numbered(self.cells, cells)}
+            waiting = set(cell_of)
             try:
-                for done in as_completed(waiting):
-                    yield waiting[done], done.result()
+                while waiting:
+                    done, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
+                    stopped = stop is not None and stop()
+                    if stopped and any(one.exception() for one in done):  # a signal may kill a process that begins
+                        raise KeyboardInterrupt
+                    for one in done:
+                        yield cell_of[one], one.result()
+                    if waiting and stopped:
+                        raise KeyboardInterrupt
             except BaseException:
+                asked.value = 1  # trainings under way save their states
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
@@ -124,21 +138,21 @@ def _numbered(all_cells: Sequence[Cell], wanted: Sequence[Cell]) -> list[tuple[i
     return [(number, cell) for number, cell in enumerate(all_cells) if cell.name in names]
 
 
-_here: dict[str, Any] = {}  # of a process of the pool: the grid, its images, and whether it is asked to stop
+_here: dict[str, Any] = {}  # of a process of the pool: the grid, its images, and what says whether to stop
 
 
-def _begin(grid: Grid, threads: int) -> None:
+def _begin(grid: Grid, threads: int, asked: c_byte) -> None:
     import signal  # noqa: PLC0415
 
     import torch  # noqa: PLC0415
 
+    for number in (signal.SIGINT, signal.SIGTERM):  # the group's; the value is what a training looks at
+        signal.signal(number, lambda *_: setattr(asked, "value", 1))
     torch.set_num_threads(threads)
-    _here.update(grid=grid, images=grid.images.load(), stop=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: _here.update(stop=True))
+    _here.update(grid=grid, images=grid.images.load(), asked=asked)
 
 
 def _train(number: int) -> dict[str, Any]:
     grid: Grid = _here["grid"]
     train, test = _here["images"]
-    return grid._one(grid.cells[number], train, test, lambda: _here["stop"])
+    return grid._one(grid.cells[number], train, test, lambda: bool(_here["asked"].value))

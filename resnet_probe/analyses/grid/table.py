@@ -9,6 +9,7 @@ from typing import Any
 
 from resnet_probe.results import Result
 
+DONE = "done"  # status of a cell that was trained to its end; any other says why it was not
 GRID_COLUMNS = (
     "cell", "arch", "family", "depth", "variant", "style", "seed", "parameters", "epochs", "train_error", "train_loss",
     "test_error", "test_loss", "seconds", "iterations", "status",
