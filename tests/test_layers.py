@@ -23,6 +23,7 @@ LAYERS = {
     "unraveled": 1,
     "results": 1,
     "figures": 1,
+    "colours": 1,
     "intervals": 1,
     "counting": 1,
     "evaluate": 2,
@@ -40,7 +41,13 @@ LAYERS = {
     "__main__": 5,
 }
 BELONGS_TO = {"weights": "checkpoint", "architecture": "checkpoint"}  # modules that are inner parts of another
-SIDEWAYS = {("unraveled", "anatomy"), ("surgery", "checkpoint"), ("cli", "commands"), ("__main__", "cli")}
+SIDEWAYS = {
+    ("figures", "colours"),
+    ("unraveled", "anatomy"),
+    ("surgery", "checkpoint"),
+    ("cli", "commands"),
+    ("__main__", "cli"),
+}
 FOR_THE_COMMAND_LINE = {"click", "rich_click", "rich", "tqdm"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

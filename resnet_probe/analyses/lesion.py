@@ -98,10 +98,10 @@ def plot(result: Result) -> Figure:
     Filled markers are units that keep the shape of their input, open ones those that resize; whiskers are the 95 %
     intervals, the dashed line is the intact network. Several networks in one table are drawn over relative position.
     """
-    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     networks = list(dict.fromkeys(row["network"] for row in result.rows))
-    looks = network_colours(networks)
+    looks = network_colours(networks, result.settings.get("colours"))
     with style():
         figure, axes = new_figure("column", aspect=0.68)
         for network in networks:
@@ -115,7 +115,7 @@ def plot(result: Result) -> Figure:
         axes.set_ylabel("error (%)")
         many = len(networks) > 1
         axes.set_xlabel("position of the deleted unit (0 input, 1 output)" if many else _what(result.rows))
-        axes.legend(**_legend_place(result.rows))
+        legend_above(figure)
     return figure
 
 
@@ -151,12 +151,3 @@ def _draw(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name
 def _what(rows: Sequence[dict[str, Any]]) -> str:
     kinds = {row["kind"] for row in rows if row["block"] != INTACT}
     return "deleted block (index from the input)" if kinds == {"block"} else "deleted layer (index from the input)"
-
-
-def _legend_place(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Above the axes, where it covers no point; long names stand below one another."""
-    from resnet_probe.figures import label  # noqa: PLC0415
-
-    longest = max(len(label(row["network"])) for row in rows)
-    columns = 3 if longest < 16 else 2 if longest < 24 else 1
-    return {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns, "frameon": False}

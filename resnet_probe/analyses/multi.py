@@ -181,10 +181,10 @@ def plot(result: Result) -> Figure:
     import numpy as np  # noqa: PLC0415
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
-    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     networks = list(dict.fromkeys(row["network"] for row in result.rows))
-    looks = network_colours(networks)
+    looks = network_colours(networks, result.settings.get("colours"))
     with style():
         figure, axes = new_figure("column", aspect=0.68)
         for network in networks:
@@ -211,5 +211,5 @@ def plot(result: Result) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.set_xlabel("number of deleted units")
         axes.set_ylabel("error (%)")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+        legend_above(figure)
     return figure

@@ -100,14 +100,14 @@ def plot(result: Result) -> Figure:
     # one extreme pair must not wash out the others
     limit = float(np.nanquantile(np.abs(values), 0.98)) or 1.0
     with style():
-        figure, axes = new_figure("column", aspect=0.92)
-        picture = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+        figure, axes = new_figure("column", aspect=0.86)
+        picture = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest", aspect="auto")
         axes.grid(False)
         step = max(1, len(names) // 14)
         shown = list(range(0, len(names), step))
         axes.set_xticks(shown, [names[i] for i in shown], rotation=90, fontsize=5.5)
         axes.set_yticks(shown, [names[i] for i in shown], fontsize=5.5)
         axes.set_title(label(first), fontsize=7)
-        bar = figure.colorbar(picture, ax=axes, shrink=0.85, extend="both")
+        bar = figure.colorbar(picture, ax=axes, extend="both")
         bar.set_label("interaction (percentage points of error)")
     return figure

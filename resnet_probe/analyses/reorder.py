@@ -164,10 +164,10 @@ def plot(result: Result) -> Figure:
     """Error against Kendall's tau, one point per order, with the mean over bins of tau (Veit et al. 2016, Fig. 5b)."""
     import numpy as np  # noqa: PLC0415
 
-    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     networks = list(dict.fromkeys(row["network"] for row in result.rows))
-    looks = network_colours(networks)
+    looks = network_colours(networks, result.settings.get("colours"))
     with style():
         figure, axes = new_figure("column", aspect=0.68)
         for network in networks:
@@ -188,12 +188,15 @@ def plot(result: Result) -> Figure:
                     marker=marker,
                     markersize=3,
                     linewidth=1,
-                    label="mean of neighbours",
+                    label="mean of neighbours" if network == networks[0] else None,
                 )
-            axes.axhline(rows[0]["error"], color=colour, linewidth=0.8, linestyle=(0, (4, 2)), label="trained order")
+            axes.axhline(
+                rows[0]["error"], color=colour, linewidth=0.8, linestyle=(0, (4, 2)),
+                label="trained order" if network == networks[0] else None,
+            )  # fmt: skip
         axes.invert_xaxis()
         axes.set_ylim(bottom=0)
         axes.set_xlabel("Kendall's tau with the trained order")
         axes.set_ylabel("error (%)")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+        legend_above(figure)
     return figure

@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import rich_click as click
 from click import get_current_context
 
 FORMATS = ("pdf", "svg", "png")
+STYLES = ("paper", "talk", "poster")
 PRECISIONS = ("fp32", "bf16", "fp16")
 SPLITS = ("train", "val", "test")
 
@@ -149,14 +151,61 @@ out: Decorator = click.option(
     help="Folder for table, settings and figures.  [default: results/COMMAND-NETWORK]",
 )
 
-formats: Decorator = click.option(
-    "--format",
-    "formats",
-    default=",".join(FORMATS),
-    show_default=True,
-    metavar="LIST",
-    callback=_parse_formats,
-    help="Formats of the figures: any of pdf, svg, png, separated by commas.",
+_drawing = (
+    click.option(
+        "--format",
+        "formats",
+        default=",".join(FORMATS),
+        show_default=True,
+        metavar="LIST",
+        callback=_parse_formats,
+        help="Formats of the figures: any of pdf, svg, png, separated by commas.",
+    ),
+    click.option(
+        "--style",
+        type=click.Choice(STYLES),
+        default="paper",
+        show_default=True,
+        help="Where figures will be shown: sizes of text, lines and marks.",
+    ),
+    click.option("--width", metavar="column|page|MM", help="Width of all figures.  [default: each as its panels need]"),
+    click.option(
+        "--venue", metavar="NAME", help="Widths and text sizes of a conference or journal, such as neurips2024."
+    ),
 )
+
+
+def formats(command: Any) -> Any:
+    """`--format`, which the command takes as `formats`, and the look of all figures that are drawn in the command."""
+    drawing = command
+    if isinstance(command, click.Command):
+        assert command.callback is not None
+        command.callback = _in_its_look(command.callback)
+    else:
+        drawing = _in_its_look(command)
+    for option in reversed(_drawing):
+        drawing = option(drawing)
+    return drawing
+
+
+def _in_its_look(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with the three options about the look taken from its arguments."""
+
+    @wraps(command)
+    def drawing(*args: Any, style: str, width: str | None, venue: str | None, **values: Any) -> Any:
+        if style == "paper" and width is None and venue is None:
+            return command(*args, **values)  # the look that holds by default; matplotlib is imported when it is needed
+        from resnet_probe.figures import look
+
+        try:
+            with look(style=style, width=width, venue=venue):
+                pass
+        except (LookupError, ValueError) as error:
+            raise click.UsageError(str(error)) from error
+        with look(style=style, width=width, venue=venue):
+            return command(*args, **values)
+
+    return drawing
+
 
 quiet: Decorator = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")

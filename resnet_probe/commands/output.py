@@ -7,6 +7,9 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 import rich_click as click
+from click import get_current_context
+
+from resnet_probe.colours import noted, remembered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +39,32 @@ def run_folder(out: Path | None, command: str, network: str) -> Path:
         raise click.UsageError(
             f"cannot write to the folder {folder} ({reason}); give --out a folder that can be written to"
         ) from error
+    if get_current_context(silent=True):
+        keep_colours(folder)
     return folder
+
+
+def keep_colours(folder: Path) -> None:
+    """Until the command ends, networks that tables in this folder gave a colour keep it."""
+    import json
+
+    known: dict[str, str] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")).get("colours")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(found, dict) and len(found) > len(known):  # the longest list has all the others in it
+            known = found | {name: colour for name, colour in known.items() if name not in found}
+        elif isinstance(found, dict):
+            known |= {name: colour for name, colour in found.items() if name not in known}
+    get_current_context().with_resource(remembered(known))
+
+
+def colours(result: "Result") -> dict[str, dict[str, str]]:
+    """The setting `colours` of a table with networks in it."""
+    found = noted(str(row["network"]) for row in result.rows if row.get("network") is not None)
+    return {"colours": found} if found else {}
 
 
 def refuse_other(folder: Path, name: str, checkpoint_sha256: str) -> None:
@@ -69,9 +97,13 @@ def write(
     folder: Path,
     formats: Sequence[str],
 ) -> list[Path]:
-    """Save a table with its settings, and figures by name, with the table's origin in each figure."""
+    """Save a table with its settings, and figures by name, with the table's origin in each figure.
+
+    The settings say which colours its networks have, so that every later figure of it gives them the same.
+    """
     from resnet_probe.figures import save
 
+    result = result.with_settings(colours(result))
     paths = result.save(folder)
     for name, figure in figures:
         paths += save(figure, folder, name, formats, metadata=result.origin())

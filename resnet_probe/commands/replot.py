@@ -60,6 +60,7 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
     if not drawn:
         raise click.UsageError(_nothing_in(run))
     folder = output.run_folder(out or run, "replot", run.name)
+    output.keep_colours(run)
 
     from resnet_probe.figures import save
     from resnet_probe.results import read

@@ -21,6 +21,7 @@ SHARED = {
     "formats": "--format",
     "quiet": "--quiet",
 }
+LOOK = {"style": "--style", "width": "--width", "venue": "--venue"}  # they come with --format
 
 
 def command():
@@ -43,7 +44,7 @@ def values(*words):
 
 def test_every_shared_option_has_its_name_and_its_help():
     found = {parameter.name: parameter for parameter in command().params}
-    assert {name: parameter.opts[0] for name, parameter in found.items()} == SHARED
+    assert {name: parameter.opts[0] for name, parameter in found.items()} == SHARED | LOOK
     assert all(parameter.help for parameter in found.values())
 
 

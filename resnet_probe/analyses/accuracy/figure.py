@@ -32,17 +32,17 @@ def plot(result: Result) -> Figure:
 
     _check(result, {"network", "view", "top1_error", "top1_low", "top1_high"})
     rows = result.rows
-    looks = network_colours(row["network"] for row in rows)
+    looks = network_colours((row["network"] for row in rows), result.settings.get("colours"))
     with style():
         figure, axes = new_figure("column", height=22 + 5.5 * len(rows))
         for place, row in enumerate(rows):
             whisker = [[row["top1_error"] - row["top1_low"]], [row["top1_high"] - row["top1_error"]]]
             look = {key: looks[row["network"]][key] for key in ("color", "marker")}
             axes.errorbar(row["top1_error"], place, xerr=whisker, **look, markersize=4, elinewidth=0.8, linewidth=0)
-        names = [f"{label(row['network'], 26)}, {row['view']}" for row in rows]
+        names = [f"{label(row['network'], 22)}, {row['view']}" for row in rows]
         axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel("top-1 error (%), 95 % interval")
+        figure.supxlabel("top-1 error (%), 95 % interval", fontsize="medium")  # wider than axes beside long names
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     return figure
@@ -54,13 +54,14 @@ def plot_classes(result: Result) -> Figure:
     Raises:
         ValueError: the table is empty or has other columns.
     """
-    from resnet_probe.figures import new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import legend_above, new_figure, style  # noqa: PLC0415
 
     _check(result, {"network", "view", "class", "index", "error", "error_low", "error_high"})
-    series = {key: [row for row in rows if row["error"] is not None] for key, rows in _series(result).items()}
+    series = _series(result)
+    looks = _looks(series, result)
+    series = {key: [row for row in rows if row["error"] is not None] for key, rows in series.items()}
     classes = list(dict.fromkeys(row["class"] for row in result.rows))
     with style():
-        looks = _looks(series)
         if len(classes) > MOST_CLASSES:
             figure, axes = new_figure("column", aspect=0.7)
             for name, rows in series.items():
@@ -85,7 +86,7 @@ def plot_classes(result: Result) -> Figure:
             axes.set_xlabel("error of the class (%), 95 % interval")
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
-        figure.legend(loc="outside upper center", ncols=2 if len(series) > 1 else 1)
+        legend_above(figure)
     return figure
 
 
@@ -98,12 +99,12 @@ def plot_reliability(result: Result) -> Figure:
     Raises:
         ValueError: the table is empty or has other columns.
     """
-    from resnet_probe.figures import GREY, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import GREY, legend_above, new_figure, style  # noqa: PLC0415
 
     _check(result, {"network", "view", "low", "high", "images", "confidence", "accuracy"})
     series = _series(result)
     with style():
-        looks = _looks(series)
+        looks = _looks(series, result)
         figure, (above, below) = new_figure(
             "column", height=100, rows=2, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
         )
@@ -128,7 +129,7 @@ def plot_reliability(result: Result) -> Figure:
         below.set_xlabel("confidence (probability of the predicted class)")
         for axes in (above, below):
             axes.grid(axis="y")
-        figure.legend(loc="outside upper center", ncols=2 if len(series) > 2 else 1)
+        legend_above(figure)
     return figure
 
 
@@ -149,10 +150,20 @@ def _series(result: Result) -> dict[str, Rows]:
     return {name: [row for row in result.rows if (row["network"], row["view"]) == key] for key, name in names.items()}
 
 
-def _looks(series: Mapping[str, Rows]) -> dict[str, dict[str, Any]]:
-    from resnet_probe.figures import network_colours  # noqa: PLC0415
+def _looks(series: Mapping[str, Rows], result: Result) -> dict[str, dict[str, Any]]:
+    """The first view of a network has its colour; the others have what is left, in this figure only."""
+    from resnet_probe.figures import network_colours, noted, remembered  # noqa: PLC0415
 
-    return network_colours(series)
+    networks = list(dict.fromkeys(rows[0]["network"] for rows in series.values()))
+    known = result.settings.get("colours")
+    network_colours(networks, known)
+    keys: dict[str, str] = {}
+    for name, rows in series.items():
+        network = rows[0]["network"]
+        keys[name] = network if network not in keys.values() else f"{network}, {rows[0]['view']}"
+    with remembered(noted(networks)):
+        looks = network_colours([*networks, *keys.values()], known)
+    return {name: looks[key] for name, key in keys.items()}
 
 
 def _dots(

@@ -25,12 +25,12 @@ def plot_costs(compare: Result) -> Figure:
     Raises:
         ValueError: the table is empty.
     """
-    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     rows = compare.rows
     if not rows:
         raise ValueError("compare.csv has no rows, so there is nothing to draw")
-    looks = network_colours(row["network"] for row in rows)
+    looks = network_colours((row["network"] for row in rows), compare.settings.get("colours"))
     timed = [row for row in rows if row["forward_ms"] is not None]
     with style():
         figure, axes = new_figure("page", height=60, cols=3 if timed else 2, squeeze=False)
@@ -56,7 +56,7 @@ def plot_costs(compare: Result) -> Figure:
             _draw_times(panel, timed, looks)
         for panel, letter in zip(axes[0], "abc", strict=False):
             panel.set_title(letter, fontweight="bold")
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), frameon=False)
+        legend_above(figure, handles)
     return figure
 
 
@@ -64,8 +64,11 @@ def _give_decades(axes: Axes, values: list[int], which: str) -> None:
     """Limits of a logarithmic axis at whole powers of ten, so that at least two ticks have a number."""
     from math import ceil, floor, log10  # noqa: PLC0415
 
+    from matplotlib.ticker import NullFormatter  # noqa: PLC0415
+
     low, high = floor(log10(min(values)) - 0.05), ceil(log10(max(values)) + 0.05)
     getattr(axes, f"set_{which}lim")(10**low, 10**high)
+    getattr(axes, f"{which}axis").set_minor_formatter(NullFormatter())
 
 
 def _draw_times(axes: Axes, rows: list[dict[str, Any]], looks: Mapping[str, dict[str, Any]]) -> None:

@@ -38,14 +38,14 @@ def plot(
     Raises:
         ValueError: there is nothing to draw.
     """
-    from resnet_probe.figures import GREY, INK, label, network_colours, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import GREY, INK, label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     tables = {table.name: table for table in (compare, lesion, responses, paths) if table is not None}
     panels = [name for name in PANELS if name in tables and tables[name].rows]
     if not panels or not compare.rows:
         raise ValueError(f"nothing to compare: give rows in compare.csv and in any of {', '.join(PANELS)}.csv")
     networks = [row["network"] for row in compare.rows]
-    looks = network_colours(networks)
+    looks = network_colours(networks, compare.settings.get("colours"))
     with style():
         widths = [1.5 if name == "lesion" else 1.0 for name in panels]
         figure, axes = new_figure(
@@ -66,8 +66,7 @@ def plot(
                 handles += axes[0, 0].plot([], [], color=INK, **open_marker, label="unit that resizes")
             if _chance(compare.rows):
                 handles += axes[0, 0].plot([], [], color=GREY, linewidth=0.8, linestyle=":", label="chance")
-        columns = len(handles) if len(handles) <= 5 else -(-len(handles) // 2)  # two full rows
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(columns, 5), frameon=False)
+        legend_above(figure, handles)
     return figure
 
 

@@ -39,7 +39,7 @@ def plot_zoo(result: Result) -> Figure:
     """
     from math import floor, log10  # noqa: PLC0415
 
-    from resnet_probe.figures import INK, PALETTE, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import INK, PALETTE, legend_above, new_figure, style  # noqa: PLC0415
 
     rows = _rows(result)
     with style():
@@ -73,7 +73,7 @@ def plot_zoo(result: Result) -> Figure:
             *axes[0].plot([], [], **dot, label="the network that the source counted"),
             *axes[0].plot([], [], **dot, markerfacecolor="white", label="the one in use, where it differs"),
         ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
+        legend_above(figure, handles)
     return figure
 
 
@@ -98,7 +98,7 @@ def plot_zoo_scatter(result: Result) -> Figure:
     Raises:
         ValueError: the table is empty.
     """
-    from resnet_probe.figures import GREY, PALETTE, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import GREY, PALETTE, legend_above, new_figure, style  # noqa: PLC0415
 
     rows = _rows(result)
     with style():
@@ -128,7 +128,7 @@ def plot_zoo_scatter(result: Result) -> Figure:
         axes.set_ylabel("multiply-adds for one input")
         axes.margins(0.08)
         axes.grid()
-        figure.legend(loc="outside upper center", ncols=3, frameon=False)
+        legend_above(figure)
     return figure
 
 

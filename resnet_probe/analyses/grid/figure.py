@@ -86,7 +86,7 @@ def plot_lesions(result: Result) -> Figure:
     from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
 
     keys = _distinct(result.rows, "_key")
-    looks = network_colours([_text(key) for key in keys])
+    looks = network_colours([_text(key) for key in keys], result.settings.get("colours"))
     with style():
         figure, (ax, spread) = new_figure("page", aspect=0.42, cols=2, width_ratios=(2, 1))
         for number, key in enumerate(keys):
@@ -118,10 +118,11 @@ def plot_lesions(result: Result) -> Figure:
 
 
 def _against_depth(axes: Any, rows: Rows, depths: Sequence[int]) -> None:
-    from resnet_probe.figures import network_colours  # noqa: PLC0415
+    from resnet_probe.figures import network_colours, remembered  # noqa: PLC0415
 
     series = list(dict.fromkeys((row["family"], row["variant"], row["style"]) for row in rows))
-    looks = network_colours(["-".join(str(part) for part in one if part) for one in series])
+    with remembered():  # these are families of networks
+        looks = network_colours(["-".join(str(part) for part in one if part) for one in series])
     for ax, column, title in zip(axes, ("train_error", "test_error"), ("training", "test"), strict=True):
         for one, look in zip(series, looks.values(), strict=True):
             mine = [row for row in rows if (row["family"], row["variant"], row["style"]) == one]

@@ -132,7 +132,7 @@ def plot_ranks(result: Result) -> Figure:
     Raises:
         ValueError: the table is empty or has other columns.
     """
-    from resnet_probe.figures import PALETTE, label, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import PALETTE, label, legend_above, new_figure, style  # noqa: PLC0415
 
     if not result.rows or not {"measure", "damage", "subset", "rho", "low", "high"} <= set(result.columns):
         raise ValueError(f"table {result.name} needs rows of rank correlations")
@@ -158,5 +158,5 @@ def plot_ranks(result: Result) -> Figure:
         axes.set_xlim(-1.05, 1.05)
         axes.set_xlabel("Spearman's ρ with increase of error")
         axes.grid(axis="x")
-        figure.legend(loc="outside upper left", title=label(network), alignment="left", frameon=False)
+        legend_above(figure, loc="outside upper left", title=label(network), alignment="left", most=1)
     return figure

@@ -94,10 +94,10 @@ def plot_survival(result: Result) -> Figure:
     Raises:
         ValueError: the table has no paths counted in modules.
     """
-    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     names = list(dict.fromkeys(str(row["network"]) for row in result.rows))
-    looks = network_colours(names)
+    looks = network_colours(names, result.settings.get("colours"))
     with style():
         figure, axes = new_figure("column", height=52)
         for name in names:
@@ -118,7 +118,7 @@ def plot_survival(result: Result) -> Figure:
         axes.set_xlabel("path length $x$ in modules (residual branches taken)")
         axes.set_ylabel("surviving paths (%)")
         axes.set_ylim(-3, 103)
-        axes.legend(loc="upper right")
+        legend_above(figure)
     return figure
 
 

@@ -1,6 +1,7 @@
 """The figure of path lengths, drawn from the table alone."""
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 from itertools import pairwise
 
@@ -39,9 +40,11 @@ def plot(result: Result) -> Figure:
     with figures.style():
         figure, axes = figures.new_figure(height=52 if len(panels) == 1 else 92, rows=len(panels), squeeze=False)
         for axis, unit in zip(axes[:, 0], panels, strict=True):
-            _draw(axis, tables[unit])
+            _draw(axis, tables[unit], result.settings.get("colours"))
             axis.set_xlabel(_LABELS[unit])
             axis.set_ylabel("share of all paths (%)")
+        if len(tables[panels[0]]) > 1:
+            figures.legend_above(figure, *axes[0, 0].get_legend_handles_labels())
         if scale:
             first, step = scale
             axis = axes[0, 0]
@@ -76,8 +79,8 @@ def _layers_of_modules(tables: dict[str, dict[str, Polynomial]]) -> tuple[int, i
     return scales.pop() if len(scales) == 1 else None
 
 
-def _draw(axis: Axes, networks: dict[str, Polynomial]) -> None:
-    looks = figures.network_colours(networks)
+def _draw(axis: Axes, networks: dict[str, Polynomial], known: Mapping[str, str] | None) -> None:
+    looks = figures.network_colours(networks, known)
     views = []
     for name, counts in networks.items():
         lengths, shares, step = _in_view(counts)
@@ -102,9 +105,6 @@ def _draw(axis: Axes, networks: dict[str, Polynomial]) -> None:
     axis.set_ylim(bottom=0)
     axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    if len(networks) > 1:
-        axis.set_ylim(top=axis.get_ylim()[1] * (1.05 + 0.11 * len(networks)))  # room above the outlines
-        axis.legend(loc="upper right")
 
 
 def _summarise(axis: Axes, title: str, found: Statistics, step: int, peak: float) -> None:

@@ -47,7 +47,7 @@ def plot_gradients(result: Result) -> Figure:
     if not networks:
         raise ValueError(f"table {result.name} has no rows, so there is nothing to draw")
     found = {name: describe(rows) for name, rows in networks.items()}
-    looks = figures.network_colours(networks)
+    looks = figures.network_colours(networks, result.settings.get("colours"))
     sampled = all(row["path_norm"] is not None for row in result.rows)
     alone = len(networks) == 1
     with figures.style():
@@ -68,7 +68,7 @@ def plot_gradients(result: Result) -> Figure:
             handles, words = axes[0].get_legend_handles_labels()
             if sampled:  # with the markers of the other panels
                 handles, words = axes[3].get_legend_handles_labels()
-            figure.legend(handles, words, loc="outside upper center", ncols=min(3, len(words)))
+            figures.legend_above(figure, handles, words)
     return figure
 
 

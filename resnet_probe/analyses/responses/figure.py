@@ -20,13 +20,15 @@ def plot(result: Result) -> Figure:
     Raises:
         ValueError: the table is empty or has other columns.
     """
-    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     needed = {"network", "index", "rank", "std"}
     if not result.rows or not needed <= set(result.columns):
         raise ValueError(f"table {result.name} needs rows with the columns {', '.join(sorted(needed))}")
     networks = list(dict.fromkeys(row["network"] for row in result.rows))
-    looks = network_colours(networks)
+    looks = network_colours(networks, result.settings.get("colours"))
     with style():
         figure, (above, below) = new_figure("column", height=104, rows=2, sharey=True)
         for name in networks:
@@ -55,5 +57,6 @@ def plot(result: Result) -> Figure:
         for axes in (above, below):
             axes.set_ylabel("std of response")
             axes.grid(axis="y")
-        figure.legend(loc="outside upper center", ncols=1 if len(networks) < 4 else 2, frameon=False)
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+        legend_above(figure)
     return figure

@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from resnet_probe import figures
+from resnet_probe.figures.drawing import _LOOK as SETTINGS
 
 ORIGIN = {"command": "resnet-probe paths --depth 110", "checkpoint_sha256": "4bfd", "version": "0.1.0"}
 
@@ -41,7 +42,7 @@ def test_style_does_not_mix_with_the_settings_of_the_user():
 
 def test_text_is_of_the_size_that_journals_ask_for():
     with figures.style():
-        sizes = [value for key, value in matplotlib.rcParams.items() if key in figures._LOOK and key.endswith("size")]
+        sizes = [value for key, value in matplotlib.rcParams.items() if key in SETTINGS and key.endswith("size")]
         text = [matplotlib.rcParams[f"{part}.labelsize"] for part in ("axes", "xtick", "ytick")]
     assert sizes
     assert all(7 <= size <= 8 for size in [*text, *[size for size in sizes if size > 5]])
@@ -191,7 +192,7 @@ def test_png_has_print_resolution_and_says_where_it_comes_from(tmp_path):
 
 PROGRAM = """
 import sys
-from tests.test_figures import drawing, ORIGIN, figures
+from tests.figures.test_figures import drawing, ORIGIN, figures
 figures.save(drawing(), sys.argv[1], "fig", metadata=ORIGIN)
 assert "matplotlib.pyplot" not in sys.modules
 """
@@ -204,7 +205,7 @@ def test_another_process_makes_the_same_bytes_and_needs_no_pyplot(tmp_path):
         [sys.executable, "-c", PROGRAM, str(tmp_path / "there")],
         check=True,
         env=environment,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )
     for path in (tmp_path / "here").iterdir():
         assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes(), path.name

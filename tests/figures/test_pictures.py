@@ -1,0 +1,133 @@
+"""Every figure of `replot` from made-up tables: nothing is cut, covered, lost or surrounded by empty paper.
+
+The pictures in `baseline/` are made anew, and should then be looked at, with
+
+    RESNET_PROBE_BASELINE=1 python -m pytest tests/figures/test_pictures.py -k baseline
+"""
+
+import os
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.transforms import Bbox
+from PIL import Image, ImageFilter
+
+from resnet_probe import figures
+from tests.figures.drawn import draw, pixels, texts
+from tests.figures.tables import FIGURES, ONE, SEVERAL
+
+BASELINE = Path(__file__).parent / "baseline"
+DPI = 60
+BOTH = pytest.mark.parametrize("networks", [ONE, SEVERAL], ids=["one", "several"])
+ALL = pytest.mark.parametrize("name", FIGURES)
+
+
+def faults(figure):
+    """What a reader could not read: texts out of the figure, and texts on one another."""
+    high, wide = pixels(figure).shape[:2]
+    found = texts(figure)
+    cut = [text for text, box in found if min(box.x0, box.y0, wide - box.x1, high - box.y1) < -1]
+    covered = []
+    for (one, a), (other, b) in combinations(found, 2):
+        common = Bbox.intersection(a, b)
+        if common is not None and min(common.width, common.height) > 1.5:
+            covered.append(f"{one} / {other}")
+    return cut + covered
+
+
+def borders(figure):
+    """Millimetres of empty paper on the four sides."""
+    picture = pixels(figure)
+    ink = np.argwhere((picture[:, :, :3] < 250).any(axis=2))
+    (top, left), (bottom, right) = ink.min(axis=0), ink.max(axis=0)
+    edges = (top, left, picture.shape[0] - 1 - bottom, picture.shape[1] - 1 - right)
+    return [25.4 * edge / figure.dpi for edge in edges]
+
+
+@BOTH
+@ALL
+def test_texts_lie_inside_and_apart_and_no_paper_is_wasted(name, networks):
+    figure = draw(name, networks)
+    assert faults(figure) == []
+    assert max(borders(figure)) <= 2
+
+
+LOOKS = {
+    "talk": {"style": "talk"},
+    "poster in a column": {"style": "poster", "width": "column"},
+    "column": {"width": "column"},
+    "neurips": {"venue": "neurips2024"},
+    "icml in a page": {"venue": "icml2024", "width": "page"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("look", LOOKS)
+@ALL
+def test_texts_lie_inside_and_apart_in_every_look(name, look):
+    with figures.look(**LOOKS[look]):
+        figure = draw(name, SEVERAL)
+        assert faults(figure) == []
+        assert max(borders(figure)) <= 2
+
+
+def test_faults_are_seen():
+    figure = draw("lesion", ONE)
+    (axes,) = figure.axes
+    axes.text(0.5, 0.5, "here", transform=axes.transAxes)
+    axes.text(0.5, 0.5, "there", transform=axes.transAxes)
+    figure.text(0.97, 0.5, "too far")
+    assert faults(figure) == ["too far", "here / there"]
+    figure.set_layout_engine(None)
+    axes.set_position([0.3, 0.3, 0.4, 0.4])
+    assert max(borders(figure)) > 5
+
+
+def difference(one, other):
+    """How much the worst place of two pictures differs, from 0 to 255.
+
+    Blurred by two pixels, so that a line which is drawn half a pixel beside its place counts little; the 40th of the
+    largest values, so that a speck does not.
+    """
+    blurred = [
+        np.asarray(Image.fromarray(picture).convert("RGB").filter(ImageFilter.GaussianBlur(2)), dtype=float)
+        for picture in (one, other)
+    ]
+    apart = np.abs(blurred[0] - blurred[1]).max(axis=2).ravel()
+    return float(np.sort(apart)[-40])
+
+
+MOST = 12.0
+
+
+@ALL
+def test_a_figure_looks_as_in_its_baseline(name):
+    figure = draw(name, SEVERAL)
+    now = pixels(figure, DPI)[:, :, :3]
+    path = BASELINE / f"{name}.png"
+    if os.environ.get("RESNET_PROBE_BASELINE"):
+        Image.fromarray(now).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    with Image.open(path) as stored:
+        then = np.asarray(stored.convert("RGB"))
+    assert now.shape == then.shape, "the figure has another size"
+    assert difference(now, then) <= MOST
+
+
+@ALL
+def test_what_goes_missing_is_seen(name):
+    figure = draw(name, SEVERAL)
+    pixels(figure, DPI)
+    figure.set_layout_engine(None)  # what is left stays in its place
+    whole = pixels(figure, DPI)[:, :, :3]
+    axes = figure.axes[0]
+    parts = [axes.xaxis.label, axes.yaxis.label, *figure.texts, *figure.legends, *axes.images]
+    parts += [line for line in axes.lines if line.get_linewidth() >= 0.9]  # thinner ones only guide the eye
+    parts = [part for part in parts if part.get_visible() and getattr(part, "get_text", lambda: "x")()]
+    big = [part for part in parts if min(part.get_window_extent().size) + max(part.get_window_extent().size) > 30]
+    assert big
+    for part in big[:4]:
+        part.set_visible(False)
+        assert difference(whole, pixels(figure, DPI)[:, :, :3]) > MOST, part
+        part.set_visible(True)
