@@ -42,17 +42,25 @@ _SEEN: ContextVar[dict[str, str] | None] = ContextVar("resnet_probe_colours", de
 
 
 @contextmanager
-def remembered(known: Mapping[str, str] | None = None) -> Iterator[None]:
+def remembered(known: Mapping[str, str] | None = None, *, share: bool = True) -> Iterator[None]:
     """For as long as the context lasts, a network keeps the colour that it first had.
 
     Args:
         known: network -> name of its colour in `PALETTE`, from an earlier figure: the setting `colours` of a table.
+        share: with a context around this one: know its networks, and hand it those that are new. Without, this one
+            begins with those that are known.
     """
-    token = _SEEN.set(_checked(known))
+    around = _SEEN.get() if share else None
+    seen = {**(around or {})}
+    for name, colour in _checked(known).items():
+        seen.setdefault(name, colour)
+    token = _SEEN.set(seen)
     try:
         yield
     finally:
         _SEEN.reset(token)
+        if around is not None:
+            around.update(seen)
 
 
 def noted(networks: Iterable[str]) -> dict[str, str]:

@@ -161,7 +161,7 @@ def _looks(series: Mapping[str, Rows], result: Result) -> dict[str, dict[str, An
     for name, rows in series.items():
         network = rows[0]["network"]
         keys[name] = network if network not in keys.values() else f"{network}, {rows[0]['view']}"
-    with remembered(noted(networks)):
+    with remembered(noted(networks), share=False):
         looks = network_colours([*networks, *keys.values()], known)
     return {name: looks[key] for name, key in keys.items()}
 

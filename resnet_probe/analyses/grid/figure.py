@@ -50,15 +50,12 @@ def _legend_above(figure: Figure, axes: Any) -> None:
     """One legend for all panels, where it covers no line; then what solid and dashed lines are."""
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
-    from resnet_probe.figures import GREY  # noqa: PLC0415
+    from resnet_probe.figures import GREY, legend_above  # noqa: PLC0415
 
     found = {name: handle for ax in axes for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
     found["test"] = Line2D([], [], color=GREY)
     found["training"] = Line2D([], [], color=GREY, linestyle=(0, (3, 1.5)), linewidth=0.8)
-    longest = max(len(name) for name in found)
-    most = 7 if len(axes) > 1 else 4
-    columns = min(len(found), most if longest < 14 else most // 2 + 1 if longest < 24 else 2)
-    figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=columns)
+    legend_above(figure, list(found.values()), list(found))
 
 
 def plot_grid(result: Result) -> Figure:
@@ -121,7 +118,7 @@ def _against_depth(axes: Any, rows: Rows, depths: Sequence[int]) -> None:
     from resnet_probe.figures import network_colours, remembered  # noqa: PLC0415
 
     series = list(dict.fromkeys((row["family"], row["variant"], row["style"]) for row in rows))
-    with remembered():  # these are families of networks
+    with remembered(share=False):  # these are families of networks
         looks = network_colours(["-".join(str(part) for part in one if part) for one in series])
     for ax, column, title in zip(axes, ("train_error", "test_error"), ("training", "test"), strict=True):
         for one, look in zip(series, looks.values(), strict=True):
