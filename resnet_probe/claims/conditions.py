@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from resnet_probe.claims.published import LONG_ENOUGH, TEST_IMAGES, TRAINING_ITERATIONS
+from resnet_probe.claims.published import AT_CHANCE, LONG_ENOUGH, TEST_IMAGES, TRAINING_ITERATIONS
+from resnet_probe.intervals import wilson
 from resnet_probe.runs import Table
 
-__all__ = ["chance", "depth_of", "family_of", "other_images", "other_training"]
+__all__ = ["chance", "depth_of", "family_of", "other_images", "other_training", "untaught"]
 
 BATCH = 128
 TRAINING_IMAGES = 50_000  # of CIFAR-10
@@ -64,6 +65,29 @@ def chance(table: Table) -> float | None:
     """Error of guessing in percent, with equally frequent classes; None where their number is not known."""
     classes = table.result.settings.get("classes")
     return 100 * (1 - 1 / classes) if isinstance(classes, int) and classes > 1 else None
+
+
+def untaught(table: Table, *networks: str, intact: Mapping[str, Any] | None = None) -> str:
+    """Why these networks show nothing about trained ones, as part of a sentence; empty if they do.
+
+    The papers' claims are about trained networks: one with random weights, or one that guesses before anything is
+    deleted, loses nothing by a deletion and stands at chance after it.
+
+    Args:
+        table: that the networks are in.
+        networks: their names.
+        intact: the intact network's row, where the table has one, with `wrong` and `images`.
+    """
+    for network in networks:
+        about = table.about(network)
+        if about.get("arch") and "checkpoint_sha256" in about and not about["checkpoint_sha256"]:
+            return f"the weights of {network} are random, and the claim is about trained networks"
+    guessing = chance(table)
+    if intact is None or guessing is None or intact.get("wrong") is None:
+        return ""
+    if wilson(intact["wrong"], intact["images"])[1] >= AT_CHANCE * guessing:
+        return f"the intact network is at chance itself, with {intact['error']:.3g} % error"
+    return ""
 
 
 def _many(images: int | None) -> str:

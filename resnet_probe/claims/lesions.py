@@ -8,9 +8,9 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import Any
 
-from resnet_probe.claims.conditions import chance, family_of
+from resnet_probe.claims.conditions import chance, family_of, untaught
 from resnet_probe.claims.published import ALMOST_NOTHING, AT_CHANCE
-from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell
+from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, withheld
 from resnet_probe.intervals import wilson
 from resnet_probe.runs import Run, Table
 
@@ -31,11 +31,12 @@ def lesions(run: Run) -> Iterator[Verdict]:
             deleted = [row for row in table.rows(network) if row["block"] != INTACT]
             if intact is None or not deleted:
                 continue
+            reason = untaught(table, network, intact=intact)
             if all(row.get("kind") == "block" for row in deleted):
-                yield _alone(table, network, intact, deleted)
-                yield _resizing(table, network, intact, deleted)
+                yield withheld(_alone(table, network, intact, deleted), reason)
+                yield withheld(_resizing(table, network, intact, deleted), reason)
             elif family_of(table.arch(network)) == "vgg" or "vgg" in network.lower():
-                yield _layers(table, network, deleted)
+                yield withheld(_layers(table, network, deleted), reason)
 
 
 def _layers(table: Table, network: str, deleted: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -201,10 +202,12 @@ def several(run: Run) -> Iterator[Verdict]:
                 verdict, why = CANNOT_SAY, f"{told}, whose interval holds 0"
             else:
                 verdict, why = HOLDS, f"{told}; no step falls beyond what other draws would give"
-            yield Verdict(
+            found = Verdict(
                 8, network, verdict, why, measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low,
                 high=high, **about,
             )  # fmt: skip
+            intact = next((row for row in table.rows(network) if row["deleted"] == 0), None)
+            yield withheld(found, untaught(table, network, intact=intact))
 
 
 def orders(run: Run) -> Iterator[Verdict]:
@@ -225,7 +228,8 @@ def orders(run: Run) -> Iterator[Verdict]:
                 f"{max(row['error'] for row in rows):.3g} %"
             )
             verdict = HOLDS if low > 0 else DOES_NOT_HOLD if high <= 0 else CANNOT_SAY
-            yield Verdict(
+            found = Verdict(
                 9, network, verdict, told, measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low,
                 high=high, **about,
             )  # fmt: skip
+            yield withheld(found, untaught(table, network, intact=rows[0]))

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
+from resnet_probe.claims.conditions import untaught
 from resnet_probe.claims.published import DECAY_SLOPE, EFFECTIVE, FEW_PATHS, LOG_LINEAR, PATHS_110
-from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell
+from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, withheld
 from resnet_probe.runs import Run, Table
 
 __all__ = ["branches", "gradients", "lengths"]
@@ -53,8 +54,9 @@ def gradients(run: Run) -> Iterator[Verdict]:
             found = table.result.settings.get("networks", {}).get(network, {})
             if not found.get("blocks"):
                 continue  # one path: no lengths to compare
-            yield _decay(table, network, found)
-            yield from _effective(table, network, found)
+            reason = untaught(table, network)
+            for verdict in (_decay(table, network, found), *_effective(table, network, found)):
+                yield withheld(verdict, reason)
 
 
 def _decay(table: Table, network: str, found: Mapping[str, Any]) -> Verdict:
@@ -148,7 +150,8 @@ def branches(run: Run) -> Iterator[Verdict]:
             else:
                 verdict, why = HOLDS, f"all {len(found)} blocks that keep the shape lie below 0; {what}"
             below = len(found) - len(above) - len(unclear)
-            yield Verdict(
+            judged = Verdict(
                 14, network, verdict, why, measured=f"below 0 in {below} of {len(found)} blocks", measured_value=top,
                 low=low, high=high, **about,
             )  # fmt: skip
+            yield withheld(judged, untaught(table, network))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
-from resnet_probe.claims.conditions import depth_of, family_of
-from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between
+from resnet_probe.claims.conditions import depth_of, family_of, untaught
+from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, withheld
 from resnet_probe.runs import Run, Table
 
 __all__ = ["responses"]
@@ -69,10 +69,11 @@ def _compare(table: Table, small: str, large: str) -> Verdict:
         verdict, why = DOES_NOT_HOLD, told
     else:
         verdict, why = CANNOT_SAY, f"{told}, whose interval holds 0"
-    return Verdict(
+    found = Verdict(
         4, f"{small} against {large}", verdict, why, measured_value=means[0] - means[1], low=low, high=high,
         unit="difference of standard deviations", **about,
     )  # fmt: skip
+    return withheld(found, untaught(table, small, large))
 
 
 def _differs(table: Table) -> bool:

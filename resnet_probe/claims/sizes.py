@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from resnet_probe.claims.conditions import depth_of, family_of, other_images
+from resnet_probe.claims.conditions import depth_of, family_of, other_images, untaught
 from resnet_probe.claims.published import ERRORS, PARAMETERS
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between
 from resnet_probe.intervals import wilson
@@ -82,7 +82,7 @@ def _error(table: Table, network: str, depth: int, intact: Mapping[str, Any]) ->
     low, high = wilson(intact["wrong"], intact["images"])
     interval = f"{between(low, high)} %"
     inside = low <= published <= high
-    other = other_images(table, intact["images"])
+    other = untaught(table, network) or other_images(table, intact["images"])
     compared = f"{measured:.4g} % ({interval}) against the published {published} %"
     if other:
         verdict = CANNOT_SAY

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from resnet_probe.claims.published import CLAIMS
 from resnet_probe.results import Result
 
-__all__ = ["CANNOT_SAY", "COLUMNS", "DOES_NOT_HOLD", "HOLDS", "VERDICTS", "Verdict", "between", "spell", "table"]
+__all__ = [
+    "CANNOT_SAY",
+    "COLUMNS",
+    "DOES_NOT_HOLD",
+    "HOLDS",
+    "VERDICTS",
+    "Verdict",
+    "between",
+    "spell",
+    "table",
+    "withheld",
+]
 
 HOLDS = "holds"
 DOES_NOT_HOLD = "does not hold"
@@ -56,6 +67,11 @@ class Verdict:
         for name in ("published", "source", "statement"):
             if not getattr(self, name):
                 object.__setattr__(self, name, getattr(known, name))
+
+
+def withheld(verdict: Verdict, reason: str) -> Verdict:
+    """The same numbers without an answer, if there is a reason for that."""
+    return replace(verdict, verdict=CANNOT_SAY, why=f"{reason}; here {verdict.why}") if reason else verdict
 
 
 COLUMNS = (

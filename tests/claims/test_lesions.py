@@ -124,3 +124,38 @@ def test_error_rises_with_disorder(rank, verdict):
     keys = ("spearman", "spearman_low", "spearman_high")
     (answer,) = rules.orders(run(table("reorder", rows, **dict(zip(keys, rank, strict=True)))))
     assert (answer.claim, answer.verdict) == (9, verdict)
+
+
+RANDOM = {"checkpoint_sha256": None}
+
+
+def test_a_network_at_chance_loses_nothing_and_shows_nothing():
+    """Nine in ten wrong before anything is deleted: every layer is at chance, and no block matters."""
+    (layers,) = rules.lesions(run(lesions(900, dict.fromkeys(NAMES, 905), arch="vgg16", kind="layer")))
+    blocks = rules.lesions(run(lesions(900, {"a": 901, "b": 899, "r": 902}, resizes=("r",))))
+    for found in (layers, *blocks):
+        assert found.verdict == "cannot say"
+        assert "at chance itself, with 90 % error" in found.why
+    (trained,) = rules.lesions(run(lesions(700, dict.fromkeys(NAMES, 905), arch="vgg16", kind="layer")))
+    assert trained.verdict == "holds"
+
+
+def test_random_weights_show_nothing_about_trained_networks():
+    found = list(rules.lesions(run(lesions(100, {"a": 101, "b": 102, "r": 300}, resizes=("r",), **RANDOM))))
+    assert [each.verdict for each in found] == ["cannot say", "cannot say"]
+    assert all("weights of net are random" in each.why for each in found)
+    of_a_grid = lesions(100, {"a": 101, "b": 102}, arch="", **RANDOM)  # trained there, and no file of its own
+    assert next(iter(rules.lesions(run(of_a_grid)))).verdict == "holds"
+
+
+@pytest.mark.parametrize("settings", [RANDOM | {"arch": "resnet20"}, {"classes": 10}])
+def test_sweeps_of_a_network_that_guesses_show_nothing(settings):
+    ranks = {"spearman": 0.9, "spearman_low": 0.8, "spearman_high": 0.95}
+    draws = [{"deleted": k, "error": 88 + k, "wrong": 880 + 10 * k} for k in range(4) for _ in range(3)]
+    orders = [{"swaps": k, "error": 88 + k, "wrong": 880 + 10 * k} for k in range(4)]
+    tables = [
+        table(name, [{"network": "net", "images": 1000} | row for row in rows], **ranks, **settings)
+        for name, rows in (("lesion_multi", draws), ("reorder", orders))
+    ]
+    (several,), (reordered,) = rules.several(run(tables[0])), rules.orders(run(tables[1]))
+    assert (several.verdict, reordered.verdict) == ("cannot say", "cannot say")

@@ -105,3 +105,11 @@ def cosines(means, spread=0.1, images=100):
 def test_branch_opposes_the_gradient(means, verdict):
     (found,) = rules.branches(cosines(means))
     assert (found.claim, found.verdict) == (14, verdict)
+
+
+def test_random_weights_show_nothing_about_trained_networks():
+    found = [*rules.gradients(gradient()), *rules.branches(cosines([-0.1, -0.2]))]
+    assert "holds" in {each.verdict for each in found}
+    for made, rule in ((gradient(), rules.gradients), (cosines([-0.1, -0.2]), rules.branches)):
+        made.tables[0].result.settings.update(arch="resnet56", checkpoint_sha256=None)
+        assert {each.verdict for each in rule(made)} == {"cannot say"}

@@ -39,3 +39,13 @@ def test_what_cannot_be_compared_cannot_say():
     (other,) = responses(measured({"a": ("resnet20", LARGE), "b": ("resnet56", SMALL)}, data_fingerprint="x, y"))
     assert other.verdict == "cannot say"
     assert list(responses(measured({"v": ("vgg16", SMALL)}))) == []
+
+
+def test_an_untrained_network_is_not_compared_with_a_trained_one():
+    found = measured({"p": ("plain20", LARGE), "r": ("resnet20", SMALL)})
+    found.tables[0].result.settings["networks"]["r"]["checkpoint_sha256"] = "ab" * 32
+    assert next(responses(found)).verdict == "holds"
+    found.tables[0].result.settings["networks"]["p"]["checkpoint_sha256"] = None
+    (answer,) = responses(found)
+    assert answer.verdict == "cannot say"
+    assert "weights of p are random" in answer.why

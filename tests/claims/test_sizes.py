@@ -98,3 +98,10 @@ def test_one_network_is_judged_once_from_the_first_table_that_has_it():
     both = run(several, lesions(87, {"x": 90}, arch="resnet20"))
     assert [found.measured_value for found in sizes.errors(both)] == [8.7]
     assert [found.measured_value for found in sizes.errors(run(several))] == [7.0]
+
+
+def test_random_weights_do_not_refute_a_published_error():
+    whole = {**CIFAR, "data_fingerprint": "x"}
+    (found,) = sizes.errors(run(lesions(9000, {"a": 9000}, images=10_000, checkpoint_sha256=None, **whole)))
+    assert found.verdict == "cannot say"
+    assert "random" in found.why
