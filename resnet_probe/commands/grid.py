@@ -31,7 +31,7 @@ def _depths(_: click.Context, __: click.Parameter, value: str | None) -> tuple[i
 @click.option("--preset", type=click.Choice(NAMES), help="Grid of a paper; the options below replace its parts.")
 @click.option("--arch", "archs", multiple=True, metavar="NAME", help="Network; may hold {depth}; give it again.")
 @click.option("--depths", callback=_depths, metavar="N,N", help="Depths for {depth}.")
-@click.option("--style", "styles", multiple=True, type=click.Choice(STYLES), help="Training style; give it again.")
+@click.option("--training-style", "styles", multiple=True, type=click.Choice(STYLES), help="Give it again for more.")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds for each network, counted from --seed.")
 @options.data
 @options.data_root
@@ -119,12 +119,13 @@ def command(
             outcome = f"failed: {row['status']}"
         screen.print(f"{done} of {len(cells)} {cell}: {outcome}")
 
-    again = [cell.name for cell in cells] if fresh else ()
+    again = [cell.name for cell in cells if not only or cell.name in only] if fresh else ()
     with asked_to_stop() as stop:
-        made = grid.train(fresh=again, report=report, stop=stop)
+        made = grid.train(only=only, fresh=again, report=report, stop=stop)
     results = _tables(made, chosen, _origin(grid, name, chosen, seed))
     files = _write(results, folder, formats)
-    finished = [cell for cell, one in zip(cells, made, strict=True) if one["row"]["status"] == DONE]
+    done_names = {one["row"]["cell"] for one in made if one["row"]["status"] == DONE}
+    finished = [cell for cell in cells if cell.name in done_names]
     if chosen.lesions if lesions is None else lesions:
         files += _lesions(finished, grid, results[0], formats=formats, quiet=quiet)
     facts = [(_name_of(row), _facts(row)) for row in results[2].rows]
@@ -157,7 +158,7 @@ def _cells(chosen: Preset, values: dict[str, Any], seeds: Sequence[int], only: t
         close = get_close_matches(unknown[0], names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "; --list shows them"
         raise click.UsageError(f"the grid has no cell {unknown[0]!r}{hint}")
-    return [cell for cell in cells if not only or cell.name in only]
+    return cells
 
 
 def _origin(grid: Grid, name: str, chosen: Preset, seed: int) -> dict[str, Any]:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @options.normalize
 @options.limit
 @click.option("--recipe", type=click.Choice(RECIPES), help="Values of a paper.  [default: he2015; digits for digits]")
-@click.option("--style", type=click.Choice(STYLES), default="normal", show_default=True, help="Which blocks take part.")
+@click.option(
+    "--training-style", type=click.Choice(STYLES), default="normal", show_default=True, help="Which blocks take part."
+)
 @click.option("--validation", type=click.IntRange(min=0), default=0, metavar="N", help="Hold out N training images.")
 @training_options.training_options
 @click.option("--size", type=click.IntRange(min=1), metavar="N", help="Side of images that differ in size.")
@@ -56,7 +58,7 @@ def command(
     normalize: str | None,
     limit: int | None,
     recipe: str | None,
-    style: str,
+    training_style: str,
     validation: int,
     training: Training,
     size: int | None,
@@ -92,7 +94,7 @@ def command(
     from resnet_probe.training import Keeper
 
     where = subject.pick_device(device)
-    name, values = training.recipe(recipe, data, describe(arch).depth, seed=seed, style=style)
+    name, values = training.recipe(recipe, data, describe(arch).depth, seed=seed, style=training_style)
     cell = Cell(output.file_name(arch), arch, values)
     folder = output.run_folder(out, "train", arch)
     fabric = training_options.processes(

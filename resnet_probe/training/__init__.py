@@ -11,7 +11,7 @@ seeded           a block of code with its own random numbers
 
 from resnet_probe.training.augment import pad_crop_flip
 from resnet_probe.training.batches import Batches, steps_per_epoch
-from resnet_probe.training.errors import TrainingError
+from resnet_probe.training.errors import DivergedError, TrainingError
 from resnet_probe.training.history import Epoch, History, Progress
 from resnet_probe.training.recipe import DEMO_RECIPES, OPTIMIZERS, RECIPES, STYLES, Recipe, recipe_for
 from resnet_probe.training.schedule import SCHEDULES, rate_factor
@@ -27,6 +27,7 @@ __all__ = [
     "SCHEDULES",
     "STYLES",
     "Batches",
+    "DivergedError",
     "Epoch",
     "History",
     "Keeper",

@@ -71,7 +71,7 @@ class Batches:
         self.rank, self.world = rank, world
         self.per_epoch = steps_per_epoch(len(data), recipe.batch_size)
         self.position = 0
-        self._workers = min(MOST_WORKERS, os.cpu_count() or 1) if workers is None else workers
+        self._workers = max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // world)) if workers is None else workers
         # Drawn on the CPU whatever the device, so that the order and the crops are the same everywhere.
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._at_start = self._generator.get_state()

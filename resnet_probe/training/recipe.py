@@ -156,7 +156,7 @@ def recipe_for(name: str, *, depth: int | None = None, **values: Any) -> Recipe:
 
     depth: of the network in layers; `he2015` warms up from 110 layers on, as the paper does.
 
-    Another length (`epochs`, `iterations`) moves the milestones with it, unless they are given too.
+    Another length (`epochs`, `iterations`) moves the milestones and the warm-up with it, unless they are given too.
 
     Raises TrainingError for an unknown recipe or value.
 
@@ -177,6 +177,8 @@ def recipe_for(name: str, *, depth: int | None = None, **values: Any) -> Recipe:
         base.pop("epochs", None)
         factor = values[lengths[0]] / whole
         base["milestones"] = tuple(at * factor for at in base.get("milestones", ()))
+        if base.get("warmup", 0) >= 1:
+            base["warmup"] /= whole  # the same share of the steps
     return Recipe(**(base | values))
 
 

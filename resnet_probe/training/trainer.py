@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,10 +16,11 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from resnet_probe.data import Data
-from resnet_probe.training.batch_norm import own_batch_norm, share_batch_norm
+from resnet_probe.training.batch_norm import share_batch_norm
 from resnet_probe.training.batches import Batches, Part
-from resnet_probe.training.errors import TrainingError
+from resnet_probe.training.errors import DivergedError, TrainingError
 from resnet_probe.training.history import Epoch, History, Progress
+from resnet_probe.training.preparation import as_before, check, check_logits, make_optimizer, resident
 from resnet_probe.training.recipe import PRECISIONS, Recipe
 from resnet_probe.training.seeding import seeded
 from resnet_probe.training.state import Keeper
@@ -29,6 +29,7 @@ from resnet_probe.training.styles import Styled
 CHECK_EVERY = 50  # steps between two looks at the loss, which make the host wait for the device
 AGREE_EVERY = 10  # steps after which several processes with devices agree whether to stop, for the same reason
 TEST_BATCH = 256
+RANK_APART = 1_000_003  # between the seeds of two processes' random layers
 
 
 def fabric_for(recipe: Recipe, *, accelerator: str = "cpu", devices: int | list[int] = 1, num_nodes: int = 1) -> Fabric:
@@ -93,10 +94,11 @@ def fit(
     if fabric is None:
         fabric = _solo(torch.device(device), recipe)
         fabric.launch()
-    _check(model, train, recipe, fabric.world_size, compiled=compiled, sync_batch_norm=sync_batch_norm)
+    check(model, train, recipe, fabric.world_size, compiled=compiled, sync_batch_norm=sync_batch_norm)
     model.to(fabric.device)
     job = _Job(model, train, test, recipe, fabric, keeper, progress, stop, channels_last, workers)
-    with seeded(recipe.seed + fabric.global_rank, fabric.device), _as_before(model), torch.enable_grad():
+    own_seed = recipe.seed + RANK_APART * fabric.global_rank  # other numbers than those of the next seed's trainings
+    with seeded(own_seed, fabric.device), as_before(model), torch.enable_grad():
         return job.run(compiled=compiled, sync_batch_norm=sync_batch_norm)
 
 
@@ -129,10 +131,10 @@ class _Job:
             share_batch_norm(self.model)
         self.network = self.model if recipe.style == "normal" else Styled(self.model, recipe, self.train.input_shape)
         network: Any = torch.compile(self.network) if compiled else self.network
-        self.wrapped, self.optimizer = fabric.setup(network, _optimizer(recipe, self.model, fabric.device))
+        self.wrapped, self.optimizer = fabric.setup(network, make_optimizer(recipe, self.model, fabric.device))
         self.network.train()
         self.batches = Batches(
-            _resident(self.train, fabric.device), recipe, device=fabric.device, rank=fabric.global_rank,
+            resident(self.train, fabric.device), recipe, device=fabric.device, rank=fabric.global_rank,
             world=fabric.world_size, workers=self.workers,
         )  # fmt: skip
         self.sums = torch.zeros(3, device=fabric.device)  # of losses, wrong predictions and images
@@ -187,7 +189,7 @@ class _Job:
         for number, part in enumerate(parts):
             with fabric.no_backward_sync(self.wrapped, enabled=number + 1 < len(parts)):
                 logits = self.wrapped(self._arranged(part.inputs)).float()
-                _check_logits(logits, self.train)
+                check_logits(logits, self.train)
                 losses = F.cross_entropy(logits, part.labels, reduction="sum", label_smoothing=recipe.label_smoothing)
                 # processes average their gradients
                 fabric.backward(losses * (fabric.world_size / part.of_step))
@@ -222,9 +224,9 @@ class _Job:
             raise self._diverged(f"the loss is {sums[0]}")
         return sums
 
-    def _diverged(self, what: str) -> TrainingError:
+    def _diverged(self, what: str) -> DivergedError:
         kept = f"; {self.keeper.newest()}" if self.keeper else ""
-        return TrainingError(
+        return DivergedError(
             f"{what} by step {self.step} of {self.steps} (epoch {len(self.rows) + 1}): the training diverged; try a "
             f"learning rate below {self.recipe.learning_rate:g}, or a warm-up{kept}"
         )
@@ -341,85 +343,3 @@ class _Job:
 def _solo(device: torch.device, recipe: Recipe) -> Fabric:
     devices: Any = [device.index] if device.index is not None and device.type == "cuda" else 1
     return fabric_for(recipe, accelerator=device.type, devices=devices)
-
-
-def _optimizer(recipe: Recipe, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    fused = {"fused": True} if device.type == "cuda" else {}
-    values: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, **fused}
-    if recipe.optimizer == "sgd":
-        nesterov = recipe.nesterov
-        return torch.optim.SGD(parameters, momentum=recipe.momentum, nesterov=nesterov, **values)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
-    return kind(parameters, **values)
-
-
-def _resident(data: Data, device: torch.device) -> Data:
-    """The data with its pixels on the device, where they are in memory and take at most a quarter of what is free."""
-    if not isinstance(data.images, Tensor):
-        return data
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        if data.images.nbytes > free // 4:
-            return data
-    return data.to(device)
-
-
-@contextmanager
-def _as_before(model: nn.Module) -> Iterator[None]:
-    """Afterwards each module has its mode and class again, weights their layout, and no gradients are left."""
-    modes = {module: module.training for module in model.modules()}
-    kinds: dict[str, type[nn.Module]] = {
-        name: type(module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
-    }
-    contiguous = {name for name, parameter in model.named_parameters() if parameter.is_contiguous()}
-    model.train()
-    try:
-        with _tuned():
-            yield
-    finally:
-        model.zero_grad()
-        own_batch_norm(model, kinds)
-        for name, parameter in model.named_parameters():
-            if name in contiguous:
-                parameter.data = parameter.data.contiguous()
-        for module, mode in modes.items():
-            module.training = mode
-
-
-@contextmanager
-def _tuned() -> Iterator[None]:
-    """On CUDA the fastest convolution of each shape is looked for; images have one size, so that pays."""
-    if not torch.cuda.is_available():
-        yield
-        return
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        yield
-
-
-def _check(model: nn.Module, train: Data, recipe: Recipe, world: int, *, compiled: bool, sync_batch_norm: bool) -> None:
-    if len(train) < 2:
-        raise TrainingError(f"{len(train)} images to train on: batch normalisation needs at least 2")
-    least = world * recipe.accumulate
-    smallest = len(train) // -(-len(train) // recipe.batch_size)
-    if smallest < least:
-        raise TrainingError(
-            f"batches of {smallest} images for {world} processes and {recipe.accumulate} parts: give a batch of at "
-            f"least {least}"
-        )
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise TrainingError("the network has no parameters that can be trained")
-    if recipe.style != "normal" and (compiled or sync_batch_norm):
-        raise TrainingError(
-            f"style {recipe.style} runs block by block: leave out {'compilation' if compiled else 'shared batch norm'}"
-        )
-
-
-def _check_logits(logits: Tensor, train: Data) -> None:
-    if logits.ndim != 2 or logits.shape[1] != len(train.classes):
-        raise TrainingError(
-            f"the network's output is {tuple(logits.shape)}, but {train.name} has {len(train.classes)} classes: "
-            f"the output must be (images, {len(train.classes)})"
-        )

@@ -73,6 +73,7 @@ def test_a_finished_cell_is_never_trained_twice_and_any_can_be_alone(capsys, mon
     assert read(Path("out"), "grid").rows == rows
     assert run(capsys, *SMALL, "--only", "resnet8-w4-seed1", "--fresh")[0] == 0
     assert trained == ["resnet8-w4"]
+    assert len(read(Path("out"), "grid").rows) == 8  # the others' rows stay
     assert run(capsys, *SMALL)[0] == 0
     assert without_time(read(Path("out"), "grid").rows) == without_time(rows)
     code, _, err = run(capsys, *SMALL, "--learning-rate", "0.05")
@@ -134,11 +135,11 @@ def test_parallel_processes_are_stopped_with_their_states_saved():
 
 def test_a_cell_that_failed_keeps_its_last_good_state(capsys, monkeypatch):
     from resnet_probe.analyses.grid import engine
-    from resnet_probe.training import TrainingError
+    from resnet_probe.training import DivergedError
 
     def fails(*args, keeper, **how):
         keeper.save(1, {})
-        raise TrainingError(f"the loss is nan; {keeper.newest()}")
+        raise DivergedError(f"the loss is nan; {keeper.newest()}")
 
     monkeypatch.setattr(engine, "train_cell", fails)
     assert run(capsys, "--arch", "resnet8-w4", *QUICK)[0] == 0
@@ -173,6 +174,19 @@ def test_a_cell_that_diverges_is_a_result_and_the_others_go_on(capsys):
     assert code == 0
     assert all("diverged" in row["status"] for row in read(Path("out"), "grid").rows)
     assert "failed: the loss is" in out
+
+
+def test_a_mistake_is_no_result(capsys):
+    """A network that does not fit the data stops the grid, and is not kept as a cell that failed."""
+    Path("made.py").write_text(
+        "from torch import nn\n"
+        "def network(num_classes=10, in_channels=1):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))\n"
+    )
+    code, _, err = run(capsys, "--arch", "made.py:network", "--seeds", "1", *QUICK)
+    assert (code, is_one_line(err)) == (2, True)
+    assert "but digits has 10 classes" in err
+    assert run(capsys, "--arch", "made.py:network", "--seeds", "1", *QUICK)[0] == 2
 
 
 @pytest.mark.parametrize("name", PRESETS)

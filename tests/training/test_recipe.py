@@ -43,6 +43,12 @@ def test_another_length_keeps_the_shape(name):
         assert short.rate(round(share * steps / 10), 1000) == pytest.approx(whole.rate(round(share * steps), 1000))
 
 
+def test_a_warm_up_of_400_steps_is_the_same_share_of_another_length():
+    short = recipe_for("he2016", iterations=1600)
+    assert [short.rate(step, 100) for step in (0, 9, 10)] == pytest.approx([0.01, 0.01, 0.1])  # 400 of 64,000
+    assert recipe_for("he2016", iterations=1600, warmup=400).rate(399, 100) == pytest.approx(0.01)
+
+
 def test_milestones_are_in_the_unit_of_the_length():
     by_epochs = recipe_for("he2015", epochs=164, milestones=(82, 123))
     assert by_epochs.rate(82 * PER_EPOCH - 1, PER_EPOCH) == pytest.approx(0.1)

@@ -41,6 +41,7 @@ class Grid:
     def train(
         self,
         *,
+        only: Sequence[str] = (),
         fresh: Sequence[str] = (),
         report: Callable[[str, dict[str, Any]], None] | None = None,
         stop: Callable[[], bool] | None = None,
@@ -48,6 +49,7 @@ class Grid:
         """Train the cells that are not finished yet.
 
         Args:
+            only: names of the cells to train, if not all; of the others those that are finished are returned too.
             fresh: names of cells to train again.
             report: called with the name and the outcome of each cell, those finished earlier first.
             stop: asked after each step, or twice a second with several jobs; on True states are saved.
@@ -72,7 +74,7 @@ class Grid:
                     made[cell.name] = known
                     if report:
                         report(cell.name, known["row"])
-                else:
+                elif not only or cell.name in only:
                     todo.append(cell)
             for cell, outcome in self._outcomes(todo, train, test, stop):
                 journal.commit(cell.name, identity(cell, train, test), outcome["row"]["status"], outcome)
@@ -81,7 +83,7 @@ class Grid:
                 made[cell.name] = outcome
                 if report:
                     report(cell.name, outcome["row"])
-            return [made[cell.name] for cell in self.cells]
+            return [made[cell.name] for cell in self.cells if cell.name in made]
         finally:
             journal.close()
 
@@ -118,7 +120,7 @@ class Grid:
                 raise
 
     def _one(self, cell: Cell, train: Data, test: Data, stop: Callable[[], bool] | None) -> dict[str, Any]:
-        from resnet_probe.training import Keeper, StateError, TrainingError  # noqa: PLC0415
+        from resnet_probe.training import DivergedError, Keeper  # noqa: PLC0415
 
         keeper = Keeper(self.folder / STATES / cell.name, identity(cell, train, test))
         try:
@@ -126,9 +128,7 @@ class Grid:
                 cell, train, test, folder=self.folder, keeper=keeper, device=self.device, compiled=self.compiled,
                 stop=stop,
             )  # fmt: skip
-        except StateError:
-            raise
-        except TrainingError as error:  # a network that cannot be trained so is a result, too: the paper prints "fail"
+        except DivergedError as error:  # a network that cannot be trained so is a result, too: the paper prints "fail"
             row = dict.fromkeys(GRID_COLUMNS) | cell.labels | {"status": str(error)}
             return {"row": row, "curve": []}
 
