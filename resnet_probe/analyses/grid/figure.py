@@ -80,7 +80,7 @@ def plot_lesions(result: Result) -> Figure:
 
     Lines are means over seeds, bands go from the lowest to the highest seed; dotted where the block resizes the maps.
     """
-    from resnet_probe.figures import label, network_colours, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     keys = _distinct(result.rows, "_key")
     looks = network_colours([_text(key) for key in keys], result.settings.get("colours"))
@@ -107,7 +107,7 @@ def plot_lesions(result: Result) -> Figure:
             ax.axvline(place, color="0.8", linewidth=0.6, linestyle=":", zorder=0)
         ax.set_xlabel("deleted block (index from the input; dotted: resizes)")
         ax.set_ylabel("error added (percentage points)")
-        ax.legend(loc="upper right")
+        legend_above(figure)
         spread.set_xticks(range(len(keys)), [key[1].replace("-", "\n") for key in keys])
         spread.set_title("blocks that keep the size", fontsize=7.0)
         spread.axhline(0, color="0.8", linewidth=0.6, zorder=0)

@@ -121,7 +121,7 @@ def _exits(axes: Axes, rows: Rows, error: float | None) -> None:
     axes.set_ylim(0, 103)
     if error is not None:
         axes.axhline(100 - error, color="0.4", linewidth=0.7, linestyle=(0, (4, 2)), zorder=0, label="whole network")
-    axes.legend(fontsize=6, loc="best", labelspacing=0.25)
+    axes.legend(fontsize=6, loc="lower right", labelspacing=0.25)
 
 
 def plot_ranks(result: Result) -> Figure:
