@@ -88,6 +88,8 @@ def command(
         raise click.UsageError(f"what to train is not clear; give {missing}")
     if fresh and resume:
         raise click.UsageError("--fresh and --resume given; give one of them")
+    from dataclasses import replace
+
     from resnet_probe.analyses.grid import Cell, Images, describe, identity, train_cell
     from resnet_probe.commands import progress, subject
     from resnet_probe.commands.stopping import asked_to_stop
@@ -95,7 +97,6 @@ def command(
 
     where = subject.pick_device(device)
     name, values = training.recipe(recipe, data, describe(arch).depth, seed=seed, style=training_style)
-    cell = Cell(output.file_name(arch), arch, values)
     folder = output.run_folder(out, "train", arch)
     fabric = training_options.processes(
         values, device=where, devices=devices, num_nodes=num_nodes, accelerator=accelerator
@@ -105,6 +106,10 @@ def command(
     root = None if data_root is None else str(data_root)
     images = Images(data, root, normalize, size, limit, validation, seed)
     train, test = images.load(screen.print)
+    if train.is_cropped and not training.values.keys() & {"pad", "flip", "resized_crop"}:
+        values = replace(values, resized_crop=True)
+        screen.print("the images differ in size: random parts of them are trained on (--resized-crop)")
+    cell = Cell(output.file_name(arch), arch, values)
     if values.batch_size > len(train):
         raise click.UsageError(
             f"--batch-size {values.batch_size} is more than the {len(train)} images; give at most as many"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from resnet_probe.training import Recipe
 
-RECIPES = ("he2015", "he2016", "veit2016", "fast", "adam", "digits")
+RECIPES = ("he2015", "he2016", "veit2016", "fast", "adam", "imagenet", "digits")
 DIGITS = "8x8 digits move by 1 pixel and are not mirrored"
 
 

@@ -97,6 +97,11 @@ class Data:
         digest.update(self.labels.cpu().numpy().astype("<i8").tobytes())
         return digest.hexdigest()
 
+    @property
+    def is_cropped(self) -> bool:
+        """Whether the images are read from files that are resized and cropped to one size."""
+        return isinstance(self.images, ImageFiles) and self.images.crop is not None
+
     def with_normalization(self, normalization: str) -> Data:
         """Return the same images, not copied, with another normalisation (a name or "mean;std")."""
         return self._same_pixels(replace(self, normalization=normalization))

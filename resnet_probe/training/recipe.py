@@ -136,6 +136,11 @@ RECIPES: dict[str, dict[str, Any]] = {
         "epochs": 30, "optimizer": "adam", "schedule": "constant", "learning_rate": 1e-3, "batch_size": 128,
         "weight_decay": 0.0, "pad": 4, "flip": True,
     },
+    # torchvision's references/classification/train.py by its defaults on eight GPUs, for images of many sizes.
+    "imagenet": {
+        "epochs": 90, "schedule": "steps", "milestones": (30, 60), "learning_rate": 0.1, "batch_size": 256,
+        "momentum": 0.9, "weight_decay": 1e-4, "resized_crop": True,
+    },
     "digits": _DIGITS,
 }  # fmt: skip
 WARMUP_FROM_DEPTH = 110  # He et al. 2015, section 4.2: 0.01 until the training error is below 80 %

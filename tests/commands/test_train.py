@@ -108,6 +108,35 @@ def test_the_table_has_every_epoch_that_was_finished_before_it_stopped(capsys, m
     assert [row["iteration"] for row in read(Path("out"), "curves").rows] == [3]
 
 
+def test_the_recipes_of_the_option_are_those_there_are():
+    from resnet_probe import training
+    from resnet_probe.commands import training_options
+
+    assert sorted(training_options.RECIPES) == sorted(training.RECIPES)
+    assert list(training_options.STYLES) == list(training.STYLES)
+
+
+@pytest.mark.parametrize("told", [(), ("--no-resized-crop",)])
+def test_images_of_many_sizes_are_cut_at_random_unless_told(capsys, monkeypatch, told):
+    from PIL import Image
+
+    from resnet_probe.data import folder
+
+    monkeypatch.setattr(folder, "MEMORY", 0)
+    monkeypatch.setattr(folder.load_folder, "__kwdefaults__", {"memory": 0})
+    for split in ("train", "test"):
+        for label in range(2):
+            Path(f"images/{split}/{label}").mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (20 + number, 24), (60 * number, 90, 9)).save(f"images/{split}/{label}/{number}.png")
+    words = ("--arch", "resnet8-w4", "--data", "./images", "--size", "16", "--recipe", "fast", "--epochs", "1",
+             "--batch-size", "4", "--workers", "0", "--format", "png", "--out", "out", *told)  # fmt: skip
+    code, out, err = run(capsys, *words)
+    assert (code, err) == (0, "")
+    assert json.loads(Path("out/curves.json").read_text())["recipe"]["resized_crop"] is (told == ())
+    assert ("the images differ in size" in out) == (told == ())
+
+
 def test_tensorboard_has_the_curve(capsys):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     assert run(capsys, *QUICK, "--tensorboard")[0] == 0
