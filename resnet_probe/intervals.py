@@ -23,14 +23,14 @@ class RankCorrelation:
     spearman_high: float | None
 
 
-def wilson(wrong: int, images: int) -> tuple[float, float]:
+def wilson(wrong: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's interval for an error of `wrong` among `images`, in percent.
 
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
     """
     from scipy.stats import binomtest  # noqa: PLC0415
 
-    interval = binomtest(wrong, images).proportion_ci(method="wilson")
+    interval = binomtest(wrong, images).proportion_ci(confidence, method="wilson")
     return 100 * float(interval.low), 100 * float(interval.high)
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import NormalDist, fmean, median
 from typing import Any
 
 from resnet_probe.claims.conditions import chance, family_of, untaught
 from resnet_probe.claims.published import ALMOST_NOTHING, AT_CHANCE
-from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, withheld
+from resnet_probe.claims.rank_sum import rank_sum
+from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, together, withheld
 from resnet_probe.intervals import wilson
 from resnet_probe.runs import Run, Table
 
 __all__ = ["increase", "lesions", "orders", "several"]
 
 INTACT = "(intact)"
-LEVEL = 1.959963984540054  # the normal distribution's 97.5 % point
 SIGNIFICANT = 0.05
 RESIZING = "Blocks that resize matter more than blocks that keep the shape"
 ALONE = "Deleting one block that keeps the shape changes almost nothing"
@@ -58,8 +58,10 @@ def _layers(table: Table, network: str, deleted: Sequence[Mapping[str, Any]]) ->
         return Verdict(6, network, CANNOT_SAY, why, table=str(table.path), **about)
     bar = AT_CHANCE * guessing
     intervals = {row["block"]: wilson(row["wrong"], row["images"]) for row in deleted}
-    below = [name for name, (_, top) in intervals.items() if top < bar]
-    open_ = [name for name, (bottom, top) in intervals.items() if bottom < bar <= top]
+    # one layer among many refutes the claim, so those intervals hold 95 % together
+    strict = together(len(deleted))
+    below = [row["block"] for row in deleted if wilson(row["wrong"], row["images"], strict)[1] < bar]
+    open_ = [name for name, (bottom, _) in intervals.items() if bottom < bar and name not in below]
     what = f"{bar:.3g} % (nine tenths of guessing, {guessing:.3g} %)"
     mildest = f"the mildest deletion, {lowest['block']}, gives {lowest['error']:.3g} % ({between(low, high)} %)"
     if below:
@@ -74,8 +76,8 @@ def _layers(table: Table, network: str, deleted: Sequence[Mapping[str, Any]]) ->
     return Verdict(6, network, verdict, why, published_value=published, table=str(table.path), **about)
 
 
-def increase(intact: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Increase of the error in percentage points, with a 95 % interval over the images.
+def increase(intact: Mapping[str, Any], row: Mapping[str, Any], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Increase of the error in percentage points, with an interval over the images.
 
     Both networks saw the same images. How many of them one got right and the other wrong is at most the number of
     changed predictions, which bounds the variance of the paired difference from above: the interval is too wide rather
@@ -89,7 +91,7 @@ def increase(intact: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[float, 
     else:
         shares = [(each["wrong"] + 1) / (images + 2) for each in (intact, row)]
         variance = sum(share * (1 - share) for share in shares) / images
-    reach = LEVEL * math.sqrt(max(variance, 0.0))
+    reach = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(max(variance, 0.0))
     return 100 * difference, 100 * (difference - reach), 100 * (difference + reach)
 
 
@@ -103,8 +105,10 @@ def _alone(table: Table, network: str, intact: Mapping[str, Any], deleted: Seque
     middle = median(difference for difference, _, _ in found.values())
     worst = max(found, key=lambda name: found[name][0])
     top, low, high = found[worst]
-    above = [name for name, (_, bottom, _) in found.items() if bottom > ALMOST_NOTHING]
-    unclear = [name for name, (_, bottom, top) in found.items() if bottom <= ALMOST_NOTHING < top]
+    # one block among many refutes the claim, so those intervals hold 95 % together
+    strict = {row["block"]: increase(intact, row, together(len(found))) for row in deleted if row["block"] in found}
+    above = [name for name, (_, bottom, _) in strict.items() if bottom > ALMOST_NOTHING]
+    unclear = [name for name, (_, _, top) in found.items() if top > ALMOST_NOTHING and name not in above]
     kept = len(found) - len(above) - len(unclear)
     worst_words = f"most with {worst}, {top:+.3g} points ({between(low, high)})"
     bar = f"{ALMOST_NOTHING:g} points"
@@ -132,8 +136,6 @@ def _alone(table: Table, network: str, intact: Mapping[str, Any], deleted: Seque
 
 def _resizing(table: Table, network: str, intact: Mapping[str, Any], deleted: Sequence[Mapping[str, Any]]) -> Verdict:
     """Claim 7, second part: an exact Mann-Whitney test of the two kinds of blocks."""
-    from scipy.stats import mannwhitneyu  # noqa: PLC0415 - half a second, and only needed here
-
     kinds = [
         [row["error"] - intact["error"] for row in deleted if bool(row["resizes"]) is kind] for kind in (True, False)
     ]
@@ -146,15 +148,20 @@ def _resizing(table: Table, network: str, intact: Mapping[str, Any], deleted: Se
     if not resizing or not keeping:
         why = f"the network has no blocks that {'resize' if not resizing else 'keep the shape'}"
         return Verdict(7, network, CANNOT_SAY, why, **about)
-    test = mannwhitneyu(resizing, keeping, alternative="two-sided", method="auto")
-    wins = float(test.statistic) / (len(resizing) * len(keeping))
+    test = rank_sum(resizing, keeping)
+    wins = test.wins
     measured = f"{fmean(resizing):+.3g} against {fmean(keeping):+.3g} points on average"
     told = (
         f"the {len(resizing)} that resize add {fmean(resizing):.3g} points on average, the {len(keeping)} others "
         f"{fmean(keeping):.3g}; one of them exceeds one of the others in {100 * wins:.0f} % of pairs "
-        f"(Mann-Whitney p = {float(test.pvalue):.2g})"
+        f"(Mann-Whitney p = {test.p:.2g})"
     )
-    if float(test.pvalue) >= SIGNIFICANT:
+    if test.least >= SIGNIFICANT:
+        verdict, why = (
+            CANNOT_SAY,
+            f"{told}; so few blocks settle nothing, their clearest order has p = {test.least:.2g}",
+        )
+    elif test.p >= SIGNIFICANT:
         verdict, why = CANNOT_SAY, f"{told}, which may be chance"
     else:
         verdict, why = (HOLDS if wins > 0.5 else DOES_NOT_HOLD), told
@@ -190,6 +197,12 @@ def several(run: Run) -> Iterator[Verdict]:
                 for (a, _, (bottom, _)), (b, _, (_, top)) in pairwise(zip(numbers, means, reach, strict=True))
                 if bottom is not None and top is not None and top < bottom
             ]
+            unsettled = [
+                (a, b)
+                for (a, mean, (bottom, _)), (b, after, (_, top)) in pairwise(zip(numbers, means, reach, strict=True))
+                if (bottom is None or top is None)
+                and (after if top is None else top) < (mean if bottom is None else bottom)
+            ]
             told = (
                 f"the mean error goes from {means[0]:.3g} % with {numbers[0]} deleted to {means[-1]:.3g} % with "
                 f"{numbers[-1]}, rank correlation {rank:.2f} ({between(low, high, 2)})"
@@ -198,6 +211,12 @@ def several(run: Run) -> Iterator[Verdict]:
                 verdict, why = DOES_NOT_HOLD, f"{told}: it does not rise"
             elif falls:
                 verdict, why = DOES_NOT_HOLD, f"{told}, but it falls from {falls[0][0]} to {falls[0][1]} deleted"
+            elif unsettled:
+                a, b = unsettled[0]
+                verdict, why = (
+                    CANNOT_SAY,
+                    f"{told}; it falls from {a} to {b} deleted, where a single draw has no interval",
+                )
             elif low <= 0:
                 verdict, why = CANNOT_SAY, f"{told}, whose interval holds 0"
             else:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from statistics import NormalDist
 from typing import Any
 
 from resnet_probe.claims.conditions import untaught
 from resnet_probe.claims.published import DECAY_SLOPE, EFFECTIVE, FEW_PATHS, LOG_LINEAR, PATHS_110
-from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, withheld
+from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, together, withheld
 from resnet_probe.runs import Run, Table
 
 __all__ = ["branches", "gradients", "lengths"]
 
-LEVEL = 1.959963984540054  # the normal distribution's 97.5 % point
 SHORT = "Almost all gradient comes from paths shorter than the middle length"
 FEW = "Almost all gradient comes from few of the paths"
 FEWEST = 8  # blocks below which "short" and "long" paths cannot be told apart
@@ -126,19 +126,22 @@ def branches(run: Run) -> Iterator[Verdict]:
     """Claim 14: is the mean cosine of branch and gradient below 0 in every block, by its interval over images?"""
     for table in run.named("iterative"):
         for network in table.networks:
-            found = {}
+            found, errors = {}, {}
+            reach = NormalDist().inv_cdf(0.975)
             for row in table.rows(network):
                 mean, spread, images = row.get("cos_gradient"), row.get("cos_gradient_std"), row.get("gradients")
                 if mean is not None and spread is not None and images:
-                    reach = LEVEL * spread / math.sqrt(images)
-                    found[row["block"]] = (mean, mean - reach, mean + reach)
+                    error = errors[row["block"]] = spread / math.sqrt(images)
+                    found[row["block"]] = (mean, mean - reach * error, mean + reach * error)
             about: dict[str, Any] = {"table": str(table.path), "published_value": None, "unit": "cosine"}
             if not found:
                 why = "every block changes the shape of its input, so branch and gradient cannot be compared"
                 yield Verdict(14, network, CANNOT_SAY, why, **about)
                 continue
-            above = [name for name, (_, low, _) in found.items() if low > 0]
-            unclear = [name for name, (_, low, high) in found.items() if low <= 0 <= high]
+            # one block among many refutes the claim, so those intervals hold 95 % together
+            strict = NormalDist().inv_cdf((1 + together(len(found))) / 2)
+            above = [name for name, (mean, _, _) in found.items() if mean - strict * errors[name] > 0]
+            unclear = [name for name, (_, _, high) in found.items() if high >= 0 and name not in above]
             least = max(found, key=lambda name: found[name][0])
             top, low, high = found[least]
             what = f"the largest mean cosine is {top:.3g} ({between(low, high, 2)}) in {least}"
@@ -146,7 +149,7 @@ def branches(run: Run) -> Iterator[Verdict]:
                 verdict = DOES_NOT_HOLD
                 why = f"{len(above)} of {len(found)} blocks lie above 0 with their whole intervals; {what}"
             elif unclear:
-                verdict, why = CANNOT_SAY, f"the intervals of {spell(unclear)} of {len(found)} blocks hold 0; {what}"
+                verdict, why = CANNOT_SAY, f"the intervals of {spell(unclear)} of {len(found)} blocks reach 0; {what}"
             else:
                 verdict, why = HOLDS, f"all {len(found)} blocks that keep the shape lie below 0; {what}"
             below = len(found) - len(above) - len(unclear)

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from resnet_probe.claims.conditions import other_training
-from resnet_probe.claims.published import AS_GOOD, EFFECTIVE_TRAINING, FAILS, VARIANTS
+from resnet_probe.claims.published import AS_GOOD, EFFECTIVE_TRAINING, FAILS, PRECISE, VARIANTS
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between
 from resnet_probe.runs import Run, Table
 
@@ -99,6 +99,12 @@ def variants(run: Run) -> Iterator[Verdict]:
                 settled = agrees or variant.error is not None or found.high < FAILS
                 verdict = (HOLDS if agrees else DOES_NOT_HOLD) if settled else CANNOT_SAY
                 why = f"{told}, published {value}"
+                if agrees and variant.error is not None and found.high - found.mean > PRECISE:
+                    # seeds that differ much agree with everything
+                    verdict, why = (
+                        CANNOT_SAY,
+                        f"{why}, which so wide an interval (over {PRECISE:g} points each way) holds",
+                    )
             yield _verdict(
                 5, arch, verdict, why, found=found, table=table, unit="percent", published=f"{variant.what}: {value}",
                 published_value=variant.error, source=variant.source,

@@ -19,6 +19,7 @@ __all__ = [
     "between",
     "spell",
     "table",
+    "together",
     "withheld",
 ]
 
@@ -98,6 +99,11 @@ def table(verdicts: Iterable[Verdict]) -> Result:
 
 def _count(rows: Sequence[dict[str, Any]], verdict: str) -> int:
     return sum(row["verdict"] == verdict for row in rows)
+
+
+def together(tests: int) -> float:
+    """Confidence of each of so many intervals that all of them are right in 95 % of cases (Bonferroni)."""
+    return 1 - 0.05 / max(tests, 1)
 
 
 def between(low: float, high: float, digits: int = 3) -> str:

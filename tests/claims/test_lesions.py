@@ -159,3 +159,33 @@ def test_sweeps_of_a_network_that_guesses_show_nothing(settings):
     ]
     (several,), (reordered,) = rules.several(run(tables[0])), rules.orders(run(tables[1]))
     assert (several.verdict, reordered.verdict) == ("cannot say", "cannot say")
+
+
+def test_few_blocks_settle_nothing_and_ties_do_not_help():
+    """Two of ResNet-20's nine blocks resize: the clearest order has p = 2/36, with ties in the others too."""
+    kept = dict.fromkeys("abcdefg", 101)
+    _, answer = rules.lesions(run(lesions(100, kept | {"r": 800, "s": 700}, resizes=("r", "s"))))
+    assert answer.verdict == "cannot say"
+    assert answer.measured_value == 1
+    assert "so few blocks settle nothing, their clearest order has p = 0.056" in answer.why
+
+
+def test_one_of_many_blocks_is_above_the_bar_only_by_an_interval_of_all_together():
+    """78 more of 1,000: 95 % interval 6.1 to 9.5 points; that of all of 40 blocks, 5.1 to 10.5. 70 more: 4.3."""
+    others = {f"b{i}": 101 for i in range(39)}
+    (clear, _), (chance, _) = (rules.lesions(run(lesions(100, others | {"x": 100 + more}))) for more in (78, 70))
+    assert (clear.verdict, chance.verdict) == ("does not hold", "cannot say")
+    assert chance.low > 5  # by its own interval it would lie above
+    names = [f"l{i}" for i in range(40)]
+    layers = dict.fromkeys(names, 900) | {"l7": 780}
+    (answer,) = rules.lesions(run(lesions(100, layers, arch="vgg16", kind="layer")))
+    assert answer.verdict == "cannot say"
+    assert answer.high < 81
+
+
+def test_a_fall_to_a_single_draw_is_not_settled():
+    (answer,) = rules.several(multi({1: [20], 2: [9], 3: [40]}))
+    assert answer.verdict == "cannot say"
+    assert "falls from 1 to 2" in answer.why
+    (at_the_end,) = rules.several(multi(UP | {4: [20.5]}))  # every block: one set only, within the spread before it
+    assert at_the_end.verdict == "holds"
