@@ -10,10 +10,10 @@ def break_long_texts(figure: Figure) -> None:
     The name of an axis may stand out of its panel by half of the gap to the next one, or as far as the figure goes.
     """
     figure.draw_without_rendering()  # lays it out
-    if not _pass_over(figure):  # a broken text makes panels narrower
-        return
-    figure.draw_without_rendering()
-    _pass_over(figure)
+    if _pass_over(figure):
+        for _ in range(3):  # a broken text moves the panels, and their other texts with them
+            figure.draw_without_rendering()
+            _pass_over(figure)
 
 
 def _pass_over(figure: Figure) -> bool:
@@ -27,7 +27,8 @@ def _pass_over(figure: Figure) -> bool:
         others = [other for _, other in boxes if other is not box]
         beside = [(other.x0, other.x1) for other in others if other.y0 < box.y1 and other.y1 > box.y0]
         above = [(other.y0, other.y1) for other in others if other.x0 < box.x1 and other.x1 > box.x0]
-        broken |= _break(axes.xaxis.label, _room(box.x0, box.x1, beside, wide))
+        for one in (axes, *axes.child_axes):  # a second scale at the top is a child
+            broken |= _break(one.xaxis.label, _room(box.x0, box.x1, beside, wide))
         broken |= _break(
             axes.yaxis.label, 1.03 * box.height if above else _room(box.y0, box.y1, [], high), upright=True
         )
