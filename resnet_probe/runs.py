@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ UNNAMED = "a data set that the settings do not name"
 
 @dataclass(frozen=True)
 class Table:
-    """A result that was found in a folder."""
+    """A result that was found in a folder; `saved` is as it stands there, where networks go by another name here."""
 
     folder: Path
     result: Result
+    saved: Result | None = None
 
     @property
     def name(self) -> str:
@@ -69,6 +70,11 @@ class Table:
         """An option of the command that made the table, or None."""
         arguments = self.result.settings.get("arguments")
         return arguments.get(name) if isinstance(arguments, Mapping) else None
+
+    def checkpoint(self, network: str) -> str:
+        """The SHA-256 of the file that the network's weights came from, or an empty text where that is not known."""
+        found = str(self.about(network).get("checkpoint_sha256") or "")
+        return found if re.fullmatch("[0-9a-f]{64}", found) else ""
 
     def is_named(self) -> bool:
         """Whether the settings say which data set it is."""
@@ -127,7 +133,7 @@ def read_run(folders: Iterable[Path], *, ignore: Iterable[str] = ("claims",)) ->
     """Read all tables in folders and in the folders right in them; a run of several networks has one for each.
 
     A table whose settings are missing is read without them. Two copies of one table, as a folder that is named twice,
-    count once.
+    count once. Where one name stands for several checkpoints, their folder (or hash) is added to it: `model (A)`.
 
     Args:
         folders: folders that commands wrote to.
@@ -161,7 +167,52 @@ def read_run(folders: Iterable[Path], *, ignore: Iterable[str] = ("claims",)) ->
             f"no table in {given or 'no folder'} or in the folders in it; "
             "give a folder that another command wrote with --out"
         )
-    return Run(folders, tuple(tables), tuple(broken), tuple(unfinished.values()))
+    return Run(folders, _told_apart(tables, folders), tuple(broken), tuple(unfinished.values()))
+
+
+def _told_apart(tables: list[Table], folders: tuple[Path, ...]) -> tuple[Table, ...]:
+    """The same tables; names that stand for several checkpoints say which."""
+    known: dict[str, dict[str, set[Path]]] = {}  # name -> checkpoint -> which of the folders it was found in
+    for table in tables:
+        for name in table.networks:
+            if found := table.checkpoint(name):
+                known.setdefault(name, {}).setdefault(found, set()).add(_given(table, folders))
+    labels: dict[tuple[str, str], str] = {}
+    for name, checkpoints in known.items():
+        if len(checkpoints) < 2:
+            continue
+        places = [{folder.name for folder in found} for found in checkpoints.values()]
+        apart = all(len(found) == 1 for found in places) and len(set.union(*places)) == len(places)
+        for checkpoint, around in checkpoints.items():
+            labels[name, checkpoint] = f"{name} ({min(around).name if apart else checkpoint[:8]})"
+
+    def label(table: Table, name: str) -> str:
+        here = [
+            checkpoint for checkpoint, found in known.get(name, {}).items() if _given(table, folders) in found
+        ]  # a table that does not say goes with its folder
+        checkpoint = table.checkpoint(name) or (here[0] if len(here) == 1 else "")
+        return labels.get((name, checkpoint), name)
+
+    return tuple(_renamed(table, {name: label(table, name) for name in table.networks}) for table in tables)
+
+
+def _given(table: Table, folders: tuple[Path, ...]) -> Path:
+    """Which of the folders that were asked for the table was found in."""
+    return next((folder for folder in folders if folder == table.folder), table.folder.parent)
+
+
+def _renamed(table: Table, names: Mapping[str, str]) -> Table:
+    if all(old == new for old, new in names.items()):
+        return table
+    result = table.result
+    rows = tuple({**row, "network": names.get(str(row["network"]), row["network"])} for row in result.rows)
+    settings = {
+        key: {names.get(name, name): about for name, about in value.items()}
+        if key in ("networks", "checkpoints") and isinstance(value, Mapping)
+        else value
+        for key, value in result.settings.items()
+    }
+    return replace(table, result=replace(result, rows=rows, settings=settings), saved=result)
 
 
 def _take(path: Path, tables: list[Table], broken: list[tuple[Path, str]]) -> None:

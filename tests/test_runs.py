@@ -68,3 +68,22 @@ def test_what_the_settings_say_of_a_network_and_of_the_images(tmp_path):
     assert tables[2].about("a")["peak"] == 3
     assert tables[0].argument("data") == "digits"
     assert tables[3].argument("data") is None
+
+
+def test_a_name_that_stands_for_several_checkpoints_says_which(tmp_path):
+    ours, theirs = "a" * 64, "b" * 64
+    save(tmp_path / "A", network="model", checkpoint_sha256=ours)
+    save(tmp_path / "A" / "model", name="grid", network="model")  # does not say, so it goes with its folder
+    save(tmp_path / "B", network="model", networks={"model": {"arch": "resnet20", "checkpoint_sha256": theirs}})
+    save(tmp_path / "B", name="paths", network="other", checkpoint_sha256=theirs)
+    run = read_run([tmp_path / "A", tmp_path / "B"])
+    assert [(table.name, table.networks) for table in run.tables] == [
+        ("lesion", ["model (A)"]), ("grid", ["model (A)"]), ("lesion", ["model (B)"]), ("paths", ["other"]),
+    ]  # fmt: skip
+    assert run.tables[2].arch("model (B)") == "resnet20"
+    assert run.tables[2].saved.rows[0]["network"] == "model"  # as figures are drawn from it
+    assert read_run([tmp_path / "A"]).networks() == ["model"]
+    hashed = read_run([tmp_path / "A", tmp_path / "A" / "model", tmp_path / "B"])  # three folders, two checkpoints
+    assert hashed.networks()[0] == "model (A)"
+    save(tmp_path / "A", name="reorder", network="model", checkpoint_sha256=theirs)
+    assert read_run([tmp_path / "A"]).networks() == ["model (aaaaaaaa)", "model (bbbbbbbb)", "model"]

@@ -141,7 +141,7 @@ def branches(run: Run) -> Iterator[Verdict]:
             # one block among many refutes the claim, so those intervals hold 95 % together
             strict = NormalDist().inv_cdf((1 + together(len(found))) / 2)
             above = [name for name, (mean, _, _) in found.items() if mean - strict * errors[name] > 0]
-            unclear = [name for name, (_, _, high) in found.items() if high >= 0 and name not in above]
+            unclear = [name for name, (_, _, high) in found.items() if not high < 0 and name not in above]  # nan too
             least = max(found, key=lambda name: found[name][0])
             top, low, high = found[least]
             what = f"the largest mean cosine is {top:.3g} ({between(low, high, 2)}) in {least}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 from resnet_probe.claims.published import CLAIMS
@@ -89,12 +90,17 @@ def table(verdicts: Iterable[Verdict]) -> Result:
     statements = list(dict.fromkeys(found.statement for found in verdicts))  # a claim may have two parts
     for verdict in sorted(verdicts, key=lambda found: (found.claim, statements.index(found.statement))):
         values = asdict(verdict)
-        row = {column: values[column] if values[column] != "" else None for column in COLUMNS}
+        row = {column: None if _is_void(values[column]) else values[column] for column in COLUMNS}
         seen = tuple(value for column, value in row.items() if column != "table")
         if seen not in told:  # two tables that say the same count once
             told.add(seen)
             rows.append(row)
     return Result("claims", COLUMNS, tuple(rows), {"counts": {v: _count(rows, v) for v in VERDICTS}})
+
+
+def _is_void(value: Any) -> bool:
+    """An empty text, or a number that JSON has no word for."""
+    return value == "" or (isinstance(value, float) and not isfinite(value))
 
 
 def _count(rows: Sequence[dict[str, Any]], verdict: str) -> int:

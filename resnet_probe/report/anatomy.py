@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from math import comb
+from math import comb, isfinite
 from typing import Any
 
 from resnet_probe.runs import Run
@@ -105,7 +105,7 @@ def collect(run: Run, name: str) -> Network | None:
     for row in rows:
         if row.get("kind") == "other" and not row.get("parameters"):
             continue  # a ReLU, a pool: nothing to show
-        error = errors.get(row["unit"], {}).get("error")
+        error = _finite(errors.get(row["unit"], {}).get("error"))
         units.append(
             Unit(
                 name=str(row["unit"]), kind=str(row.get("kind") or "block"), stage=int(row.get("stage") or 1),
@@ -115,9 +115,14 @@ def collect(run: Run, name: str) -> Network | None:
         )  # fmt: skip
     table = listed or lesion
     assert table is not None
-    intact = errors.get(INTACT, {}).get("error")
+    intact = _finite(errors.get(INTACT, {}).get("error"))
     worst = max((unit.error for unit in units if unit.error is not None), default=None)
     return Network(name, table.arch(name), tuple(units), intact, worst, _counts(run, name, units, rows))
+
+
+def _finite(value: Any) -> float | None:
+    """The number, or None for what a damaged table may hold and no colour stands for."""
+    return value if isinstance(value, int | float) and isfinite(value) else None
 
 
 def _counts(run: Run, name: str, units: Sequence[Unit], rows: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:

@@ -24,7 +24,11 @@ HEADINGS = {
     "backward_ms": "forward and backward, ms", "forward_ms": "forward, ms", "rho": "rank correlation",
     "peak_memory_mb": "peak memory, MB",
     "backward_ms_std": "forward and backward, ms, std",
-    "forward_ms_std": "forward, ms, std", "mean_path_length": "mean path length, layers",
+    "forward_ms_std": "forward, ms, std",
+    "forward_ms_16": "batches of 16: forward, ms", "forward_ms_16_std": "batches of 16: forward, ms, std",
+    "backward_ms_16": "batches of 16: forward and backward, ms",
+    "backward_ms_16_std": "batches of 16: forward and backward, ms, std",
+    "units": "units that can be deleted", "mean_path_length": "mean path length, layers",
     "mean_path_modules": "mean path length, residual branches",
 }  # fmt: skip
 

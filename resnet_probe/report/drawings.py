@@ -59,7 +59,7 @@ def figure_of(table: Table, name: str, plots: Plots, prefix: str, label: str) ->
     module, function = where.split(":")
     try:
         others = [read(table.folder, n) if (table.folder / f"{n}.csv").is_file() else None for n in names[1:]]
-        figure = getattr(import_module(module), function)(table.result, *others)
+        figure = getattr(import_module(module), function)(table.saved or table.result, *others)
     except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
         raise ValueError(f"{table.path} cannot be drawn ({type(error).__name__}: {error})") from error
     with TemporaryDirectory() as scratch:

@@ -13,6 +13,11 @@ __all__ = ["PARAGRAPHS", "exactly", "paragraph"]
 
 Row = Mapping[str, Any]
 
+# As in the figure of the ranks, which this cannot import without its analysis.
+MEASURES = {
+    "ratio": "|F(h)| / |h|", "cos_gradient": "cos(F(h), dL/dh)", "cos_gradient_out": "cos(F(h), dL/dh) at output",
+    "cos_input": "cos(F(h), h)", "influence": "block influence", "angular": "angular distance",
+}  # fmt: skip
 MOST_TOLD = 4  # networks that a paragraph goes through one by one
 
 
@@ -40,9 +45,13 @@ def _lesion(table: Table) -> list[str]:
         worst = max(deleted, key=lambda row: row["error"])
         what = "blocks" if all(row.get("kind") == "block" for row in deleted) else "layers"
         told.append(
-            f"Intact, {network} gets {intact['error']:.3g} % of {intact['images']:,} images wrong. With any one of its "
-            f"{len(deleted)} {what} deleted it is {min(errors):.3g} to {max(errors):.3g} %, with a median of "
-            f"{median(errors):.3g} %; the worst to lose is {worst['block']}."
+            f"Intact, {network} gets {intact['error']:.3g} % of {intact['images']:,} images wrong. "
+            + (
+                f"With any one of its {len(deleted)} {what} deleted it is {min(errors):.3g} to {max(errors):.3g} %, "
+                f"with a median of {median(errors):.3g} %; the worst to lose is {worst['block']}."
+                if len(deleted) > 1
+                else f"With {worst['block']} deleted, its one {what[:-1]}, it is {errors[0]:.3g} %."
+            )
         )
         kinds = {kind: [row["error"] for row in deleted if bool(row["resizes"]) is kind] for kind in (True, False)}
         if kinds[True] and kinds[False]:
@@ -139,7 +148,7 @@ def _gradients(table: Table) -> list[str]:
             told.append(f"{network} has no residual block, so one path carries the whole gradient.")
             continue
         told.append(
-            f"The paths of {network} that carry most of the gradient take {found['peak']} of {blocks} branches."
+            f"Paths through {found['peak']} of the {blocks} branches of {network} add up to the largest gradient."
         )
         if found.get("exact"):
             told.append(
@@ -203,8 +212,9 @@ def _ranks(table: Table) -> list[str]:
     if not rows:
         return []
     best = max(rows, key=lambda row: abs(row["rho"]))
+    name = MEASURES.get(best["measure"], best["measure"].replace("_", " "))
     return [
-        f"Of {len(rows)} measures, {best['measure'].replace('_', ' ')} goes along best with the damage of a deletion: "
+        f"Of {_many(len(rows), 'measure')}, {name} goes along best with the damage of a deletion: "
         f"rank correlation {best['rho']:+.2f} (95 % interval {best['low']:+.2f} to {best['high']:+.2f}) over "
         f"{best['blocks']} blocks."
     ]

@@ -1,8 +1,10 @@
+import json
 from math import comb
 
 import pytest
 
 from resnet_probe.claims import paths as rules
+from resnet_probe.claims.verdicts import table as judgements
 from tests.claims.runs import run, table
 
 
@@ -120,3 +122,10 @@ def test_one_of_many_blocks_above_0_counts_only_by_an_interval_of_all_together()
     chance, clear = (next(rules.branches(cosines([-0.1] * 30 + [mean]))) for mean in (0.022, 0.04))
     assert (chance.verdict, clear.verdict) == ("cannot say", "does not hold")
     assert chance.low > 0
+
+
+def test_a_cosine_that_is_no_number_is_not_below_0():
+    found = next(rules.branches(cosines([-0.1, float("nan")])))
+    assert found.verdict == "cannot say"
+    (row,) = judgements([found]).rows
+    assert json.loads(json.dumps(row, allow_nan=False))["verdict"] == "cannot say"

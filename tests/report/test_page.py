@@ -169,3 +169,41 @@ def test_long_tables_are_folded_and_very_long_ones_cut(tmp_path):
     assert "1.000e+20" in read.text
     assert len(read.all("td")) > 600
     assert str(10**20) in {found.get("data-sort") for found in read.all("td")}
+
+
+def test_an_error_that_is_no_number_has_no_colour_and_does_not_break_the_script(run):
+    found = read(run / "net", "lesion")
+    rows = tuple({**row, "error": float("nan")} if row["block"] == "c" else row for row in found.rows)
+    Result("lesion", found.columns, rows, found.settings).save(run / "net")
+    text = page(run)
+    data = re.search(r'<script type="application/json" class="data">(.*?)</script>', text, re.DOTALL).group(1)
+    assert json.loads(data, parse_constant=pytest.fail)["units"]["c"]["error"] is None
+
+
+def test_sentences_fit_one_block_and_say_what_a_measure_is(tmp_path):
+    save_lesion(tmp_path)
+    found = read(tmp_path, "lesion")
+    Result("lesion", found.columns, found.rows[:2], found.settings).save(tmp_path)
+    rank = {"network": "net", "measure": "ratio", "damage": "error", "subset": "all", "blocks": 9, "rho": 0.8}
+    Result("iterative_ranks", (*rank, "low", "high"), (rank | {"low": 0.1, "high": 0.9},), SETTINGS).save(tmp_path)
+    text = Reader(page(tmp_path)).text
+    assert "With a deleted, its one block, it is 6 %." in text
+    assert "Of 1 measure, |F(h)| / |h| goes along best" in text
+
+
+def test_the_times_of_small_batches_say_that_backward_is_both(tmp_path):
+    row = {"network": "net", "parameters": 5, "units": 3, "forward_ms_16": 1.5, "backward_ms_16": 4.5}
+    Result("compare", tuple(row), (row,), SETTINGS).save(tmp_path)
+    assert "batches of 16: forward and backward, ms" in Reader(page(tmp_path)).text
+
+
+def test_two_checkpoints_of_one_name_are_two_networks(tmp_path):
+    for folder, digit in (("A", "cd"), ("B", "ab")):
+        save_lesion(tmp_path / folder, network="model", checkpoint_sha256=digit * 32)
+    save_inspect(tmp_path / "B", network="model")
+    read = Reader(page(tmp_path / "A", tmp_path / "B"))
+    assert "model (A)" in read.text
+    assert "model (B)" in read.text
+    assert "conv1" in str(read.elements)
+    assert sum("data-network" in found for _, found in read.elements) == 2
+    assert sum(found.get("data-unit") == "conv1" for _, found in read.elements) == 1  # A's table has no such unit
