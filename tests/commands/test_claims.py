@@ -11,7 +11,8 @@ from tests.claims.runs import lesions
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    deleted = lesions(100, {f"b{i}": 101 for i in range(9)} | {"r": 500}, arch="resnet20", resizes=("r",))
+    wrong = {f"b{i}": 101 for i in range(9)} | {"r": 500, "s": 400}
+    deleted = lesions(100, wrong, arch="resnet20", resizes=("r", "s"))
     deleted.result.save(Path("run"))
     return Path("run")
 
