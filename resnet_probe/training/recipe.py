@@ -148,11 +148,11 @@ _LONG_WARMUP: dict[str, Any] = {"warmup_rate": 0.01, "warmup_error": 80.0}
 
 # Test error on the digits (355 images), mean +- standard deviation over seeds, and the worst; one core of two (x86):
 DEMO_RECIPES: dict[str, dict[str, Any]] = {
-    "resnet20": _DIGITS,  # 0.63 +- 0.25 %, worst 1.13 % (n = 8), 11 s
-    "resnet32": _DIGITS,  # 0.85 +- 0.31 %, worst 1.13 % (n = 6), 17 s
+    "resnet20": _DIGITS,  # 0.60 +- 0.41 %, worst 1.41 % (n = 8), 11 s
+    "resnet32": _DIGITS,  # 0.70 +- 0.34 %, worst 1.41 % (n = 8), 17 s
     "resnet56": _DIGITS | {"learning_rate": 0.05},  # 0.80 +- 0.33 %, worst 1.41 % (n = 6), 35 s; 0.1 is less reliable
-    "vgg11-w16": _DIGITS,  # 1.06 +- 0.42 %, worst 1.69 % (n = 8), 6 s
-    "vgg16-w16": _DIGITS,  # 0.99 +- 0.54 %, worst 1.97 % (n = 8), 9 s
+    "vgg11-w16": _DIGITS,  # 1.09 +- 0.28 %, worst 1.41 % (n = 8), 6 s
+    "vgg16-w16": _DIGITS,  # 0.95 +- 0.21 %, worst 1.13 % (n = 8), 9 s
 }
 
 
