@@ -14,6 +14,7 @@ __all__ = ["chance", "depth_of", "family_of", "other_images", "other_training", 
 
 BATCH = 128
 TRAINING_IMAGES = 50_000  # of CIFAR-10
+RECIPES = ("he2015", "he2016", "veit2016")  # the papers', which train alike but for the warm-up
 
 
 def family_of(arch: str) -> str:
@@ -50,10 +51,21 @@ def other_images(table: Table, images: int | None) -> str:
 
 
 def other_training(table: Table, epochs: Any) -> str:
-    """How training differs from 64,000 iterations on CIFAR-10, as part of a sentence; empty if it does not."""
-    name = table.images()
+    """How training differs from 64,000 iterations on CIFAR-10, as part of a sentence; empty if it does not.
+
+    What the settings do not say is taken to be as published.
+    """
+    name, settings = table.images(), table.result.settings
     if name != "cifar10":
-        return f"the networks were trained on {name}, not on CIFAR-10"
+        long = f", for {epochs:g} epochs" if isinstance(epochs, int | float) else ""
+        return f"the networks were trained on {name}, not on CIFAR-10{long}"
+    if settings.get("train_images") not in (None, TRAINING_IMAGES):
+        seen = _many(settings["train_images"]).removesuffix(" images")
+        return f"the networks were trained on {seen} of CIFAR-10's {TRAINING_IMAGES:,} training images"
+    if settings.get("test_images") not in (None, TEST_IMAGES):
+        return f"the errors were measured on {_many(settings['test_images'])}, not on CIFAR-10's {TEST_IMAGES:,}"
+    if settings.get("recipe_name") not in (None, *RECIPES):
+        return f"the networks were trained by the recipe {settings['recipe_name']}, not by a paper's"
     published = TRAINING_ITERATIONS * BATCH / TRAINING_IMAGES
     if not isinstance(epochs, int | float) or epochs < LONG_ENOUGH * published:
         given = f"{epochs:g}" if isinstance(epochs, int | float) else "an unknown number of"

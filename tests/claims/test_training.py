@@ -143,3 +143,24 @@ def test_seeds_that_differ_much_agree_with_everything_and_settle_nothing():
     (wide,) = variant("resnet110-preact", [5.5, 7.5])  # by two seeds -6.2 to 19.2 %
     assert wide.verdict == "cannot say"
     assert "so wide an interval" in wide.why
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"train_images": 45_000}, "45,000 of CIFAR-10's 50,000 training images"),
+        ({"recipe_name": "cifar-fast"}, "by the recipe cifar-fast, not by a paper's"),
+        ({"test_images": 5_000}, "measured on 5,000 images, not on CIFAR-10's 10,000"),
+    ],
+)
+def test_other_images_or_another_recipe_is_another_training(settings, reason):
+    published = {"train_images": 50_000, "recipe_name": "he2016", "test_images": 10_000}
+    (same,) = variant("resnet110-preact", [6.2, 6.4, 6.5], **published)
+    (other,) = variant("resnet110-preact", [6.2, 6.4, 6.5], **(published | settings))
+    assert (same.verdict, other.verdict) == ("holds", "cannot say")
+    assert reason in other.why
+
+
+def test_an_ordering_on_other_images_says_how_long_they_were_trained_on():
+    (found,) = training.degradation(plain([5, 5.2, 5.1], [8, 8.1, 8.3], epochs=3, arguments={"data": "digits"}))
+    assert "trained on digits, not on CIFAR-10, for 3 epochs" in found.why
