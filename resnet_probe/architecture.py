@@ -54,8 +54,9 @@ class Reading:
 def read(shapes: Shapes) -> Reading | None:
     """The network that tensors of these names and shapes belong to; None if it is no known one.
 
-    >>> read({"conv1.weight": (6, 3, 5, 5), "conv2.weight": (16, 6, 5, 5), "fc1.weight": (120, 400)}).arch
-    'lenet5-relu'
+    Examples:
+        >>> read({"conv1.weight": (6, 3, 5, 5), "conv2.weight": (16, 6, 5, 5), "fc1.weight": (120, 400)}).arch
+        'lenet5-relu'
     """
     for reader in (_read_lenet, _read_resnet, _read_vgg, _read_torchvision):
         if reading := reader(shapes):

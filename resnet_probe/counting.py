@@ -22,8 +22,9 @@ def counted(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, in
 
     Works on the meta device, where nothing is computed but shapes.
 
-    >>> counted(torch.nn.Linear(3, 4), torch.zeros(2, 3))[1]
-    24
+    Examples:
+        >>> counted(torch.nn.Linear(3, 4), torch.zeros(2, 3))[1]
+        24
     """
     # no_grad and not inference_mode, under which the counter sees nothing (pytorch issue 126268); nor does it see the
     # products inside the fused kernels of attention

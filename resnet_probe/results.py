@@ -51,7 +51,7 @@ class Result:
         ValueError: a row does not have exactly the columns, a cell is not a single value, or the settings
             have the key "table", which describes the CSV in the JSON file.
 
-    Example:
+    Examples:
         >>> Result("paths", ("length", "count"), ({"length": 0, "count": 2**600},), {}).rows[0]["count"] == 2**600
         True
     """

@@ -342,7 +342,7 @@ def unravel(
         UntraceableError: `torch.fx` cannot follow `forward`.
         ValueError: the model rejects inputs of this shape, or the chain fails its certificate.
 
-    Example:
+    Examples:
         >>> net = unravel(torchvision.models.resnet18(), (3, 224, 224))
         >>> [unit.name for unit in net.blocks][:3]
         ['layer1.0', 'layer1.1', 'layer2.0']

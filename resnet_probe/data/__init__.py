@@ -1,9 +1,9 @@
 """Labelled images: a data set's name or a folder becomes batches, normalised in one place.
 
-load_data         a name (NAMES) or a folder -> Data
-Data              images in a fixed order: batches, subsets, shards, fingerprint
-NORMALIZATIONS    the known means and standard deviations
-DataError         what cannot be read, and what to do about it
+    load_data         a name (NAMES) or a folder -> Data
+    Data              images in a fixed order: batches, subsets, shards, fingerprint
+    NORMALIZATIONS    the known means and standard deviations
+    DataError         what cannot be read, and what to do about it
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ def load_data(
     Raises DataError for a spec, split, limit, normalisation or size that does not exist, and for files that are
     missing or broken.
 
-    >>> load_data("digits").input_shape
-    (1, 8, 8)
+    Examples:
+        >>> load_data("digits").input_shape
+        (1, 8, 8)
     """
     for what, value in (("limit", limit), ("size", size)):
         if value is not None and value < 1:

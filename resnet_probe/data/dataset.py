@@ -27,20 +27,22 @@ from resnet_probe.data.normalization import normalizer, parse_normalization
 class Data:
     """Labelled images in a fixed order.
 
-    name: the data set, or the folder's name.
-    split: the part of it that this is.
-    images: uint8 (N, C, H, W) in memory, or the files that are decoded when a batch needs them.
-    labels: int64 (N,).
-    classes: the name of each label.
-    normalization: what `batches` applies: a name from NORMALIZATIONS or "mean;std".
-    folder: whether they come from a folder of images, whose name says nothing certain about what they are.
+    Attributes:
+        name: the data set, or the folder's name.
+        split: the part of it that this is.
+        images: uint8 (N, C, H, W) in memory, or the files that are decoded when a batch needs them.
+        labels: int64 (N,).
+        classes: the name of each label.
+        normalization: what `batches` applies: a name from NORMALIZATIONS or "mean;std".
+        folder: whether they come from a folder of images, whose name says nothing certain about what they are.
 
     Raises DataError where the normalisation does not fit the number of channels.
 
-    >>> from resnet_probe.data import load_data
-    >>> data = load_data("digits", limit=100)
-    >>> [tuple(x.shape) for x, y in data.batches(64)]
-    [(64, 1, 8, 8), (36, 1, 8, 8)]
+    Examples:
+        >>> from resnet_probe.data import load_data
+        >>> data = load_data("digits", limit=100)
+        >>> [tuple(x.shape) for x, y in data.batches(64)]
+        [(64, 1, 8, 8), (36, 1, 8, 8)]
     """
 
     name: str

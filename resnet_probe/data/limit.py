@@ -12,8 +12,9 @@ def spread(labels: Tensor, limit: int) -> Tensor:
     Turns are taken: the first image of each class in stored order, then the second of each, until there are enough; a
     class that has run out is passed over. Nothing is random, and a smaller limit keeps a part of what a larger keeps.
 
-    >>> spread(torch.tensor([0, 0, 0, 0, 1, 1]), 3).tolist()
-    [0, 1, 4]
+    Examples:
+        >>> spread(torch.tensor([0, 0, 0, 0, 1, 1]), 3).tolist()
+        [0, 1, 4]
     """
     order = torch.argsort(labels, stable=True)
     counts = torch.bincount(labels)

@@ -41,8 +41,9 @@ def parse_normalization(text: str) -> MeanStd | None:
 
     Raises DataError for an unknown name or numbers that cannot be a mean and a standard deviation.
 
-    >>> parse_normalization("0.5;0.25")
-    ((0.5,), (0.25,))
+    Examples:
+        >>> parse_normalization("0.5;0.25")
+        ((0.5,), (0.25,))
     """
     text = text.strip()
     if text in NORMALIZATIONS:

@@ -114,7 +114,7 @@ def class_gradients(
         RuntimeError: the classes do not add up to autograd's gradient (relative error above `IDENTITY_TOLERANCE`), or
             gradients are not finite.
 
-    Example:
+    Examples:
         >>> found = class_gradients(network, images, labels, at=["input", "layer3.0"])
         >>> torch.allclose(found.at["input"].sum(0), found.total)
         True

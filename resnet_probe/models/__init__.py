@@ -1,8 +1,9 @@
 """Networks by name: those of the papers, torchvision's, timm's, and the user's own.
 
->>> from resnet_probe.models import resolve
->>> resolve("resnet110-preact").arch
-'resnet110-preact'
+Examples:
+    >>> from resnet_probe.models import resolve
+    >>> resolve("resnet110-preact").arch
+    'resnet110-preact'
 
 Names of our own networks are a family with a depth, then tokens in any order:
 

@@ -22,9 +22,10 @@ class LeNet5(nn.Module):
     It takes 32x32 images only (28x28 digits have to be padded by 2, as in the paper) and raises ValueError for another
     size.
 
-    >>> network = LeNet5(parse_lenet("lenet5"), in_channels=1)
-    >>> sum(parameter.numel() for parameter in network.parameters())
-    61706
+    Examples:
+        >>> network = LeNet5(parse_lenet("lenet5"), in_channels=1)
+        >>> sum(parameter.numel() for parameter in network.parameters())
+        61706
     """
 
     def __init__(self, spec: LeNetSpec, *, num_classes: int = 10, in_channels: int = 3) -> None:

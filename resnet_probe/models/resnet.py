@@ -164,9 +164,10 @@ class ResNet(nn.Module):
 
     It takes images (N, in_channels, H, W) of any size from 8x8, and returns logits (N, num_classes).
 
-    >>> network = ResNet(parse_resnet("resnet56"))
-    >>> network.arch, sum(parameter.numel() for parameter in network.parameters())
-    ('resnet56', 853018)
+    Examples:
+        >>> network = ResNet(parse_resnet("resnet56"))
+        >>> network.arch, sum(parameter.numel() for parameter in network.parameters())
+        ('resnet56', 853018)
     """
 
     def __init__(self, spec: ResNetSpec, *, num_classes: int = 10, in_channels: int = 3) -> None:

@@ -20,8 +20,9 @@ class VGG(nn.Module):
 
     It takes images (N, in_channels, H, W) of any size from 8x8, and returns logits (N, num_classes).
 
-    >>> VGG(parse_vgg("vgg16-w32")).classifier
-    Linear(in_features=256, out_features=10, bias=True)
+    Examples:
+        >>> VGG(parse_vgg("vgg16-w32")).classifier
+        Linear(in_features=256, out_features=10, bias=True)
     """
 
     def __init__(self, spec: VGGSpec, *, num_classes: int = 10, in_channels: int = 3) -> None:

@@ -65,7 +65,7 @@ def record(model: nn.Module, where: Where, reduce: Reducer[V], *, stop: bool = F
     Raises:
         LookupError: `where` matches nothing.
 
-    Example:
+    Examples:
         >>> with record(model, nn.ReLU, Extremes()) as rec:
         ...     model(images)
         >>> rec["layer1.0.relu", 1].largest

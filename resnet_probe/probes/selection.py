@@ -30,7 +30,7 @@ def select(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     Raises:
         LookupError: nothing matches, or one entry of a list matches nothing; the closest names are given.
 
-    Example:
+    Examples:
         >>> list(select(torchvision.models.resnet18(), "layer4.*.conv?"))
         ['layer4.0.conv1', 'layer4.0.conv2', 'layer4.1.conv1', 'layer4.1.conv2']
     """

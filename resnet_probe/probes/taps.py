@@ -30,7 +30,7 @@ def tapped(traced: Traced, nodes: Sequence[fx.Node], *, batch_statistics: bool =
     Raises:
         ValueError: a batch norm that is no module has its running statistics built in, and `batch_statistics` is set.
 
-    Example:
+    Examples:
         >>> with record(tapped(traced, nodes), "_taps.*", Moments()) as rec:
         ...     rec.run(images)
     """

@@ -165,8 +165,9 @@ def recipe_for(name: str, *, depth: int | None = None, **values: Any) -> Recipe:
 
     Raises TrainingError for an unknown recipe or value.
 
-    >>> recipe_for("he2015", epochs=20).milestones
-    (10.0, 15.0)
+    Examples:
+        >>> recipe_for("he2015", epochs=20).milestones
+        (10.0, 15.0)
     """
     if name not in RECIPES:
         raise TrainingError(f"unknown recipe {name!r}: give one of {', '.join(RECIPES)}{_hint(name, RECIPES)}")

@@ -23,8 +23,9 @@ def rate_factor(
         goes over the steps that are left.
     milestones: with the schedule `steps`, from each of these steps on the rate is `divisor` times smaller.
 
-    >>> [rate_factor(step, 100, rising=0, schedule="steps", milestones=(32, 48)) for step in (31, 32, 48)]
-    [1.0, 0.1, 0.01]
+    Examples:
+        >>> [rate_factor(step, 100, rising=0, schedule="steps", milestones=(32, 48)) for step in (31, 32, 48)]
+        [1.0, 0.1, 0.01]
     """
     if step < rising:
         return (step + 1) / rising

@@ -12,8 +12,9 @@ import torch
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Seed torch's random numbers, of the CPU and a CUDA `device`, for the block; afterwards they go on as before.
 
-    >>> with seeded(0):
-    ...     network = torch.nn.Linear(2, 2)  # the same weights each time
+    Examples:
+        >>> with seeded(0):
+        ...     network = torch.nn.Linear(2, 2)  # the same weights each time
     """
     device = torch.device(device)
     cuda = [] if device.type != "cuda" else [torch.cuda.current_device() if device.index is None else device.index]

@@ -31,8 +31,9 @@ def survival(blocks: int, last: float) -> list[float]:
 
     Source: Huang et al. 2016, equation 4.
 
-    >>> survival(4, 0.5)
-    [0.875, 0.75, 0.625, 0.5]
+    Examples:
+        >>> survival(4, 0.5)
+        [0.875, 0.75, 0.625, 0.5]
     """
     return [1 - (number / blocks) * (1 - last) for number in range(1, blocks + 1)]
 

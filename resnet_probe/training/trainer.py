@@ -84,11 +84,12 @@ def fit(
     Source: He et al. 2015, section 4.2. Deviations: batches of an epoch differ in size by at most one image; each
     channel's mean is subtracted, not each pixel's.
 
-    >>> import torch, resnet_probe.data as data
-    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    >>> history = fit(network, data.load_data("digits", split="train"), epochs=2, learning_rate=0.1)
-    >>> [row.epoch for row in history.rows]
-    [1, 2]
+    Examples:
+        >>> import torch, resnet_probe.data as data
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+        >>> history = fit(network, data.load_data("digits", split="train"), epochs=2, learning_rate=0.1)
+        >>> [row.epoch for row in history.rows]
+        [1, 2]
     """
     recipe = Recipe(**values) if recipe is None else recipe
     if fabric is None:

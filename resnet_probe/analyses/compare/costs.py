@@ -33,7 +33,7 @@ def costs(network: UnraveledNetwork) -> Costs:
     Args:
         network: the unraveled network; if its weights are on the meta device, nothing is computed but shapes.
 
-    Example:
+    Examples:
         >>> costs(unravel(resolve("resnet56"), (3, 32, 32))).depth
         56
     """

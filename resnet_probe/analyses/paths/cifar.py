@@ -76,7 +76,7 @@ def resnet_polynomials(depth: int, unit: str) -> tuple[Polynomial, ...]:
         ValueError: no such depth.
         LookupError: an unknown unit.
 
-    Example:
+    Examples:
         >>> resnet_polynomials(8, "layer")
         ((0, 1), (1, 0, 1), (1, 0, 1), (1, 0, 1), (0, 1))
     """

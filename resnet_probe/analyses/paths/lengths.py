@@ -51,7 +51,7 @@ def multiply(polynomials: Iterable[Sequence[int]]) -> Polynomial:
     Raises:
         ValueError: a polynomial with a negative coefficient, or with none above zero.
 
-    Example:
+    Examples:
         >>> multiply([(1, 1), (1, 1), (1, 1)])
         (1, 3, 3, 1)
     """
@@ -80,7 +80,7 @@ def share(counts: Sequence[int], low: int, high: int) -> Fraction:
         counts: entry k is the number of paths of length k.
         low, high: lengths; those beyond the counts hold no paths.
 
-    Example:
+    Examples:
         >>> round(float(share(multiply([(1, 1)] * 54), 19, 35)), 4)  # Veit et al. 2016: "more than 95 %"
         0.9802
     """
@@ -103,7 +103,7 @@ def central_interval(counts: Sequence[int], level: Fraction = LEVEL) -> tuple[in
     Raises:
         ValueError: a level that is not between 0 and 1.
 
-    Example:
+    Examples:
         >>> central_interval(multiply([(1, 1)] * 54))
         (20, 34)
     """
