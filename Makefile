@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test quick lint types format clean
+.PHONY: demo test quick lint types format docs gallery clean
 
 demo: $(INSTALLED)  ## train two small networks on bundled digits, run the analyses, draw the figures
 	$(BIN)/resnet-probe demo --out results/demo
@@ -26,10 +26,16 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(INSTALLED)  ## the documentation as pages, in site/; the variable silences an advertisement, not a warning
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+
+gallery: $(INSTALLED)  ## the figures of docs/gallery.md again, from the networks of `make demo`
+	$(BIN)/python docs/make_gallery.py
+
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) results build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) results build dist site .pytest_cache .mypy_cache .ruff_cache
