@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -18,7 +19,13 @@ from resnet_probe.cli import COMMANDS, load
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 PROGRAM = "resnet-probe"
+EXECUTE = """
+import sys, nbformat, nbclient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": sys.argv[2]}}).execute()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +46,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_pages_fetch_nothing(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > len(PAGES)
-    loads = re.compile(r"""<(?:script|img|iframe|source)\b[^>]*\bsrc\s*=\s*["']?(?:https?:)?//|"""
-                       r"""<link\b[^>]*\bhref\s*=\s*["']?(?:https?:)?//|@import\s+(?:url\()?["']?(?:https?:)?//""")  # fmt: skip
+    loads = re.compile(
+        r"""<(?:script|img|iframe|source)\b[^>]*\bsrc\s*=\s*["']?(?:https?:)?//|"""
+        r"""<link\b[^>]*\bhref\s*=\s*["']?(?:https?:)?//|@import\s+(?:url\()?["']?(?:https?:)?//"""
+    )
     assert not [str(page.relative_to(site)) for page in pages if loads.search(page.read_text(encoding="utf-8"))]
 
 
@@ -63,13 +72,41 @@ def test_commands_exist(page: Path) -> None:
 
 def _commands(text: str) -> Iterator[list[str]]:
     """The words after the program's name of every command line in a block of code."""
-    for block in re.findall(r"^```(?:bash|sh|text)?\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
+    language: str | None = None  # of the block that the line stands in
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.lstrip().startswith("```"):
+            language = line.strip("` ") if language is None else None
+        elif language in ("", "bash") and PROGRAM in line:
             words = shlex.split(line, comments=True)
-            if PROGRAM in words[:2] and len(words) > words.index(PROGRAM) + 1:
+            if PROGRAM in words:
                 yield words[words.index(PROGRAM) + 1 :]
 
 
 def test_pages_name_commands() -> None:
     found = {words[0] for page in PAGES for words in _commands(page.read_text(encoding="utf-8"))}
     assert found == set(COMMANDS), "a command without an example, or an example without a command"
+
+
+@pytest.mark.slow
+def test_notebook_runs(tmp_path: Path) -> None:
+    if find_spec("nbclient") is None or find_spec("ipykernel") is None:
+        pytest.skip("nbclient or ipykernel is not installed; pip install '.[dev]'")
+    assert NOTEBOOK.stat().st_size < 100_000, "stored outputs belong to the repository, so they have to be small"
+    # A process of its own: the notebook checks its numbers itself, and a kernel's warnings are not ours.
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTE, str(NOTEBOOK), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_stored_outputs_belong_to_the_notebook() -> None:
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+    assert any("image/png" in output.get("data", {}) for cell in cells for output in cell["outputs"])

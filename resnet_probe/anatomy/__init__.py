@@ -1,10 +1,10 @@
 """Anatomy: from a model's `torch.fx` graph to its trunk and the chain of units along it.
 
-    tracing.py   model -> graph with the shape of every value
-    cleaning.py  graph -> the same without checks, identities and in-place operations
-    trunk.py     graph -> dominators of the output, regions between them, residual blocks
-    units.py     regions -> named units: blocks, layers, parallel regions
-    extract.py   unit -> runnable piece of graph: whole, shortcut, branch, bypass
+tracing.py   model -> graph with the shape of every value
+cleaning.py  graph -> the same without checks, identities and in-place operations
+trunk.py     graph -> dominators of the output, regions between them, residual blocks
+units.py     regions -> named units: blocks, layers, parallel regions
+extract.py   unit -> runnable piece of graph: whole, shortcut, branch, bypass
 """
 
 from .cleaning import UntraceableError

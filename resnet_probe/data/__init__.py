@@ -1,9 +1,9 @@
 """Labelled images: a data set's name or a folder becomes batches, normalised in one place.
 
-    load_data         a name (NAMES) or a folder -> Data
-    Data              images in a fixed order: batches, subsets, shards, fingerprint
-    NORMALIZATIONS    the known means and standard deviations
-    DataError         what cannot be read, and what to do about it
+load_data         a name (NAMES) or a folder -> Data
+Data              images in a fixed order: batches, subsets, shards, fingerprint
+NORMALIZATIONS    the known means and standard deviations
+DataError         what cannot be read, and what to do about it
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """Evaluate many variants of a network over a data set in one shared pass.
 
-    tree.py        variants -> a prefix tree in which common beginnings are run once
-    fast.py        units with batch norm folded, channels-last, in lower precision
-    engine.py      the tree over a batch of images; outcomes per image
-    calibrate.py   how many images to run at a time, within the memory budget
-    sweep.py       the tree over a data set, shard by shard
-    journal.py     finished shards in SQLite, so that a sweep goes on where it stopped
-    identity.py    weights and code of a network as one hash
-    precision.py   how many predictions a lower precision changes
-    recalibrate.py batch-norm statistics re-estimated after each edit
-    workers.py     the processes that share a sweep
-    baseline.py    the unlesioned error, and whether the normalisation is the right one
+tree.py        variants -> a prefix tree in which common beginnings are run once
+fast.py        units with batch norm folded, channels-last, in lower precision
+engine.py      the tree over a batch of images; outcomes per image
+calibrate.py   how many images to run at a time, within the memory budget
+sweep.py       the tree over a data set, shard by shard
+journal.py     finished shards in SQLite, so that a sweep goes on where it stopped
+identity.py    weights and code of a network as one hash
+precision.py   how many predictions a lower precision changes
+recalibrate.py batch-norm statistics re-estimated after each edit
+workers.py     the processes that share a sweep
+baseline.py    the unlesioned error, and whether the normalisation is the right one
 """
 
 from resnet_probe.evaluate.engine import Outcome, run_tree, score

@@ -5,10 +5,10 @@
             model(images)
     rec["layer1.0.bn2"].std
 
-    recorder.py    attach, count calls, fold, detach: `record`
-    reducers.py    what becomes of an activation: `Moments`, `ChannelMoments`, `Extremes`, `Histogram`, `Alignment`
-    selection.py   which modules: a name, a glob, a list, a class or a predicate
-    taps.py        points of a traced graph that no module's output shows
+recorder.py    attach, count calls, fold, detach: `record`
+reducers.py    what becomes of an activation: `Moments`, `ChannelMoments`, `Extremes`, `Histogram`, `Alignment`
+selection.py   which modules: a name, a glob, a list, a class or a predicate
+taps.py        points of a traced graph that no module's output shows
 """
 
 from .recorder import Point, Recording, StopForward, record

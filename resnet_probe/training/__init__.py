@@ -1,12 +1,12 @@
 """Training by stochastic gradient descent, as the papers do it: reproducible, resumable, on one device or many.
 
-    fit              train a network on data -> History
-    Recipe           every value of a training; RECIPES has the papers', `recipe_for` gives one by name
-    DEMO_RECIPES     settings that were measured on the digits
-    Keeper           training states on disk, to go on from
-    fabric_for       the processes of a training on several devices or machines
-    Styled           stochastic depth, and training on effective paths only
-    seeded           a block of code with its own random numbers
+fit              train a network on data -> History
+Recipe           every value of a training; RECIPES has the papers', `recipe_for` gives one by name
+DEMO_RECIPES     settings that were measured on the digits
+Keeper           training states on disk, to go on from
+fabric_for       the processes of a training on several devices or machines
+Styled           stochastic depth, and training on effective paths only
+seeded           a block of code with its own random numbers
 """
 
 from resnet_probe.training.augment import pad_crop_flip
