@@ -84,7 +84,7 @@ def network_colours(names: Iterable[str], known: Mapping[str, str] | None = None
         known: network -> name of its colour, as in the setting `colours` of a table. Colours that the palette does
             not have are passed over.
 
-    Example:
+    Examples:
         >>> network_colours(["vgg16_half"])["vgg16_half"]["color"]
         '#D55E00'
     """

@@ -113,7 +113,7 @@ def look(*, style: str | None = None, width: str | float | None = None, venue: s
         LookupError: a name that is not known.
         ValueError: a width that cannot be used.
 
-    Example:
+    Examples:
         >>> with look(style="talk", width="page"):
         ...     current().scale
         1.875
