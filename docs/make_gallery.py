@@ -65,8 +65,12 @@ DRAWINGS: dict[str, Drawing] = {
         "paths", "A path's gradient falls with its length; the short paths carry what arrives at the input.",
     ),
     "unraveled": Drawing(
-        "The unraveled view", "paths --depth 20 --draw", "unraveled", "paths",
-        "",
+        "The unraveled view", "paths --depth 8 --draw", "unraveled", "paths",
+        "Three blocks are eight paths; the number at the end of each is its length.",
+    ),
+    "anatomy": Drawing(
+        "The blocks", f"paths --ckpt {RESNET} --draw --colour {RUNS / 'lesion' / 'lesion.csv'}:error", "anatomy", "paths",
+        "Coloured by a column of any table, here the error after the deletion.",
     ),
     "responses": Drawing(
         "Responses", f"responses --ckpt {RESNET} --ckpt {VGG}", "responses", "responses",
