@@ -3,8 +3,8 @@
     python docs/make_gallery.py            # all of them: about two minutes on two CPU cores
     python docs/make_gallery.py lesion     # those whose names are given
 
-Each figure is what the command under it draws. Only digits of coordinates behind the second decimal are cut off (a point
-is 72 to the inch), so that the files stay small.
+Each figure is what the command under it draws. Only digits of coordinates behind the first decimal are cut off (72
+units are an inch), so that the files stay small.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAGE, FIGURES = ROOT / "docs" / "gallery.md", ROOT / "docs" / "gallery"
 DEMO, RUNS = Path("results/demo"), Path("results/gallery")
 RESNET, VGG = DEMO / "resnet32.safetensors", DEMO / "vgg16-w16.safetensors"
 LARGEST, LARGEST_SUM = 100_000, 1_000_000  # bytes
-LONG_NUMBER = re.compile(r"(\d+\.\d{2})\d+")
+LONG_NUMBER = re.compile(r"scale\([^)]*\)|(\d+\.\d)\d+")  # factors keep their digits
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ DRAWINGS: dict[str, Drawing] = {
         "Three blocks are eight paths; the number at the end of each is its length.",
     ),
     "anatomy": Drawing(
-        "The blocks", f"paths --ckpt {RESNET} --draw --colour {RUNS / 'lesion' / 'lesion.csv'}:error", "anatomy", "paths",
-        "Coloured by a column of any table, here the error after the deletion.",
+        "The blocks", f"paths --ckpt {RESNET} --draw --colour {RUNS / 'lesion' / 'lesion.csv'}:error", "anatomy",
+        "paths", "Coloured by a column of any table, here the error after the deletion.",
     ),
     "responses": Drawing(
         "Responses", f"responses --ckpt {RESNET} --ckpt {VGG}", "responses", "responses",
         "How strongly each layer answers, in order and sorted.",
     ),
     "iterative": Drawing(
-        "Iterative inference", f"iterative --ckpt {RESNET} --lesion {RUNS / 'lesion' / 'lesion.csv'}", "iterative",
-        "iterative", "What each block does to its input, to the loss and to the classes.",
+        "Iterative inference", f"iterative --ckpt {RESNET} --lesion {RUNS / 'lesion' / 'lesion.csv'}", "iterative_ranks",
+        "iterative", "Which measure of a block predicts what its deletion does; a second figure has the measures.",
     ),
     "evaluate": Drawing(
         "Calibration", f"evaluate --ckpt {RESNET} --ckpt {VGG} --data digits", "evaluate_reliability", "evaluate",
@@ -99,7 +99,7 @@ def main(names: list[str]) -> None:
         drawing = DRAWINGS[name]
         run(f"{drawing.words} --format svg --out {RUNS / name}")
         text = (ROOT / RUNS / name / f"{drawing.file}.svg").read_text(encoding="utf-8")
-        (FIGURES / f"{name}.svg").write_text(LONG_NUMBER.sub(r"\1", text), encoding="utf-8", newline="\n")
+        (FIGURES / f"{name}.svg").write_text(shortened(text), encoding="utf-8", newline="\n")
     sizes = {path.name: path.stat().st_size for path in FIGURES.glob("*.svg")}
     large = [name for name, size in sizes.items() if size > LARGEST]
     if large or sum(sizes.values()) > LARGEST_SUM:
@@ -113,13 +113,18 @@ def run(words: str) -> None:
     subprocess.run(command, cwd=ROOT, check=True)
 
 
+def shortened(drawing: str) -> str:
+    """The SVG with one decimal in its coordinates, and without indentation."""
+    return re.sub(r"^ +", "", LONG_NUMBER.sub(lambda found: found[1] or found[0], drawing), flags=re.MULTILINE)
+
+
 def page() -> str:
     """The text of the gallery."""
     parts = [
         "# Gallery",
         "The two networks are those of the demo, a ResNet-32 and a narrow VGG-16 trained on handwritten digits: small, "
-        "quick and real, but no evidence about networks at large. What was found on CIFAR-10 stands on the pages of the "
-        "analyses.",
+        "quick and real, but no evidence about networks at large. What was found on CIFAR-10 stands on the pages of "
+        "the analyses.",
         f"```\nresnet-probe demo --out {DEMO}    # makes the networks\nmake gallery    # makes this page\n```",
     ]
     for name, drawing in DRAWINGS.items():

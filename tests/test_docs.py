@@ -9,8 +9,9 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_commands_exist(page: Path) -> None:
 
 
 def _commands(text: str) -> Iterator[list[str]]:
-    """The words after the program's name of every command line in a block of code."""
+    """The words after the program's name of every command line, in blocks of code and between words."""
     language: str | None = None  # of the block that the line stands in
     for line in text.replace("\\\n", " ").splitlines():
         if line.lstrip().startswith("```"):
@@ -80,6 +81,44 @@ def _commands(text: str) -> Iterator[list[str]]:
             words = shlex.split(line, comments=True)
             if PROGRAM in words:
                 yield words[words.index(PROGRAM) + 1 :]
+        elif language is None:
+            for code in re.findall(r"`([a-z]+ [^`]*--[^`]*)`", line):
+                words = shlex.split(code)
+                yield from [words] if words[0] in COMMANDS else []
+
+
+def test_gallery_is_what_its_script_makes() -> None:
+    script = _script("make_gallery")
+    assert script.PAGE.read_text(encoding="utf-8") == script.page()
+    sizes = {path.stem: path.stat().st_size for path in script.FIGURES.glob("*.svg")}
+    assert set(sizes) == set(script.DRAWINGS)
+    assert max(sizes.values()) <= script.LARGEST
+    assert sum(sizes.values()) <= script.LARGEST_SUM
+
+
+def test_shortened_figures_keep_factors() -> None:
+    drawing = '<g transform="translate(1.23456 2) scale(0.015625 -0.015625)"><path d="M 10.987654 0.5"/></g>'
+    short = '<g transform="translate(1.2 2) scale(0.015625 -0.015625)"><path d="M 10.9 0.5"/></g>'
+    assert _script("make_gallery").shortened(drawing) == short
+
+
+def test_docstrings_in_columns_keep_their_lines() -> None:
+    if find_spec("griffe") is None:
+        pytest.skip("mkdocstrings is not installed; pip install '.[docs]'")
+    rewritten = _script("house_style").rewritten
+    assert rewritten("What.\n\na.py    one\nb.py    two", "") == "What.\n\n    a.py    one\n    b.py    two"
+    assert rewritten("What.\n\nname: a\n    b\n\nMore.", "Args:") == "What.\n\nArgs:\n    name: a\n        b\n\nMore."
+    assert rewritten("What.\n\nNote: this\nand that", "Args:") == "What.\n\nNote: this\nand that"
+
+
+def _script(name: str) -> ModuleType:
+    spec = spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_pages_name_commands() -> None:
