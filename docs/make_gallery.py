@@ -77,8 +77,9 @@ DRAWINGS: dict[str, Drawing] = {
         "How strongly each layer answers, in order and sorted.",
     ),
     "iterative": Drawing(
-        "Iterative inference", f"iterative --ckpt {RESNET} --lesion {RUNS / 'lesion' / 'lesion.csv'}", "iterative_ranks",
-        "iterative", "Which measure of a block predicts what its deletion does; a second figure has the measures.",
+        "Iterative inference", f"iterative --ckpt {RESNET} --lesion {RUNS / 'lesion' / 'lesion.csv'}",
+        "iterative_ranks", "iterative",
+        "Which measure of a block predicts what its deletion does; a second figure has the measures.",
     ),
     "evaluate": Drawing(
         "Calibration", f"evaluate --ckpt {RESNET} --ckpt {VGG} --data digits", "evaluate_reliability", "evaluate",
