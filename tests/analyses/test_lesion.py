@@ -178,7 +178,7 @@ def table(networks=("net",), errors=(5, 40, 10, 6), kind="block", classes=10):
 
 
 def texts(figure):
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_points_are_the_errors_by_position_and_resizing_units_are_open():

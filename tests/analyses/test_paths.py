@@ -322,7 +322,7 @@ def test_networks_without_blocks_are_drawn_in_layers():
 def test_several_networks_are_outlines_with_a_legend():
     rows = [row for depth in (20, 56, 110) for row in resnet(depth).rows]
     (axis,) = paths.plot(Result("paths", paths.COLUMNS, tuple(rows), {})).axes
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["resnet20", "resnet56", "resnet110"]
+    assert [text.get_text() for text in axis.figure.legends[0].get_texts()] == ["resnet20", "resnet56", "resnet110"]
     assert [sum(step.get_data().values) for step in axis.patches] == pytest.approx([100] * 3, abs=0.1)
 
 
