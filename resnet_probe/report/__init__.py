@@ -86,6 +86,7 @@ def build(run: Run, *, claims: Result, plots: Plots, claimed: Mapping[int, str] 
     environment = Environment(
         loader=FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # numbers in the order of the analyses
     networks = run.networks()
     silent = [number for number in claims.settings.get("silent", []) if claimed and number in claimed]
     return environment.get_template("report.html").render(

@@ -172,22 +172,23 @@ def test_figures_are_as_wide_as_they_should_be(browser, address):
 
 def test_tables_are_sorted_by_value(browser, address):
     shown, _ = look(browser, address)
-    shown.locator("#analysis-lesion summary").first.click()  # short tables are open: this folds it
-    shown.locator("#analysis-lesion summary").first.click()
-    table = shown.locator("#analysis-lesion table").first
+    shown.locator("#analysis-inspect summary").first.click()  # short tables are open: this folds it
+    shown.locator("#analysis-inspect summary").first.click()
+    table = shown.locator("#analysis-inspect table").first
     headings = [text.strip() for text in table.locator("thead th").all_inner_texts()]
-    column = headings.index("error, %")
+    column = headings.index("parameters")
 
     def values():
-        return [float(row.locator("td").nth(column).inner_text()) for row in table.locator("tbody tr").all()]
+        cells = [row.locator("td").nth(column).inner_text() for row in table.locator("tbody tr").all()]
+        return [int(cell.replace(",", "")) for cell in cells]
 
-    assert values() == [5, 6, 30, 9]
+    assert values() == [144, 0, 4672, 14000, 18000, 330]
     button = table.locator("thead th").nth(column).locator("button")
     button.click()
-    assert values() == [5, 6, 9, 30]
+    assert values() == [0, 144, 330, 4672, 14000, 18000]
     assert table.locator("thead th").nth(column).get_attribute("aria-sort") == "ascending"
     button.press("Enter")
-    assert values() == [30, 9, 6, 5]
+    assert values() == [18000, 14000, 4672, 330, 144, 0]
     shown.context.close()
 
 
@@ -250,4 +251,26 @@ def test_it_prints_without_what_only_a_screen_can_do(browser, address, tmp_path)
     assert fits(shown)
     shown.pdf(path=tmp_path / "page.pdf", format="A4")
     assert (tmp_path / "page.pdf").stat().st_size > 10_000
+    shown.context.close()
+
+
+def test_figures_use_the_width_there_is_and_never_more(browser, address):
+    for width in WIDTHS:
+        shown, _ = look(browser, address, width=width)
+        figure = shown.locator("svg.plot").first
+        wide = float(figure.get_attribute("style").split(":")[1].removesuffix("in")) * 96
+        room = shown.locator("figure").first.bounding_box()["width"]
+        drawn = figure.bounding_box()["width"]
+        assert drawn == pytest.approx(1.6 * wide, abs=2) or (drawn < 1.6 * wide and drawn > room - 45)
+        assert drawn <= room
+        shown.context.close()
+
+
+def test_the_number_of_a_block_that_is_off_can_be_read(browser, address):
+    shown, _ = look(browser, address)
+    worst = shown.locator('[data-unit="b"]').first  # white on dark red
+    before = worst.locator(".value").evaluate("e => getComputedStyle(e).fill")
+    worst.click()
+    after = worst.locator(".value").evaluate("e => getComputedStyle(e).fill")
+    assert (before, after) == ("rgb(255, 255, 255)", "rgb(29, 35, 43)")
     shown.context.close()

@@ -207,3 +207,9 @@ def test_two_checkpoints_of_one_name_are_two_networks(tmp_path):
     assert "conv1" in str(read.elements)
     assert sum("data-network" in found for _, found in read.elements) == 2
     assert sum(found.get("data-unit") == "conv1" for _, found in read.elements) == 1  # A's table has no such unit
+
+
+def test_the_numbers_of_a_unit_stand_in_the_order_of_the_analyses(run):
+    data = re.search(r'<script type="application/json" class="data">(.*?)</script>', page(run), re.DOTALL).group(1)
+    labels = list(json.loads(data)["units"]["a"]["numbers"])
+    assert labels == ["parameters", "output", "error without it", "added error"]
