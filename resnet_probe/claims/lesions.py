@@ -9,7 +9,7 @@ from statistics import NormalDist, fmean, median
 from typing import Any
 
 from resnet_probe.claims.conditions import chance, family_of, untaught
-from resnet_probe.claims.published import ALMOST_NOTHING, AT_CHANCE
+from resnet_probe.claims.published import ALMOST_NOTHING, AT_CHANCE, JUMP, LEAST_RANK
 from resnet_probe.claims.rank_sum import rank_sum
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, together, withheld
 from resnet_probe.intervals import wilson
@@ -207,8 +207,12 @@ def several(run: Run) -> Iterator[Verdict]:
                 f"the mean error goes from {means[0]:.3g} % with {numbers[0]} deleted to {means[-1]:.3g} % with "
                 f"{numbers[-1]}, rank correlation {rank:.2f} ({between(low, high, 2)})"
             )
+            intact = next((row for row in table.rows(network) if row["deleted"] == 0), None)
+            jump = _jump(numbers, means, reach, intact)
             if high <= 0:
                 verdict, why = DOES_NOT_HOLD, f"{told}: it does not rise"
+            elif jump is not None:
+                verdict, why = DOES_NOT_HOLD, f"{told}, but it jumps: {jump}"
             elif falls:
                 verdict, why = DOES_NOT_HOLD, f"{told}, but it falls from {falls[0][0]} to {falls[0][1]} deleted"
             elif unsettled:
@@ -217,16 +221,29 @@ def several(run: Run) -> Iterator[Verdict]:
                     CANNOT_SAY,
                     f"{told}; it falls from {a} to {b} deleted, where a single draw has no interval",
                 )
-            elif low <= 0:
-                verdict, why = CANNOT_SAY, f"{told}, whose interval holds 0"
+            elif low < LEAST_RANK:
+                verdict, why = CANNOT_SAY, f"{told}, whose interval reaches below {LEAST_RANK}, a weak rise"
             else:
                 verdict, why = HOLDS, f"{told}; no step falls beyond what other draws would give"
             found = Verdict(
                 8, network, verdict, why, measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low,
                 high=high, **about,
             )  # fmt: skip
-            intact = next((row for row in table.rows(network) if row["deleted"] == 0), None)
             yield withheld(found, untaught(table, network, intact=intact))
+
+
+def _jump(
+    numbers: Sequence[int], means: Sequence[float], reach: Sequence[tuple[float | None, float | None]],
+    intact: Mapping[str, Any] | None,
+) -> str | None:  # fmt: skip
+    """Words on a single further deletion that takes most of the whole rise, beyond what other draws would give."""
+    start = [] if intact is None else [(0, float(intact["error"]), (float(intact["error"]), float(intact["error"])))]
+    points = [*start, *zip(numbers, means, reach, strict=True)]
+    rise = max(mean for _, mean, _ in points) - points[0][1]
+    for (a, _, (_, top)), (b, _, (bottom, _)) in pairwise(points):
+        if b == a + 1 and top is not None and bottom is not None and bottom - top > JUMP * rise > 0:
+            return f"from {a} to {b} deleted it rises by {bottom - top:.3g} of {rise:.3g} points or more"
+    return None
 
 
 def orders(run: Run) -> Iterator[Verdict]:
@@ -246,7 +263,9 @@ def orders(run: Run) -> Iterator[Verdict]:
                 f"{len(rows) - 1} orders; the trained order has {rows[0]['error']:.3g} % error, the worst "
                 f"{max(row['error'] for row in rows):.3g} %"
             )
-            verdict = HOLDS if low > 0 else DOES_NOT_HOLD if high <= 0 else CANNOT_SAY
+            verdict = HOLDS if low >= LEAST_RANK else DOES_NOT_HOLD if high < LEAST_RANK else CANNOT_SAY
+            if verdict != HOLDS:
+                told += f"; below {LEAST_RANK} the error does not follow the disorder"
             found = Verdict(
                 9, network, verdict, told, measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low,
                 high=high, **about,

@@ -94,17 +94,20 @@ def multi(groups, spearman=(0.9, 0.8, 0.95)):
     return run(table("lesion_multi", rows, **dict(zip(keys, spearman, strict=True))))
 
 
-UP = {1: [6, 7, 8], 2: [9, 10, 11], 3: [20, 21, 22]}
+UP = {1: [6, 7, 8], 2: [9, 10, 11], 3: [13, 14, 15]}
 
 
 @pytest.mark.parametrize(
     ("found", "verdict"),
     [
         (multi(UP), "holds"),
-        (multi(UP | {4: [19, 22, 21]}), "holds"),  # a fall within the spread of the draws
+        (multi(UP | {4: [12, 15, 14]}), "holds"),  # a fall within the spread of the draws
         (multi(UP | {4: [9, 9, 10]}), "does not hold"),
         (multi(UP, (-0.5, -0.7, -0.2)), "does not hold"),
         (multi(UP, (0.2, -0.1, 0.5)), "cannot say"),
+        (multi({1: [6, 7], 2: [70, 71], 3: [72, 73], 4: [74, 75]}), "does not hold"),  # it rises in one jump
+        (multi({1: [6, 7], 4: [70, 71], 7: [72, 73], 9: [74, 75]}), "holds"),  # nobody looked at 2 and 3
+        (multi(UP, (0.4, 0.2, 0.6)), "cannot say"),
         (multi({1: [6, 7], 2: [8, 9]}), "cannot say"),
         (multi(UP, (None, None, None)), "cannot say"),
     ],
@@ -117,7 +120,7 @@ def test_error_rises_with_the_number_of_deleted_blocks(found, verdict):
 @pytest.mark.parametrize(
     ("rank", "verdict"),
     [((0.8, 0.7, 0.9), "holds"), ((-0.3, -0.5, -0.1), "does not hold"), ((0.1, -0.2, 0.4), "cannot say"),
-     ((None, None, None), "cannot say")],
+     ((0.2, 0.1, 0.28), "does not hold"), ((0.4, 0.2, 0.6), "cannot say"), ((None, None, None), "cannot say")],
 )  # fmt: skip
 def test_error_rises_with_disorder(rank, verdict):
     rows = [{"network": "net", "kendall_tau": tau, "error": error} for tau, error in ((1.0, 5.0), (0.8, 9.0))]
