@@ -114,7 +114,7 @@ def console(quiet: bool = False) -> "Console":
     """Where a command prints. Plain text, never cut or wrapped, where the output is not a terminal."""
     from rich.console import Console
 
-    return Console(quiet=quiet, highlight=False, markup=False, soft_wrap=True)
+    return Console(quiet=quiet, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def summarise(screen: "Console", title: str, facts: Iterable[tuple[str, str]]) -> None:

@@ -169,7 +169,8 @@ class _Log:
         self, cell: Cell, screen: Console, origin: dict[str, Any], folder: Path, *, board: bool, writes: bool
     ) -> None:
         self.cell, self.screen, self.origin, self.folder, self.writes = cell, screen, origin, folder, writes
-        self.seen = -1
+        self.split = origin["measured_on"]
+        self.seen: int | None = None  # epochs that have been told; None before the first step
         self.board: Callable[[Epoch], None] | None = _board(folder) if board and writes else None
 
     def table(self, curve: list[dict[str, Any]]) -> Result:
@@ -182,11 +183,17 @@ class _Log:
     def __call__(self, now: Progress) -> None:
         from resnet_probe.analyses.grid import curve_rows
 
-        if not self.writes or now.last is None or now.epoch <= self.seen:
+        if self.writes and self.seen is None:
+            self.seen = now.epoch
+            if now.step:
+                self.screen.print(f"going on from step {now.step:,} of {now.steps:,}, epoch {now.epoch + 1}")
+        if not self.writes or now.last is None or self.seen is None or now.epoch <= self.seen:
             return
         self.seen, last = now.epoch, now.last
         self.table(curve_rows(self.cell, now.rows)).save(self.folder)  # whatever becomes of the next epoch
-        tested = f", held out {last.test_loss:.4g} and {last.test_error:.4g} %" if last.test_error is not None else ""
+        tested = (
+            f", {self.split} {last.test_loss:.4g} and {last.test_error:.4g} %" if last.test_error is not None else ""
+        )
         self.screen.print(
             f"epoch {last.epoch} of {now.epochs}: loss {last.train_loss:.4g}, error {last.train_error:.4g} %{tested}, "
             f"rate {last.learning_rate:.3g}, {last.images / max(last.seconds, 1e-9):.4g} images/s"

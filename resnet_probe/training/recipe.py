@@ -218,7 +218,7 @@ def _check(recipe: Recipe) -> None:  # noqa: PLR0912 - one line for each value
     if recipe.nesterov and recipe.optimizer == "sgd" and recipe.momentum == 0:
         raise TrainingError("nesterov needs a momentum above 0")
     if not 0 < recipe.survival <= 1:
-        raise TrainingError(f"survival {recipe.survival}: it is a probability above 0")
+        raise TrainingError(f"survival {recipe.survival}: it is a probability above 0 and at most 1")
     if recipe.kept is not None and recipe.kept < 0:
         raise TrainingError(f"kept {recipe.kept}: it is a number of blocks, 0 or more")
     for name, allowed in (

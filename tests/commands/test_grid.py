@@ -213,7 +213,7 @@ def test_the_presets_are_the_papers_tables():
         (("--preset", "degradation"), "no images given; give --data"),
         (("--data", "digits"), "give --preset"),
         (("--arch", "plain{depth}", "--data", "digits"), "--arch with {depth} needs --depths"),
-        (("--preset", "degradation", "--depths", "9", "--data", "digits"), "near 8 and 14"),
+        (("--preset", "degradation", "--depths", "8,9", "--data", "digits"), "near 8 and 14"),
         (("--preset", "degradation", "--depths", "x", "--data", "digits"), "'x' is no list of depths"),
     ],
 )

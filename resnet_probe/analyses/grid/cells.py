@@ -32,16 +32,17 @@ class Description:
 
 
 def describe(arch: str) -> Description:
-    """Read a name.
+    """Read a name. Raises ValueError where it is one of this package's own families, but no network.
 
     >>> describe("resnet110-preact")
     Description(family='resnet', depth=110, variant='preact')
     """
-    from resnet_probe.models import family_of  # noqa: PLC0415 - brings torch
+    from resnet_probe.models import family_of, parse_lenet, parse_resnet, parse_vgg  # noqa: PLC0415 - brings torch
 
     family = family_of(arch)
     if family is None:
         return Description(arch.partition(":")[0], None, None)
+    {"vgg": parse_vgg, "lenet": parse_lenet}.get(family, parse_resnet)(arch)
     match = re.fullmatch(r"(?:cifar:)?[a-z]+(\d+)(?:-(.*))?", arch)
     assert match is not None
     return Description(family, int(match[1]), match[2] or None)
