@@ -123,10 +123,9 @@ def command(
             report(now.step, now.steps)
             log(now)
 
-        made = train_cell(
-            cell, train, test, folder=folder, keeper=keeper, fabric=fabric, device=where, compiled=training.compiled,
-            sync_batch_norm=sync_batch_norm, workers=workers, progress=tell, stop=stop,
-        )  # fmt: skip
+        how: dict[str, Any] = {"keeper": keeper, "fabric": fabric, "device": where, "compiled": training.compiled}
+        how |= {"sync_batch_norm": sync_batch_norm, "workers": workers, "progress": tell, "stop": stop}
+        made = _by_all(first, train_cell, cell, train, test, folder=folder, **how)
     if not first:
         return
     from resnet_probe.analyses.grid import plot
@@ -142,6 +141,21 @@ def command(
         ("written", output.listing(files)),
     ]
     output.summarise(screen, f"{arch}: trained", facts)
+
+
+def _by_all(first: bool, work: Callable[..., dict[str, Any]], *what: Any, **how: Any) -> dict[str, Any]:
+    """What `work` returns. A state that cannot be kept is the first process's to tell, once.
+
+    The others leave as if all were well: the launcher kills the first process where it sees them fail before it.
+    """
+    from resnet_probe.training import StateError
+
+    try:
+        return work(*what, **how)
+    except StateError:
+        if first:
+            raise
+        raise SystemExit(0) from None
 
 
 def _length(recipe: Any, images: int) -> str:
