@@ -4,8 +4,9 @@ The names below are the public vocabulary. Each is imported when it is first use
 `import resnet_probe` costs nothing and does not import torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from resnet_probe.lazy import lazily
 
 if TYPE_CHECKING:
     from resnet_probe.checkpoint import Checkpoint as Checkpoint
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from resnet_probe.models import resolve as resolve
     from resnet_probe.probes import Moments as Moments
     from resnet_probe.probes import record as record
-    from resnet_probe.results import Result as Result
-    from resnet_probe.results import read as read
+    from resnet_probe.tables import Result as Result
+    from resnet_probe.tables import read as read
     from resnet_probe.unraveled import UnraveledNetwork as UnraveledNetwork
     from resnet_probe.unraveled import unravel as unravel
 
@@ -30,8 +31,8 @@ VOCABULARY = {
     "resolve": "resnet_probe.models:resolve",
     "Moments": "resnet_probe.probes:Moments",
     "record": "resnet_probe.probes:record",
-    "Result": "resnet_probe.results:Result",
-    "read": "resnet_probe.results:read",
+    "Result": "resnet_probe.tables:Result",
+    "read": "resnet_probe.tables:read",
     "UnraveledNetwork": "resnet_probe.unraveled:UnraveledNetwork",
     "unravel": "resnet_probe.unraveled:unravel",
 }
@@ -52,14 +53,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in VOCABULARY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(VOCABULARY)}")
-    module, attribute = VOCABULARY[name].split(":")
-    value = getattr(import_module(module), attribute)
-    globals()[name] = value  # the next access finds it without coming here
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *VOCABULARY})
+__getattr__, __dir__ = lazily(__name__, VOCABULARY)

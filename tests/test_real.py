@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from resnet_probe.cli import main
-from resnet_probe.results import read
+from resnet_probe.tables import read
 
 SHARED = Path(__file__).parents[2] / "shared"
 pytestmark = [

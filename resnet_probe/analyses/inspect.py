@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from resnet_probe.unraveled import UnraveledNetwork
@@ -31,7 +31,7 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
     """
     import torch  # noqa: PLC0415 - importing this module must not import torch
 
-    from resnet_probe.counting import counted  # noqa: PLC0415
+    from resnet_probe.anatomy.multiply_adds import counted  # noqa: PLC0415
 
     order = {unit.name: i for i, unit in enumerate(network.surgical)}
     traced = network.anatomy.traced.module

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.intervals import wilson
-from resnet_probe.results import Result
+from resnet_probe.statistics import wilson
+from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.intervals import bootstrap_mean, spearman
-from resnet_probe.results import Result
+from resnet_probe.statistics import bootstrap_mean, spearman
+from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

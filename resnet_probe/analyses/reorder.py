@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.intervals import bootstrap_mean, spearman, wilson
-from resnet_probe.results import Result
+from resnet_probe.statistics import bootstrap_mean, spearman, wilson
+from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

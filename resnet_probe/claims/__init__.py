@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterator
 from resnet_probe.claims import lesions, paths, responses, sizes, training
 from resnet_probe.claims.published import CLAIMS
 from resnet_probe.claims.verdicts import CANNOT_SAY, COLUMNS, DOES_NOT_HOLD, HOLDS, VERDICTS, Verdict, table
-from resnet_probe.results import Result
-from resnet_probe.runs import Run
+from resnet_probe.tables import Result, Run
 
 __all__ = [
     "CANNOT_SAY",

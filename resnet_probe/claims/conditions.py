@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from resnet_probe.claims.published import AT_CHANCE, LONG_ENOUGH, TEST_IMAGES, TRAINING_ITERATIONS
-from resnet_probe.intervals import wilson
-from resnet_probe.runs import Table
+from resnet_probe.statistics import wilson
+from resnet_probe.tables import Table
 
 __all__ = ["chance", "depth_of", "family_of", "other_images", "other_training", "untaught"]
 

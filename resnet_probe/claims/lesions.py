@@ -10,10 +10,9 @@ from typing import Any
 
 from resnet_probe.claims.conditions import chance, family_of, untaught
 from resnet_probe.claims.published import ALMOST_NOTHING, AT_CHANCE, JUMP, LEAST_RANK
-from resnet_probe.claims.rank_sum import rank_sum
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, together, withheld
-from resnet_probe.intervals import wilson
-from resnet_probe.runs import Run, Table
+from resnet_probe.statistics import rank_sum, wilson
+from resnet_probe.tables import Run, Table
 
 __all__ = ["increase", "lesions", "orders", "several"]
 
@@ -172,7 +171,7 @@ def _resizing(table: Table, network: str, intact: Mapping[str, Any], deleted: Se
 
 def several(run: Run) -> Iterator[Verdict]:
     """Claim 8: does the mean error rise at every step, as far as other draws would show?"""
-    from resnet_probe.intervals import bootstrap_mean  # noqa: PLC0415
+    from resnet_probe.statistics import bootstrap_mean  # noqa: PLC0415
 
     for table in run.named("lesion_multi"):
         for network in table.networks:

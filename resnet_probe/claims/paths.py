@@ -11,7 +11,7 @@ from typing import Any
 from resnet_probe.claims.conditions import untaught
 from resnet_probe.claims.published import DECAY_SLOPE, EFFECTIVE, FEW_PATHS, LOG_LINEAR, PATHS_110
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, together, withheld
-from resnet_probe.runs import Run, Table
+from resnet_probe.tables import Run, Table
 
 __all__ = ["branches", "gradients", "lengths"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_probe.claims.conditions import depth_of, family_of, untaught
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, withheld
-from resnet_probe.runs import Run, Table
+from resnet_probe.tables import Run, Table
 
 __all__ = ["responses"]
 

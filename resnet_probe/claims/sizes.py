@@ -8,8 +8,8 @@ from typing import Any
 from resnet_probe.claims.conditions import depth_of, family_of, other_images, untaught
 from resnet_probe.claims.published import ERRORS, PARAMETERS
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between
-from resnet_probe.intervals import wilson
-from resnet_probe.runs import Run, Table
+from resnet_probe.statistics import wilson
+from resnet_probe.tables import Run, Table
 
 __all__ = ["errors", "parameters"]
 

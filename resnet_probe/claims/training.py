@@ -12,7 +12,7 @@ from typing import Any
 from resnet_probe.claims.conditions import other_training
 from resnet_probe.claims.published import AS_GOOD, EFFECTIVE_TRAINING, FAILS, PRECISE, VARIANTS
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between
-from resnet_probe.runs import Run, Table
+from resnet_probe.tables import Run, Table
 
 __all__ = ["Mean", "degradation", "effective_training", "mean_of", "variants"]
 

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from resnet_probe.claims.published import CLAIMS
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 __all__ = [
     "CANNOT_SAY",

@@ -13,8 +13,7 @@ from resnet_probe.commands import options, output
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from resnet_probe.results import Result
-    from resnet_probe.runs import Run
+    from resnet_probe.tables import Result, Run
 
 runs = click.option(
     "--run",
@@ -45,7 +44,7 @@ def command(*, folders: Sequence[Path], form: str, out: Path | None, quiet: bool
     Each verdict (holds, does not hold, cannot say) comes with the published and the measured value, a 95 % interval and
     the reason. It is about this network on these images.
     """
-    from resnet_probe.runs import read_run
+    from resnet_probe.tables import read_run
 
     screen = output.console(quiet)
     run = read_run(folders)
@@ -66,7 +65,7 @@ def command(*, folders: Sequence[Path], form: str, out: Path | None, quiet: bool
 def judged(run: Run) -> Result:
     """The verdicts on a run, with what made them in the settings."""
     from resnet_probe.claims import judge
-    from resnet_probe.results import provenance
+    from resnet_probe.tables import provenance
 
     found = judge(run)
     return found.with_settings(

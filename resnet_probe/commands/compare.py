@@ -14,7 +14,7 @@ from resnet_probe.commands.responses import KINDS
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 TABLES = ("compare", "lesion", "responses", "paths")
 
@@ -187,7 +187,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
 
 
 def _origin(hashes: str, data: str, seed: int, device: str, abouts: dict[str, Any]) -> dict[str, Any]:
-    from resnet_probe.results import provenance
+    from resnet_probe.tables import provenance
 
     return provenance(
         arguments=options.arguments(), seed=seed, checkpoint_sha256=hashes, data_fingerprint=data, device=device,
@@ -204,7 +204,7 @@ def _threads() -> int:
 def _zoo(folder: Path, screen: Console, formats: Sequence[str], quiet: bool) -> None:
     from resnet_probe.analyses import compare
     from resnet_probe.commands import progress
-    from resnet_probe.results import provenance
+    from resnet_probe.tables import provenance
 
     with progress.bar(quiet, "networks of the papers") as report:
         result = compare.run_zoo(progress=report)

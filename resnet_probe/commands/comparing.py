@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.compare import Measured
     from resnet_probe.commands.subject import Subject, Wanted
     from resnet_probe.data import Data
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
 
 DEFAULT_BATCH = 64
@@ -155,7 +155,7 @@ def lesions(networks: Sequence[Compared], place: Place) -> tuple[Result, dict[st
     The work on each is journalled in `lesion_<network>.journal`, so that finished work is never lost.
     """
     from resnet_probe.analyses import lesion
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
     rows: list[dict[str, Any]] = []
     abouts = {}
@@ -199,7 +199,7 @@ def responses(networks: Sequence[Compared], place: Place, layers: str, screen: C
 def paths(networks: Sequence[Compared], place: Place) -> Result:
     """The path lengths of all networks in one table; statistics stand under their names."""
     from resnet_probe.analyses import paths as analysis
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
     rows: list[dict[str, Any]] = []
     about = {}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_probe.checkpoint import Checkpoint
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 NETWORKS = ("resnet32", "vgg16-w16")
 AMOUNT = study.Amount(draws=10, samples=100, images=100)
@@ -47,7 +47,7 @@ def command(*, seed: int, device: str, out: Path | None, formats: Sequence[str],
     with _one_thread():
         page = study.run(paths, subjects, folder, runner, amount=AMOUNT, shared=shared)
 
-    from resnet_probe.results import read
+    from resnet_probe.tables import read
 
     facts = _story(read(folder, "lesion"), read(folder, "paths")) if not runner.failed else []
     facts += [("failed", f"{outcome.title}: {outcome.reason}") for outcome in runner.failed]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.accuracy import View
     from resnet_probe.commands.subject import Subject, Wanted
     from resnet_probe.data import Data
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 AVERAGES = ("softmax", "logits")
 
@@ -115,7 +115,7 @@ def command(
     where = subject.pick_device(device)
 
     from resnet_probe.analyses import accuracy
-    from resnet_probe.results import provenance
+    from resnet_probe.tables import provenance
 
     wanted = subject.Wanted(data, data_root, normalize, seed)
     images: dict[str, Data] = {}

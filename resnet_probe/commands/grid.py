@@ -13,7 +13,7 @@ from resnet_probe.commands.training_options import RECIPES, STYLES, Training
 
 if TYPE_CHECKING:
     from resnet_probe.analyses.grid import Cell, Grid, Preset
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 NAMES = ("degradation", "shortcuts", "activations", "styles")
 
@@ -162,7 +162,7 @@ def _cells(chosen: Preset, values: dict[str, Any], seeds: Sequence[int], only: t
 
 
 def _origin(grid: Grid, name: str, chosen: Preset, seed: int) -> dict[str, Any]:
-    from resnet_probe.results import provenance
+    from resnet_probe.tables import provenance
 
     train, test = grid.images.load()
     return provenance(
@@ -200,7 +200,7 @@ def _lesions(cells: Sequence[Cell], grid: Grid, trained: Result, *, formats: Seq
     from resnet_probe.analyses import lesion
     from resnet_probe.analyses.grid import lesions_table, plot_lesions
     from resnet_probe.commands import progress
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
     from resnet_probe.unraveled import unravel
 
     _, test = grid.images.load()

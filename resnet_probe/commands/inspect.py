@@ -10,7 +10,7 @@ import rich_click as click
 from resnet_probe.commands import options, output
 
 if TYPE_CHECKING:
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 
 @click.command("inspect")
@@ -41,7 +41,7 @@ def command(
     folder = output.run_folder(out, "inspect", chosen.name) if out else None
 
     from resnet_probe.analyses import inspect
-    from resnet_probe.results import provenance
+    from resnet_probe.tables import provenance
 
     shape = (chosen.checkpoint.in_channels, size, size) if size else None
     network = subject.unraveled(chosen, shape)

@@ -12,7 +12,7 @@ import rich_click as click
 from resnet_probe.commands import options, output
 
 if TYPE_CHECKING:
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 
 @click.command("iterative")
@@ -74,7 +74,7 @@ def command(
     dataset = subject.images(chosen, screen, wanted, split=split, limit=limit, device=where)
 
     from resnet_probe.analyses import iterative
-    from resnet_probe.results import provenance
+    from resnet_probe.tables import provenance
 
     network = subject.unraveled(chosen, dataset.input_shape, where)
     with progress.bar(quiet, f"iterative inference of {chosen.name}") as report:
@@ -113,7 +113,7 @@ def command(
 
 def _lesion(file: Path | None, name: str, sha256: str) -> Result | None:
     """The lesion table, read before anything is computed, so that a wrong one is found at once."""
-    from resnet_probe.results import read
+    from resnet_probe.tables import read
 
     if file is None:
         return None

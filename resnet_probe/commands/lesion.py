@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from resnet_probe.data import Data
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
 
 Facts = list[tuple[str, str]]

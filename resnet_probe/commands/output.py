@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click import get_current_context
 
-from resnet_probe.colours import noted, remembered
+from resnet_probe.figures.colours import noted, remembered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 
 def run_folder(out: Path | None, command: str, network: str) -> Path:

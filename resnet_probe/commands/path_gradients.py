@@ -12,7 +12,7 @@ from resnet_probe.commands import output
 if TYPE_CHECKING:
     from resnet_probe.commands.path_networks import PathNetwork
     from resnet_probe.data import Data
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 
 def measure(

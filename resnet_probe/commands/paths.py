@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_probe.data import Data
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _load(
 
 def _settings(intact: Sequence[PathNetwork], datasets: Sequence[Data], seed: int, where: str) -> dict[str, Any]:
     from resnet_probe.commands.subject import described
-    from resnet_probe.results import provenance
+    from resnet_probe.tables import provenance
 
     about = {key: value for key, value in intact[0].about.items() if key != "notes"}
     if len(intact) > 1:
@@ -216,7 +216,7 @@ def _count(
 ) -> tuple[Result, list[Path]]:
     """Table and figure of path lengths; of several networks the statistics stand under their names."""
     from resnet_probe.analyses import paths
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
     counted = {each.name: paths.run(each.polynomials, each.name) for each in networks}
     rows = tuple(row for result in counted.values() for row in result.rows)
@@ -238,7 +238,7 @@ def _survive(
 ) -> tuple[Result, list[Path]]:
     """Table of the paths that a deletion leaves, and its figure where there are blocks."""
     from resnet_probe.analyses import paths
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
     rows: list[dict[str, Any]] = []
     for each in networks:
@@ -285,7 +285,7 @@ def _colours(colour: str | None) -> tuple[dict[str, float] | None, str]:
     if colour is None:
         return None, ""
     from resnet_probe.analyses import paths
-    from resnet_probe.results import read
+    from resnet_probe.tables import read
 
     table, _, column = colour.rpartition(":")
     path = Path(table)

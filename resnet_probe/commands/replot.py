@@ -63,7 +63,7 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
     output.keep_colours(run)
 
     from resnet_probe.figures import save
-    from resnet_probe.results import read
+    from resnet_probe.tables import read
 
     facts = []
     for name, (where, tables) in drawn.items():

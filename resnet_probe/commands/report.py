@@ -40,7 +40,7 @@ def write(folders: Sequence[Path], out: Path | None = None) -> Path:
     from resnet_probe.claims import CLAIMS
     from resnet_probe.commands.replot import MORE, PLOTS
     from resnet_probe.report import build
-    from resnet_probe.runs import read_run
+    from resnet_probe.tables import read_run
 
     path = out or folders[0] / "report.html"
     if path.is_dir():

@@ -12,7 +12,7 @@ import rich_click as click
 from resnet_probe.commands import options, output
 
 if TYPE_CHECKING:
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 KINDS = ("conv3x3", "conv", "all")
 MODES = ("eval", "train")
@@ -93,7 +93,7 @@ def command(
     where = subject.pick_device(device)
 
     from resnet_probe.analyses import responses
-    from resnet_probe.results import provenance
+    from resnet_probe.tables import provenance
 
     wanted = subject.Wanted(data, data_root, normalize, seed)
     tables, channel_tables, abouts, fingerprints = [], [], {}, {}

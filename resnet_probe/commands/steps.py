@@ -127,7 +127,7 @@ def _context(words: Sequence[str]) -> tuple[click.Command, click.Context]:
 def _is_done(step: Step, params: Mapping[str, Any]) -> bool:
     """Whether the table is there, of the same checkpoint, images, options and version."""
     from resnet_probe import __version__
-    from resnet_probe.results import provenance, read
+    from resnet_probe.tables import provenance, read
 
     try:
         settings = read(step.folder, step.table).settings

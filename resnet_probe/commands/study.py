@@ -223,7 +223,7 @@ def _steps(
 
 def _blocks(place: Path, name: str) -> tuple[int, int]:
     """Residual blocks, and how many of them keep the shape, from the table of units."""
-    from resnet_probe.results import read
+    from resnet_probe.tables import read
 
     try:
         rows = [row for row in read(place, "inspect").rows if row["network"] == name and row["kind"] == "block"]
@@ -234,7 +234,7 @@ def _blocks(place: Path, name: str) -> tuple[int, int]:
 
 def _report(folder: Path, runner: Runner) -> Path | None:
     from resnet_probe.commands import claims, report
-    from resnet_probe.runs import read_run
+    from resnet_probe.tables import read_run
 
     runner.screen.print("Report", style="bold")
     try:

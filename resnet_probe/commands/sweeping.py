@@ -193,7 +193,7 @@ class Bench:
         """The settings that a sweep's tables carry; `variants` are some of the edited networks in them."""
         from resnet_probe.commands.subject import described
         from resnet_probe.evaluate import changed_by_precision
-        from resnet_probe.results import provenance
+        from resnet_probe.tables import provenance
 
         precision, dataset = self.options.precision, self.dataset
         more: dict[str, Any] = {"normalization": dataset.normalization, "precision": precision}
@@ -209,7 +209,7 @@ class Bench:
 
     def _journal(self, name: str, about: Mapping[str, Any]) -> Journal:
         from resnet_probe.evaluate import Journal, fingerprint
-        from resnet_probe.results import provenance
+        from resnet_probe.tables import provenance
 
         loaded = self.subject.checkpoint
         versions = provenance(arguments={})["versions"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from resnet_probe.analyses.grid import Cell
     from resnet_probe.data import Data
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
     from resnet_probe.training import Epoch, Progress
 
 
@@ -167,7 +167,7 @@ def _length(recipe: Any, images: int) -> str:
 
 
 def _origin(device: str, seed: int, recipe: str, train: Data, test: Data) -> dict[str, Any]:
-    from resnet_probe.results import provenance
+    from resnet_probe.tables import provenance
 
     return provenance(
         arguments=options.arguments(), seed=seed, data_fingerprint=train.fingerprint, device=device,

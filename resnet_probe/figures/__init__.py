@@ -12,11 +12,30 @@ Figures are drawn without pyplot, so no window system, no global list of figures
 The font is the one that comes with matplotlib: a figure looks the same on every machine.
 """
 
-from resnet_probe.colours import FAMILIES, PALETTE, network_colours, noted, remembered
-from resnet_probe.figures.drawing import GREY, INK, label, new_figure, style
-from resnet_probe.figures.legends import legend_above
-from resnet_probe.figures.looks import COLUMN_MM, PAGE_MM, STYLES, VENUES, look
-from resnet_probe.figures.saving import FORMATS, PNG_DPI, save
+from typing import TYPE_CHECKING
+
+from resnet_probe.lazy import lazily
+
+if TYPE_CHECKING:
+    from resnet_probe.figures.colours import FAMILIES as FAMILIES
+    from resnet_probe.figures.colours import PALETTE as PALETTE
+    from resnet_probe.figures.colours import network_colours as network_colours
+    from resnet_probe.figures.colours import noted as noted
+    from resnet_probe.figures.colours import remembered as remembered
+    from resnet_probe.figures.drawing import GREY as GREY
+    from resnet_probe.figures.drawing import INK as INK
+    from resnet_probe.figures.drawing import label as label
+    from resnet_probe.figures.drawing import new_figure as new_figure
+    from resnet_probe.figures.drawing import style as style
+    from resnet_probe.figures.legends import legend_above as legend_above
+    from resnet_probe.figures.looks import COLUMN_MM as COLUMN_MM
+    from resnet_probe.figures.looks import PAGE_MM as PAGE_MM
+    from resnet_probe.figures.looks import STYLES as STYLES
+    from resnet_probe.figures.looks import VENUES as VENUES
+    from resnet_probe.figures.looks import look as look
+    from resnet_probe.figures.saving import FORMATS as FORMATS
+    from resnet_probe.figures.saving import PNG_DPI as PNG_DPI
+    from resnet_probe.figures.saving import save as save
 
 __all__ = [
     "COLUMN_MM",
@@ -39,3 +58,15 @@ __all__ = [
     "save",
     "style",
 ]
+
+# Colours and looks need no matplotlib, so those who want nothing else do not wait for it.
+MODULES = {
+    "resnet_probe.figures.colours": ("FAMILIES", "PALETTE", "network_colours", "noted", "remembered"),
+    "resnet_probe.figures.drawing": ("GREY", "INK", "label", "new_figure", "style"),
+    "resnet_probe.figures.legends": ("legend_above",),
+    "resnet_probe.figures.looks": ("COLUMN_MM", "PAGE_MM", "STYLES", "VENUES", "look"),
+    "resnet_probe.figures.saving": ("FORMATS", "PNG_DPI", "save"),
+}
+__getattr__, __dir__ = lazily(
+    __name__, {name: f"{module}:{name}" for module, names in MODULES.items() for name in names}
+)

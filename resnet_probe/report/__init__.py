@@ -21,8 +21,7 @@ from resnet_probe.report.drawings import Plots, figure_of, figures_of
 from resnet_probe.report.missing import missing
 from resnet_probe.report.sections import SECTIONS, Section, section
 from resnet_probe.report.words import paragraph
-from resnet_probe.results import Result
-from resnet_probe.runs import Run, Table
+from resnet_probe.tables import Result, Run, Table
 
 __all__ = ["build"]
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from math import comb, isfinite
 from typing import Any
 
-from resnet_probe.runs import Run
+from resnet_probe.tables import Run
 
 __all__ = ["Network", "Picture", "Unit", "collect", "colour", "picture", "remaining"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnet_probe.report.words import exactly
-from resnet_probe.runs import Table
+from resnet_probe.tables import Table
 
 __all__ = ["Cell", "Sheet", "sheet", "written"]
 

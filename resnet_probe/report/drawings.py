@@ -12,8 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
-from resnet_probe.results import read
-from resnet_probe.runs import Table
+from resnet_probe.tables import Table, read
 
 __all__ = ["Plots", "figure_of", "figures_of", "inline"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_probe.report.sections import EXPECTED, section
-from resnet_probe.runs import Run, Table
+from resnet_probe.tables import Run, Table
 
 __all__ = ["Missing", "missing"]
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from statistics import fmean, median
 from typing import Any
 
-from resnet_probe.runs import Table
+from resnet_probe.tables import Table
 
 __all__ = ["PARAGRAPHS", "exactly", "paragraph"]
 

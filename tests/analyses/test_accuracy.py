@@ -11,8 +11,8 @@ from torchvision.transforms import functional as TF
 from resnet_probe.analyses import accuracy
 from resnet_probe.analyses.accuracy.scoring import Outcome, Tally, average
 from resnet_probe.data import Data, load_data
-from resnet_probe.intervals import wilson
-from resnet_probe.results import Result
+from resnet_probe.statistics import wilson
+from resnet_probe.tables import Result
 
 
 def logits_and_labels(images=400, classes=12, seed=0):

@@ -13,7 +13,7 @@ from resnet_probe.analyses.compare import timing
 from resnet_probe.analyses.compare.memory import LiveBytes, peak_memory
 from resnet_probe.analyses.compare.table import INTACT
 from resnet_probe.models import resolve
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 from resnet_probe.unraveled import unravel
 from tests.networks import trained
 

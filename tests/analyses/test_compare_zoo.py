@@ -5,8 +5,8 @@ from torchvision.models import get_model_weights
 from resnet_probe.analyses import compare
 from resnet_probe.analyses.compare import variants
 from resnet_probe.analyses.compare.published import ZOO
-from resnet_probe.counting import counted
-from resnet_probe.results import Result
+from resnet_probe.anatomy.multiply_adds import counted
+from resnet_probe.tables import Result
 
 QUICK = tuple(entry for entry in ZOO if entry.arch != "resnet1202")
 

@@ -7,7 +7,7 @@ from torchvision.models import ResNet50_Weights, VisionTransformer, get_model_we
 
 from resnet_probe.analyses import inspect
 from resnet_probe.models import resolve
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from resnet_probe.unraveled import unravel
 from tests.networks import SHAPE, make, trained
 

@@ -14,7 +14,7 @@ from resnet_probe.analyses import iterative
 from resnet_probe.analyses.iterative.table import MEASURES
 from resnet_probe.data import Data
 from resnet_probe.models import resolve
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 from resnet_probe.unraveled import unravel
 from tests.networks import MADE, make
 

@@ -10,7 +10,7 @@ from resnet_probe.analyses import lesion
 from resnet_probe.data import Data
 from resnet_probe.evaluate import Sweep
 from resnet_probe.models import resolve
-from resnet_probe.results import Result, read
+from resnet_probe.tables import Result, read
 from resnet_probe.unraveled import unravel
 from tests.networks import make, trained
 

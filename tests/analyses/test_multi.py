@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from resnet_probe.analyses import multi
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from tests.evaluate.cases import images, loop, network, without
 
 NAMES = [f"b{i}" for i in range(8)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from resnet_probe.analyses import pairs
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from tests.evaluate.cases import images, loop, network, without
 
 

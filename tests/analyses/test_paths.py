@@ -14,7 +14,7 @@ from scipy.stats import binom
 
 from resnet_probe import figures
 from resnet_probe.analyses import paths
-from resnet_probe.results import Result, read
+from resnet_probe.tables import Result, read
 
 BLOCK = (1, 1)
 POLYNOMIALS = st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(any), max_size=7)

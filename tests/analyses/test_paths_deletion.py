@@ -4,7 +4,7 @@ import pytest
 
 from resnet_probe import figures
 from resnet_probe.analyses import paths
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from resnet_probe.unraveled import unravel
 from tests.gradients.networks import network_of
 

@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 from resnet_probe import figures
 from resnet_probe.analyses import paths
 from resnet_probe.gradients import class_gradients, sample_norms
-from resnet_probe.results import Result, read
+from resnet_probe.tables import Result, read
 from tests.gradients.networks import data_of, network_of
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from resnet_probe import figures
 from resnet_probe.analyses import paths
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 from tests.gradients.networks import network_of
 
 

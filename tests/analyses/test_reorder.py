@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest, kendalltau, spearmanr
 
 from resnet_probe.analyses import reorder
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from tests.evaluate.cases import images, in_order, loop, network
 
 GROUPS = [[0, 1, 2], [3], [4, 5]]

@@ -10,7 +10,7 @@ from resnet_probe.analyses import responses
 from resnet_probe.analyses.responses.points import AFTER_BN, AFTER_NORM, OUTPUT, is_preactivated, measured_layers
 from resnet_probe.data import Data
 from resnet_probe.models import resolve
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 from resnet_probe.unraveled import unravel
 
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from resnet_probe.results import Result
-from resnet_probe.runs import Run, Table
+from resnet_probe.tables import Result, Run, Table
 
 CIFAR = {"data_set": {"name": "cifar10", "split": "test", "images": 10_000, "folder": False}, "classes": 10}
 DIGITS = {"data_set": {"name": "digits", "split": "test", "images": 355, "folder": False}, "classes": 10}

@@ -10,7 +10,7 @@ from resnet_probe.cli import main
 from resnet_probe.commands import comparing, output, subject
 from resnet_probe.commands.compare import TABLES
 from resnet_probe.models import resolve
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from tests.commands.subjects import is_one_line, write_good
 
 SHARED = Path(__file__).parents[3] / "shared"

@@ -11,7 +11,7 @@ from PIL import Image
 from resnet_probe.checkpoint import save
 from resnet_probe.cli import main
 from resnet_probe.models import resolve
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from tests.commands.subjects import is_one_line, write_good
 
 SHARED = Path(__file__).parents[3] / "shared"

@@ -12,7 +12,7 @@ from resnet_probe import checkpoint
 from resnet_probe.analyses.grid import PRESETS, cells_of, describe
 from resnet_probe.cli import main
 from resnet_probe.models import resolve
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from tests.commands.subjects import is_one_line
 
 QUICK = ("--data", "digits", "--limit", "40", "--epochs", "1", "--batch-size", "20", "--format", "png", "--out", "out")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from resnet_probe.cli import main
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from tests.commands.subjects import BAD_FILES, is_one_line, write_bad, write_good
 
 

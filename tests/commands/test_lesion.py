@@ -7,7 +7,7 @@ import pytest
 
 from resnet_probe.cli import main
 from resnet_probe.evaluate.baseline import Baseline
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from tests.commands.subjects import BAD_FILES, is_one_line, write_bad, write_good, write_images
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resnet_probe.cli import main
-from resnet_probe.results import read
+from resnet_probe.tables import read
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINTS = ROOT.parent / "shared" / "checkpoints"

@@ -9,7 +9,7 @@ import torch
 from resnet_probe import checkpoint
 from resnet_probe.cli import main
 from resnet_probe.models import resolve
-from resnet_probe.results import read
+from resnet_probe.tables import read
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"

@@ -9,7 +9,7 @@ from resnet_probe.checkpoint import save
 from resnet_probe.cli import main
 from resnet_probe.commands.responses import KINDS, MODES
 from resnet_probe.models import resolve
-from resnet_probe.results import read
+from resnet_probe.tables import read
 
 SHARED = Path(__file__).parents[3] / "shared"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from resnet_probe.cli import main
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from tests.commands.subjects import write_good
 
 SHARED = Path(__file__).parents[3] / "shared"

@@ -12,7 +12,7 @@ import torch
 from resnet_probe import checkpoint
 from resnet_probe.cli import main
 from resnet_probe.data import load_data
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from tests.commands.subjects import is_one_line
 from tests.evaluate.runs import PYTHON, finish, start
 

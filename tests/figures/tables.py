@@ -4,7 +4,7 @@ from math import comb, sin
 
 from resnet_probe.analyses.iterative.table import MEASURES
 from resnet_probe.commands.replot import MORE, PLOTS
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 ONE = ("resnet20",)
 SEVERAL = ("resnet56-4bfd9763-200-epochs-seed3-best", "vgg16_half_jpeg_augmented", "plain56-without-shortcuts")

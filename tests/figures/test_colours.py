@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from resnet_probe import figures
 from resnet_probe.cli import main
 from resnet_probe.figures import network_colours, noted, remembered
-from resnet_probe.results import read
+from resnet_probe.tables import read
 from tests.figures.drawn import draw
 from tests.figures.tables import FIGURES, SEVERAL, TABLES
 

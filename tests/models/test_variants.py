@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from resnet_probe import checkpoint
-from resnet_probe.architecture import read
+from resnet_probe.checkpoint.architecture import read
 from resnet_probe.models import resolve
 from resnet_probe.models.names import ORDERS, ResNetSpec, parse_resnet
 from resnet_probe.models.variants import FAILS_ABOVE, HE2016_TABLE1, HE2016_TABLE2

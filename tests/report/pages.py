@@ -6,8 +6,7 @@ from resnet_probe.analyses import paths
 from resnet_probe.claims import CLAIMS, judge
 from resnet_probe.commands.replot import MORE, PLOTS
 from resnet_probe.report import build
-from resnet_probe.results import Result
-from resnet_probe.runs import read_run
+from resnet_probe.tables import Result, read_run
 from tests.claims.runs import DIGITS, lesions
 
 DRAWN = {name: (where, (name,)) for name, where in PLOTS.items()} | MORE

@@ -4,7 +4,7 @@ from math import comb
 import pytest
 
 from resnet_probe.report.anatomy import collect, colour, picture, remaining
-from resnet_probe.runs import read_run
+from resnet_probe.tables import read_run
 from tests.report.pages import save_inspect, save_lesion, save_paths
 
 

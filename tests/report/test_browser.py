@@ -8,7 +8,7 @@ import pytest
 
 from resnet_probe.analyses import paths
 from resnet_probe.cli import main
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 from tests.commands.subjects import write_good
 from tests.report.pages import page, save_inspect, save_lesion, save_paths
 

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from resnet_probe.report.cells import sheet, written
-from resnet_probe.results import Result
-from resnet_probe.runs import Table
+from resnet_probe.tables import Result, Table
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from resnet_probe.report.drawings import figure_of, figures_of, inline
-from resnet_probe.runs import read_run
+from resnet_probe.tables import read_run
 from tests.report.pages import DRAWN, save_paths
 
 HOSTILE = """<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"

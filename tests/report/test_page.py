@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from resnet_probe.results import Result, read
+from resnet_probe.tables import Result, read
 from tests.report.pages import SETTINGS, Reader, page, save_inspect, save_lesion, save_paths
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.accuracy.views import View
-from resnet_probe.intervals import wilson
-from resnet_probe.results import Result
+from resnet_probe.statistics import wilson
+from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

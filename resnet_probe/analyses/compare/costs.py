@@ -39,7 +39,7 @@ def costs(network: UnraveledNetwork) -> Costs:
     """
     import torch  # noqa: PLC0415 - importing this module must not import torch
 
-    from resnet_probe.counting import counted  # noqa: PLC0415
+    from resnet_probe.anatomy.multiply_adds import counted  # noqa: PLC0415
 
     model = network.anatomy.traced.module
     like = next(model.parameters(), torch.empty(0))

@@ -10,7 +10,7 @@ from typing import Any
 
 from resnet_probe.analyses.compare.costs import Costs
 from resnet_probe.analyses.compare.timing import Timing
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 __all__ = ["COLUMNS", "INTACT", "Measured", "run"]
 

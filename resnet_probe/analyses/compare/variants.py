@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from resnet_probe.counting import counted
+from resnet_probe.anatomy.multiply_adds import counted
 from resnet_probe.models.shortcuts import PadShortcut
 
 __all__ = [

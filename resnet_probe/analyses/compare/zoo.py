@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.compare.published import ZOO, Published
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,7 +86,7 @@ Counts = tuple[int, int]
 def _count(model: nn.Module, shape: tuple[int, ...]) -> Counts:
     import torch  # noqa: PLC0415
 
-    from resnet_probe.counting import counted  # noqa: PLC0415
+    from resnet_probe.anatomy.multiply_adds import counted  # noqa: PLC0415
 
     return sum(p.numel() for p in model.parameters()), counted(model.eval(), torch.zeros(1, *shape))[1]
 

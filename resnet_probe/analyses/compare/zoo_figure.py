@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 __all__ = ["plot_zoo", "plot_zoo_scatter"]
 

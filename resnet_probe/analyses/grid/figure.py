@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 DONE = "done"  # status of a cell that was trained to its end; any other says why it was not
 GRID_COLUMNS = (

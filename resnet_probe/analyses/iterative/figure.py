@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 __all__ = ["plot", "plot_ranks"]
 

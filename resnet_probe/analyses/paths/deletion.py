@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.paths.effective import survivors
 from resnet_probe.analyses.paths.lengths import Polynomial, known_unit, multiply
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from resnet_probe import figures
 from resnet_probe.analyses.paths.lengths import UNITS, Polynomial, Statistics, statistics
 from resnet_probe.analyses.paths.table import distributions
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 MOST_BARS = 60
 _OUTSIDE = "#C4C4C4"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.paths.effective import PAPER, describe, effective_shares
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from resnet_probe.data import Data

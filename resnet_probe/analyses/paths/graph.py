@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import networkx as nx
 
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
 
 SOURCE = "input"

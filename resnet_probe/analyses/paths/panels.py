@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from resnet_probe import figures
 from resnet_probe.analyses.paths.effective import describe
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 NEEDED = ("network", "length", "count", "class_norm", "class_share", "path_norm", "path_norm_std", "samples")
 _SHADE = 0.16

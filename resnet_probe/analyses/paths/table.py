@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from resnet_probe.analyses.paths.lengths import UNITS, Polynomial, known_unit, multiply, statistics
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 COLUMNS = ("network", "unit", "length", "count", "fraction")
 

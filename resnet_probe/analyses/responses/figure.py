@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from resnet_probe.results import Result
+    from resnet_probe.tables import Result
 
 __all__ = ["plot"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.responses.points import MeasuredLayer, measured_layers
-from resnet_probe.results import Result
+from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from resnet_probe.data import Data

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from resnet_probe.weights import CheckpointError, read_weights
+from resnet_probe.checkpoint.weights import CheckpointError, read_weights
 
 
 def weights(**more):

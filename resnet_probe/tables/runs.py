@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from resnet_probe.results import Result, read
+from resnet_probe.tables import Result, read
 
 __all__ = ["Run", "Table", "Unfinished", "read_run"]
 

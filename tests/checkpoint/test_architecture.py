@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from resnet_probe.architecture import TORCHVISION, align, head, read, stem
+from resnet_probe.checkpoint.architecture import TORCHVISION, align, head, read, stem
 from resnet_probe.models import resolve
 
 

@@ -18,8 +18,8 @@ from itertools import pairwise
 
 import torch
 
-from .models import resolve
-from .models.names import VGG_GROUPS, ResNetSpec, VGGSpec, vgg_layout
+from resnet_probe.models import resolve
+from resnet_probe.models.names import VGG_GROUPS, ResNetSpec, VGGSpec, vgg_layout
 
 Shapes = Mapping[str, tuple[int, ...]]
 

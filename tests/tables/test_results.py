@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import resnet_probe
-from resnet_probe.results import Result, provenance, read
+from resnet_probe.tables import Result, provenance, read
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1)
 CELLS = st.one_of(

@@ -1,7 +1,6 @@
 import pytest
 
-from resnet_probe.results import Result
-from resnet_probe.runs import read_run
+from resnet_probe.tables import Result, read_run
 
 
 def save(folder, name="lesion", network="a", **settings):

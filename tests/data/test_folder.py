@@ -16,7 +16,7 @@ from resnet_probe.data import DataError, load_data
 from resnet_probe.data.files import ImageFiles
 from resnet_probe.data.folder import load_folder
 
-CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
+CIFAR = Path(__file__).parents[3] / "shared" / "data" / "cifar10"
 
 
 def save(path, *, size=(6, 5), mode="RGB", seed=0):

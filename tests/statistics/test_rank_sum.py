@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from resnet_probe.claims.rank_sum import rank_sum
+from resnet_probe.statistics import rank_sum
 
 
 def by_hand(first, second):

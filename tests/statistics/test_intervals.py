@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, spearmanr
 
-from resnet_probe.intervals import RankCorrelation, bootstrap_mean, spearman, wilson
+from resnet_probe.statistics import RankCorrelation, bootstrap_mean, spearman, wilson
 
 
 @pytest.mark.parametrize(("wrong", "images"), [(0, 10), (3, 10), (74, 1000), (10, 10)])

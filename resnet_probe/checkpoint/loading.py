@@ -3,7 +3,7 @@
     checkpoint = load("resnet56-4bfd9763.th")
     checkpoint.model, checkpoint.arch, checkpoint.notes
 
-`load` reads the file safely (`resnet_probe.weights`), names its network (`resnet_probe.architecture`), builds it and
+`load` reads the file safely (`weights`), names its network (`architecture`), builds it and
 puts the weights in. `save` writes a safetensors file whose header says what the network is and how it came about, so
 that nothing has to be guessed when it is read.
 """
@@ -23,10 +23,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from . import architecture
-from .models import family_of, resolve
-from .unraveled import UnraveledNetwork, unravel
-from .weights import OWN_KEY, CheckpointError, Weights, read_weights
+from resnet_probe.checkpoint import architecture
+from resnet_probe.checkpoint.weights import OWN_KEY, CheckpointError, Weights, read_weights
+from resnet_probe.models import family_of, resolve
+from resnet_probe.unraveled import UnraveledNetwork, unravel
 
 __all__ = ["Checkpoint", "CheckpointError", "load", "save", "untrained"]
 

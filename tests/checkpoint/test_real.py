@@ -9,7 +9,7 @@ from PIL import Image
 
 from resnet_probe.checkpoint import load
 
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = Path(__file__).parents[3] / "shared"
 pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(not (SHARED / "checkpoints").is_dir(), reason="needs ../shared/checkpoints and ../shared/data"),

@@ -1,0 +1,11 @@
+"""Checkpoints: from weights to a network and back.
+
+loading.py        a file as a network, a network without weights, and saving in a format of our own
+weights.py        the tensors of a file, read without running code from it
+architecture.py   which network the weights are of, from their names and shapes
+"""
+
+from resnet_probe.checkpoint.loading import Checkpoint, load, save, untrained
+from resnet_probe.checkpoint.weights import CheckpointError, Weights, read_weights
+
+__all__ = ["Checkpoint", "CheckpointError", "Weights", "load", "read_weights", "save", "untrained"]

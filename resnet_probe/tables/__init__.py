@@ -1,0 +1,11 @@
+"""Tables: what an analysis writes, and the folders that tables stand in. Nothing here imports torch.
+
+results.py   one tidy table with the settings that made it, as CSV and JSON
+runs.py      run folders: every table in them, what is broken, what is unfinished
+files.py     files that appear whole or not at all, and SQLite databases
+"""
+
+from resnet_probe.tables.results import Result, provenance, read
+from resnet_probe.tables.runs import Run, Table, Unfinished, read_run
+
+__all__ = ["Result", "Run", "Table", "Unfinished", "provenance", "read", "read_run"]
