@@ -8,61 +8,66 @@ import sys
 import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
-from importlib import import_module
 from typing import Any, cast
 
 import rich_click as click
 
 from resnet_probe import __version__
-from resnet_probe.commands import options
+from resnet_probe.analyses.registry import analyses
+from resnet_probe.commands import derived, options
 from resnet_probe.commands.errors import explain
+from resnet_probe.lazy import named
 
-# Name -> (where the command is, what it does in one line). The line stands here so that --help imports no command.
-COMMANDS = {
+# Commands that are no analysis, or have more to them than to run one: name -> (where, what it does in one line). The
+# line stands here so that --help imports no command. The others are derived from their declarations.
+OWN = {
     "demo": ("resnet_probe.commands.demo:command", "Train two small networks on digits and open them up."),
     "train": ("resnet_probe.commands.train:command", "Train a network by a paper's recipe."),
-    "grid": ("resnet_probe.commands.grid:command", "Train a grid of networks and draw their learning curves."),
-    "inspect": ("resnet_probe.commands.inspect:command", "List units, blocks, stages, parameters and paths."),
-    "evaluate": ("resnet_probe.commands.evaluate:command", "Measure errors and calibration of checkpoints."),
-    "lesion": ("resnet_probe.commands.lesion:command", "Delete each block and measure the error."),
-    "responses": ("resnet_probe.commands.responses:command", "Measure how strongly each layer responds."),
-    "iterative": ("resnet_probe.commands.iterative:command", "Measure what each block does to its input and the loss."),
-    "paths": ("resnet_probe.commands.paths:command", "Count the paths of each length through a network."),
-    "reorder": ("resnet_probe.commands.reorder:command", "Swap blocks and measure the error."),
-    "compare": ("resnet_probe.commands.compare:command", "Set networks side by side in one table and one figure."),
     "surgery": ("resnet_probe.commands.surgery:command", "Delete, scale and reorder blocks, and save the result."),
     "study": ("resnet_probe.commands.study:command", "Run every analysis on one checkpoint, and write the report."),
     "report": ("resnet_probe.commands.report:command", "Write one HTML page about a run: figures, tables, claims."),
     "claims": ("resnet_probe.commands.claims:command", "Test what the papers claim against the tables of a run."),
     "replot": ("resnet_probe.commands.replot:command", "Draw the figures of a run again from its tables."),
 }
+FIRST, LAST = ("demo", "train"), ("surgery", "study", "report", "claims", "replot")
+
+
+def commands() -> dict[str, str]:
+    """Every command with what it does in one line, in the order of the help."""
+    asked = {name: each.help for name, each in analyses().items()}
+    return {name: OWN[name][1] for name in FIRST} | asked | {name: OWN[name][1] for name in LAST}
 
 
 class LazyGroup(click.RichGroup):
     """A group whose commands are imported when they are called; its help shows them by their line alone."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of `COMMANDS`."""
-        return list(COMMANDS)
+        """The names, in the order of the help."""
+        return list(commands())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command's line alone; `resolve_command` imports the one that is called."""
+        line = commands().get(cmd_name)
+        return None if line is None else click.RichCommand(name=cmd_name, help=line)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Import the command that is called, and give it `--debug`."""
-        name = args[0]
-        if name in COMMANDS:
+        name, known = args[0], commands()
+        if name in known:
             return name, load(name), args[1:]
         if name.startswith("-"):
             return super().resolve_command(ctx, args)
-        close = get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(COMMANDS)}"
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(known)}"
         raise click.UsageError(f"no command {name!r}; {hint}", ctx)
 
 
 def load(name: str) -> click.Command:
-    """Import one of the `COMMANDS`."""
-    module, attribute = COMMANDS[name][0].split(":")
-    command = cast(click.Command, getattr(import_module(module), attribute))
+    """The command of that name, imported or derived."""
+    place = OWN[name][0] if name in OWN else analyses()[name].command
+    command = cast(click.Command, named(place)) if place else derived.command(analyses()[name])
     if not any(parameter.name == "debug" for parameter in command.params):
         options.debug(command)
     return command
@@ -71,7 +76,6 @@ def load(name: str) -> click.Command:
 @click.group(
     "resnet-probe",
     cls=LazyGroup,
-    commands={name: click.RichCommand(name=name, help=line) for name, (_, line) in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`resnet-probe COMMAND --help` explains a command.",
 )

@@ -5,71 +5,116 @@ Random pairs of blocks of equal shape are swapped; how far the order has gone fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses import columns as c
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Fact, Needs, Plot, Step, Table, option
+from resnet_probe.analyses.facts import rank_correlation
+from resnet_probe.analyses.parsing import numbers, written_numbers
 from resnet_probe.statistics import bootstrap_mean, spearman, wilson
-from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from resnet_probe.data import Data
+    from resnet_probe.analyses.runtime import Runtime
+    from resnet_probe.analyses.subject import Subject
+    from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["COLUMNS", "draw_orders", "plot", "run"]
+__all__ = ["ANALYSIS", "REORDER", "Parameters", "draw_orders", "facts", "plot", "run"]
 
 TRIES = 50  # per draw, to find an order that was not drawn before
 
-COLUMNS = (
-    *("network", "swaps", "draw", "kendall_tau", "order", "images", "wrong", "error", "loss"),
-    *("changed", "error_low", "error_high"),
+
+@dataclass(frozen=True)
+class Parameters:
+    """How many swaps, and how many orders of each."""
+
+    swaps: range = option(range(1, 21), "Swaps.", metavar="K:K", parse=numbers, write=written_numbers)
+    draws: int = option(20, "Random orders for each K.", least=1)
+
+
+REORDER = Table(
+    "reorder",
+    "Changing the order",
+    (
+        c.NETWORK,
+        Column("swaps", int, "random swaps that were made, one after another"),
+        Column("draw", int, "number of the order among those, from 0"),
+        Column("kendall_tau", float, "Kendall's tau with the trained order, 1 for that order itself", "", "Kendall's tau"),
+        Column("order", str, "indices of all blocks as they stand"),
+        *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED, c.ERROR_LOW, c.ERROR_HIGH),
+    ),
+    question="How does the error rise as blocks change places?",
+    source="Veit et al. 2016, Fig. 5b",
+    command="reorder",
+    plots=(Plot("reorder", "resnet_probe.analyses.reorder:plot"),),
+    facts="resnet_probe.analyses.reorder:facts",
+    claims=(
+        Claim(
+            9, "The error rises smoothly as the order of the blocks is shuffled", "error rises as Kendall's tau falls",
+            "Veit et al. 2016 (arXiv 1605.06431), section 4.3 and Fig. 5b", "resnet_probe.claims.lesions:orders",
+        ),
+    ),
+    blocks=True,
+)  # fmt: skip
+
+ANALYSIS = Analysis(
+    "reorder",
+    help="Swap blocks and measure the error.",
+    description="""Swap residual blocks of equal shape and measure the error (Veit et al. 2016, Fig. 5b).
+
+    Writes reorder.csv, reorder.json and the figure. Finished work is kept in reorder.journal: an interrupted run goes
+    on where it stopped, --fresh starts over.""",
+    parameters=Parameters,
+    needs=Needs(sweep=True, blocks=True),
+    run="resnet_probe.analyses.reorder:run",
+    tables=(REORDER,),
+    study=(
+        Step(
+            "Orders of {network}",
+            "reorder",
+            lambda amount, census: (
+                {"swaps": range(1, amount.swaps + 1), "draws": amount.draws} if census.keeping > 1 else None
+            ),
+        ),
+    ),
 )
 
 
-def run(
-    network: UnraveledNetwork,
-    data: Data,
-    *,
-    name: str,
-    swaps: Iterable[int] = range(1, 21),
-    draws: int = 20,
-    seed: int = 0,
-    **how: Any,
-) -> Result:
+def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtime | None = None) -> list[Result]:
     """Swap random pairs of blocks of equal shape and measure the error.
 
     Args:
-        network: the unraveled network.
-        data: labelled images.
-        name: name of the network in the table.
-        swaps: how many swaps to make, one after another.
-        draws: random orders for each number of swaps.
-        seed: of the draws and of the bootstrap.
-        how: `sweep`, `device`, `journal`, `workers` and `progress`, as `evaluate` takes them.
+        subject: network and labelled images.
+        parameters: how many swaps, and how many orders of each.
+        runtime: where and how to compute; by default on the CPU, with nothing kept.
 
     Returns:
-        Table `reorder`, the trained order first. `order` lists the indices of all blocks as they stand; `kendall_tau`
-        is 1 for the trained order; `error_low` and `error_high` are a 95 % Wilson interval over the images, in percent.
-        The settings hold Spearman's rank correlation of disorder (1 - tau) and error, bootstrapped over draws, and the
-        mean error of each number of swaps with separate bootstrap intervals over images and over draws.
+        Table `reorder`, the trained order first. The settings hold Spearman's rank correlation of disorder (1 - tau)
+        and error, bootstrapped over draws, and the mean error of each number of swaps with separate bootstrap intervals
+        over images and over draws.
 
     Raises:
         ValueError: no two blocks have the same shape, or a number of swaps or draws below 1.
     """
     from scipy.stats import kendalltau  # noqa: PLC0415
 
-    from resnet_probe.evaluate import evaluate  # noqa: PLC0415 - torch is needed to run, not to plot
+    from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415 - torch is needed to run, not to plot
 
+    runtime = runtime or Runtime()
+    network, draws, seed = subject.network, parameters.draws, runtime.seed
     names = [unit.name for unit in network.blocks]
     if not names:
-        raise ValueError(f"{name} has no residual blocks, so there is nothing to reorder")
-    orders = draw_orders(_groups(network), len(names), list(swaps), draws, seed)
+        raise ValueError(f"{subject.name} has no residual blocks, so there is nothing to reorder")
+    orders = draw_orders(_groups(network), len(names), list(parameters.swaps), draws, seed)
     trained = tuple(range(len(names)))
     listed = [(0, trained), *orders]
     variants = {_key(order): network.reorder([names[i] for i in order]).steps for _, order in listed}
-    scores = evaluate(network, variants, data, **how)
+    about = {"swaps": list(parameters.swaps), "draws": draws, "seed": seed}
+    scores = runtime.evaluate(subject, variants, "reorder", about)
     rows: list[dict[str, Any]] = []
     counts: dict[int, int] = {}
     for number, order in listed:
@@ -77,7 +122,7 @@ def run(
         low, high = wilson(score.wrong, score.images)
         rows.append(
             {
-                "network": name,
+                "network": subject.name,
                 "swaps": number,
                 "draw": counts.get(number, 0),
                 "kendall_tau": float(kendalltau(trained, order).statistic) if len(order) > 1 else 1.0,
@@ -94,8 +139,25 @@ def run(
         counts[number] = counts.get(number, 0) + 1
     ordered = spearman([1 - row["kendall_tau"] for row in rows], [row["error"] for row in rows], seed)
     by_swaps = _by_swaps(rows, {_key(order): scores[_key(order)].flags for _, order in listed}, seed)
-    settings = {"classes": len(data.classes), "blocks": names, "by_swaps": by_swaps, **asdict(ordered)}
-    return Result("reorder", COLUMNS, tuple(rows), settings)
+    settings = {"classes": len(subject.data.classes), "blocks": names, "by_swaps": by_swaps, **asdict(ordered)}
+    return [REORDER.result(rows, **settings)]
+
+
+def facts(table: Result, network: str) -> list[Fact]:
+    """The error in the trained order and after some numbers of swaps, and the rank correlation of disorder and error."""
+    trained, *orders = table.of(network)
+    sizes = list(dict.fromkeys(row["swaps"] for row in orders))
+    shown = [sizes[i] for i in (0, len(sizes) // 2, -1)] if len(sizes) > 3 else sizes
+    told = [Fact("trained order", f"{trained['error']:.4g} % error", trained["error"], unit="%")]
+    for swaps in shown:
+        errors, taus = ([row[key] for row in orders if row["swaps"] == swaps] for key in ("error", "kendall_tau"))
+        mean, tau = sum(errors) / len(errors), sum(taus) / len(taus)
+        text = f"{mean:.4g} % error, the mean of {len(errors)} orders, at a mean Kendall's tau of {tau:.3f}"
+        told.append(Fact(f"{swaps} swap{'s' if swaps > 1 else ''}", text, mean, unit="%"))
+    worst = max(orders, key=lambda row: row["error"])
+    text = f"{worst['error']:.4g} % error, at a Kendall's tau of {worst['kendall_tau']:.3f}"
+    told.append(Fact("worst order", text, worst["error"], unit="%"))
+    return [*told, *rank_correlation(table, network, "disorder (1 - Kendall's tau) and error")]
 
 
 def draw_orders(

@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_probe.claims.published import AT_CHANCE, LONG_ENOUGH, TEST_IMAGES, TRAINING_ITERATIONS
 from resnet_probe.statistics import wilson
-from resnet_probe.tables import Table
+from resnet_probe.tables import SavedTable
 
 __all__ = ["chance", "depth_of", "family_of", "other_images", "other_training", "untaught"]
 
@@ -30,7 +30,7 @@ def depth_of(arch: str) -> tuple[int, str]:
     return (int(found.group(1)), found.group(2) or "") if found else (0, "")
 
 
-def other_images(table: Table, images: int | None) -> str:
+def other_images(table: SavedTable, images: int | None) -> str:
     """How the images differ from CIFAR-10's 10,000 test images, as part of a sentence; empty if they do not.
 
     Only CIFAR-10's own files count: what a folder of images holds cannot be seen from the tables.
@@ -50,7 +50,7 @@ def other_images(table: Table, images: int | None) -> str:
     return ""
 
 
-def other_training(table: Table, epochs: Any) -> str:
+def other_training(table: SavedTable, epochs: Any) -> str:
     """How training differs from 64,000 iterations on CIFAR-10, as part of a sentence; empty if it does not.
 
     What the settings do not say is taken to be as published.
@@ -73,13 +73,13 @@ def other_training(table: Table, epochs: Any) -> str:
     return ""
 
 
-def chance(table: Table) -> float | None:
+def chance(table: SavedTable) -> float | None:
     """Error of guessing in percent, with equally frequent classes; None where their number is not known."""
     classes = table.result.settings.get("classes")
     return 100 * (1 - 1 / classes) if isinstance(classes, int) and classes > 1 else None
 
 
-def untaught(table: Table, *networks: str, intact: Mapping[str, Any] | None = None) -> str:
+def untaught(table: SavedTable, *networks: str, intact: Mapping[str, Any] | None = None) -> str:
     """Why these networks show nothing about trained ones, as part of a sentence; empty if they do.
 
     The papers' claims are about trained networks: one with random weights, or one that guesses before anything is

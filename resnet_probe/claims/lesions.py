@@ -12,7 +12,7 @@ from resnet_probe.claims.conditions import chance, family_of, untaught
 from resnet_probe.claims.published import ALMOST_NOTHING, AT_CHANCE, JUMP, LEAST_RANK
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, together, withheld
 from resnet_probe.statistics import rank_sum, wilson
-from resnet_probe.tables import Run, Table
+from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["increase", "lesions", "orders", "several"]
 
@@ -38,7 +38,7 @@ def lesions(run: Run) -> Iterator[Verdict]:
                 yield withheld(_layers(table, network, deleted), reason)
 
 
-def _layers(table: Table, network: str, deleted: Sequence[Mapping[str, Any]]) -> Verdict:
+def _layers(table: SavedTable, network: str, deleted: Sequence[Mapping[str, Any]]) -> Verdict:
     """Claim 6: is every layer's error at chance or above, by its Wilson interval?"""
     guessing = chance(table)
     errors = [row["error"] for row in deleted]
@@ -94,7 +94,7 @@ def increase(intact: Mapping[str, Any], row: Mapping[str, Any], confidence: floa
     return 100 * difference, 100 * (difference - reach), 100 * (difference + reach)
 
 
-def _alone(table: Table, network: str, intact: Mapping[str, Any], deleted: Sequence[Mapping[str, Any]]) -> Verdict:
+def _alone(table: SavedTable, network: str, intact: Mapping[str, Any], deleted: Sequence[Mapping[str, Any]]) -> Verdict:
     """Claim 7, first part: does any block that keeps the shape change more than almost nothing?"""
     found = {row["block"]: increase(intact, row) for row in deleted if not row["resizes"]}
     if not found:
@@ -133,7 +133,9 @@ def _alone(table: Table, network: str, intact: Mapping[str, Any], deleted: Seque
     )  # fmt: skip
 
 
-def _resizing(table: Table, network: str, intact: Mapping[str, Any], deleted: Sequence[Mapping[str, Any]]) -> Verdict:
+def _resizing(
+    table: SavedTable, network: str, intact: Mapping[str, Any], deleted: Sequence[Mapping[str, Any]]
+) -> Verdict:
     """Claim 7, second part: an exact Mann-Whitney test of the two kinds of blocks."""
     kinds = [
         [row["error"] - intact["error"] for row in deleted if bool(row["resizes"]) is kind] for kind in (True, False)

@@ -11,7 +11,7 @@ from typing import Any
 from resnet_probe.claims.conditions import untaught
 from resnet_probe.claims.published import DECAY_SLOPE, EFFECTIVE, FEW_PATHS, LOG_LINEAR, PATHS_110
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, together, withheld
-from resnet_probe.tables import Run, Table
+from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["branches", "gradients", "lengths"]
 
@@ -59,7 +59,7 @@ def gradients(run: Run) -> Iterator[Verdict]:
                 yield withheld(verdict, reason)
 
 
-def _decay(table: Table, network: str, found: Mapping[str, Any]) -> Verdict:
+def _decay(table: SavedTable, network: str, found: Mapping[str, Any]) -> Verdict:
     line = found.get("decay")
     about: dict[str, Any] = {"table": str(table.path), "unit": "ln(norm) per block"}
     if not line or line.get("slope_low") is None:
@@ -88,7 +88,7 @@ def _decay(table: Table, network: str, found: Mapping[str, Any]) -> Verdict:
     )  # fmt: skip
 
 
-def _effective(table: Table, network: str, found: Mapping[str, Any]) -> Iterator[Verdict]:
+def _effective(table: SavedTable, network: str, found: Mapping[str, Any]) -> Iterator[Verdict]:
     """Claim 12 in two parts: effective paths are short, and they are few."""
     interval, blocks = found.get("effective"), int(found["blocks"])
     short: dict[str, Any] = {"table": str(table.path), "statement": SHORT, "published": "5 to 17 of 54 blocks"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_probe.claims.conditions import depth_of, family_of, untaught
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, withheld
-from resnet_probe.tables import Run, Table
+from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["responses"]
 
@@ -46,7 +46,7 @@ def _expected(small: str, large: str) -> bool:
     return family_of(large) == "resnet" and depth > other_depth and tokens == other_tokens
 
 
-def _compare(table: Table, small: str, large: str) -> Verdict:
+def _compare(table: SavedTable, small: str, large: str) -> Verdict:
     """The mean over layers of the standard deviation, and the bootstrap interval of its difference over layers."""
     import numpy as np  # noqa: PLC0415
 
@@ -76,7 +76,7 @@ def _compare(table: Table, small: str, large: str) -> Verdict:
     return withheld(found, untaught(table, small, large))
 
 
-def _differs(table: Table) -> bool:
+def _differs(table: SavedTable) -> bool:
     """Whether the settings tell of several sets of images."""
     prints = str(table.result.settings.get("data_fingerprint") or "")
     return ", " in prints

@@ -9,7 +9,7 @@ from resnet_probe.claims.conditions import depth_of, family_of, other_images, un
 from resnet_probe.claims.published import ERRORS, PARAMETERS
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between
 from resnet_probe.statistics import wilson
-from resnet_probe.tables import Run, Table
+from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["errors", "parameters"]
 
@@ -35,7 +35,7 @@ def parameters(run: Run) -> Iterator[Verdict]:
                     yield _parameters(table, network, depth, measured, rows)
 
 
-def _parameters(table: Table, network: str, depth: int, measured: int, rows: list[dict[str, Any]]) -> Verdict:
+def _parameters(table: SavedTable, network: str, depth: int, measured: int, rows: list[dict[str, Any]]) -> Verdict:
     published = PARAMETERS[depth]
     shape = str(rows[0].get("in_shape") or "").split("x")
     channels = int(shape[0]) if shape[0].isdigit() else None
@@ -77,7 +77,7 @@ def errors(run: Run) -> Iterator[Verdict]:
                     yield _error(table, network, depth, intact)
 
 
-def _error(table: Table, network: str, depth: int, intact: Mapping[str, Any]) -> Verdict:
+def _error(table: SavedTable, network: str, depth: int, intact: Mapping[str, Any]) -> Verdict:
     published, measured = ERRORS[depth], float(intact["error"])
     low, high = wilson(intact["wrong"], intact["images"])
     interval = f"{between(low, high)} %"

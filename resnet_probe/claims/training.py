@@ -12,7 +12,7 @@ from typing import Any
 from resnet_probe.claims.conditions import other_training
 from resnet_probe.claims.published import AS_GOOD, EFFECTIVE_TRAINING, FAILS, PRECISE, VARIANTS
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between
-from resnet_probe.tables import Run, Table
+from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["Mean", "degradation", "effective_training", "mean_of", "variants"]
 
@@ -141,7 +141,7 @@ def effective_training(run: Run) -> Iterator[Verdict]:
 
 
 def _verdict(
-    claim: int, network: str, verdict: str, why: str, *, found: Mean, table: Table, unit: str, **more: Any
+    claim: int, network: str, verdict: str, why: str, *, found: Mean, table: SavedTable, unit: str, **more: Any
 ) -> Verdict:
     return Verdict(
         claim, network, verdict, why, measured=found.words("%" if unit == "percent" else "points"),
@@ -163,7 +163,7 @@ def _style(row: Mapping[str, Any]) -> str:
     return str(row.get("style") or NORMAL)
 
 
-def _styled(table: Table, style: str) -> list[dict[str, Any]]:
+def _styled(table: SavedTable, style: str) -> list[dict[str, Any]]:
     return [row for row in table.result.rows if _style(row) == style]
 
 

@@ -20,6 +20,8 @@ from typing import Any
 import rich_click as click
 from click import get_current_context
 
+from resnet_probe.analyses.parsing import memory_size
+
 FORMATS = ("pdf", "svg", "png")
 STYLES = ("paper", "talk", "poster")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -79,6 +81,26 @@ ckpt: Decorator = click.option(
     help="Checkpoint: safetensors or PyTorch weights; the architecture is read from them.",
 )
 
+ckpts: Decorator = click.option(
+    "--ckpt",
+    "ckpts",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Checkpoint: safetensors or PyTorch weights; the architecture is read from them. Several are set together.",
+)
+
+read_as: Decorator = click.option(
+    "--read-as",
+    multiple=True,
+    metavar="NAME",
+    help="Architecture of the checkpoints where weights do not tell, once for each in their order, or auto.",
+)
+
+untrained: Decorator = click.option(
+    "--untrained", is_flag=True, help="Set beside each checkpoint the same network with random weights."
+)
+
 arch: Decorator = click.option(
     "--arch",
     metavar="NAME",
@@ -115,6 +137,38 @@ normalize: Decorator = click.option(
     metavar="NAME|MEAN;STD",
     help="Normalisation of the images: cifar10, imagenet, none, or channel means and deviations as 'm,m,m;s,s,s'.",
 )
+
+# Options of a command that sets networks side by side, each with its own value.
+SIDE_BY_SIDE: dict[str, Decorator] = {
+    "arch": click.option(
+        "--arch", multiple=True, metavar="NAME", help="Untrained network to set beside them; several."
+    ),
+    "normalize": click.option(
+        "--normalize",
+        multiple=True,
+        metavar="NAME|MEAN;STD",
+        help="Normalisation of the images: once for all networks, or once for each in their order.",
+    ),
+}
+
+
+def _memory(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else memory_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+memory: Decorator = click.option(
+    "--memory",
+    callback=_memory,
+    metavar="SIZE",
+    help="Memory for activations, such as 800M.  [default: half of the free on CUDA; else a quarter, <= 1G]",
+)
+
+compiled: Decorator = click.option("--compile", "compiled", is_flag=True, help="Pass the units through torch.compile.")
+
+fresh: Decorator = click.option("--fresh", is_flag=True, help="Start over, whatever an earlier run has finished.")
 
 device: Decorator = click.option(
     "--device",

@@ -1,7 +1,7 @@
 """What a command writes and prints: the folder of a run, its files, a short summary."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click import get_current_context
 
+from resnet_probe.analyses.registry import declared
 from resnet_probe.figures.colours import noted, remembered
+from resnet_probe.lazy import named
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
+    from resnet_probe.analyses.declaration import Table
+    from resnet_probe.commands.session import Loaded
     from resnet_probe.tables import Result
 
 
@@ -67,22 +71,24 @@ def colours(result: "Result") -> dict[str, dict[str, str]]:
     return {"colours": found} if found else {}
 
 
-def refuse_other(folder: Path, name: str, checkpoint_sha256: str) -> None:
-    """Refuse a folder whose table `name` was made from other checkpoints, so that no finished work is lost.
+def refuse_others(folder: Path, tables: Sequence["Table"], networks: Sequence["Loaded"], *, fresh: bool) -> None:
+    """Refuse a folder that holds one of these tables of other networks, so that no finished work is lost.
 
     Raises:
-        click.UsageError: it was.
+        click.UsageError: it does, and `fresh` does not allow to replace it.
     """
     import json
 
-    try:
-        found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8")).get("checkpoint_sha256")
-    except (OSError, ValueError, AttributeError):
-        return
-    if found is not None and found != checkpoint_sha256:
-        raise click.UsageError(
-            f"{folder} holds {name}.csv of other checkpoints; give another --out, or remove it first"
-        )
+    ours = ", ".join(one.identity for one in networks)
+    for table in tables:
+        try:
+            found = json.loads((folder / f"{table.name}.json").read_text(encoding="utf-8")).get("checkpoint_sha256")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if found is not None and ours and found != ours and not fresh:
+            raise click.UsageError(
+                f"{folder} holds {table.name}.csv of other checkpoints; give another --out, or remove it first"
+            )
 
 
 def file_name(text: str) -> str:
@@ -91,23 +97,30 @@ def file_name(text: str) -> str:
     return kept.strip(".-") or "network"
 
 
-def write(
-    result: "Result",
-    figures: Iterable[tuple[str, "Figure"]],
-    folder: Path,
-    formats: Sequence[str],
-) -> list[Path]:
-    """Save a table with its settings, and figures by name, with the table's origin in each figure.
+def write(tables: Sequence["Result"], folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Save tables with their settings, and their figures, which say where they come from.
 
-    The settings say which colours its networks have, so that every later figure of it gives them the same.
+    The settings say which colours the networks have, so that every later figure of a table gives them the same.
     """
+    paths = []
+    figures = []
+    by_name = {table.name: table for table in tables}
+    for table in tables:
+        for plot in declared(table.name).plots:
+            others = [by_name.get(name) for name in plot.takes]
+            figures.append((plot.name, named(plot.draw)(table, *others), table.origin()))
+        by_name[table.name] = coloured = table.with_settings(colours(table))
+        paths += coloured.save(folder)
+    return [*paths, *save_figures(figures, folder, formats)]
+
+
+def save_figures(
+    figures: Iterable[tuple[str, "Figure", Mapping[str, str]]], folder: Path, formats: Sequence[str]
+) -> list[Path]:
+    """Save figures by their names, each with the origin of its table."""
     from resnet_probe.figures import save
 
-    result = result.with_settings(colours(result))
-    paths = result.save(folder)
-    for name, figure in figures:
-        paths += save(figure, folder, name, formats, metadata=result.origin())
-    return paths
+    return [path for name, figure, origin in figures for path in save(figure, folder, name, formats, metadata=origin)]
 
 
 def console(quiet: bool = False) -> "Console":
@@ -121,7 +134,8 @@ def summarise(screen: "Console", title: str, facts: Iterable[tuple[str, str]]) -
     """Print a title, then one line per fact, with the values below one another."""
     facts = list(facts)
     width = max((len(name) for name, _ in facts), default=0)
-    screen.print(title, style="bold")
+    if title:
+        screen.print(title, style="bold")
     for name, value in facts:
         screen.print(f"  {name:<{width}}  {value}")
 
@@ -135,6 +149,15 @@ def columns(screen: "Console", headings: Sequence[str], lines: Sequence[Sequence
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         screen.print("  ".join(cells).rstrip(), style="bold" if number == 0 else None)
+
+
+def rows(screen: "Console", table: "Result", keys: Sequence[str]) -> None:
+    """Print some columns of a table, numbers aligned to the right."""
+    from resnet_probe.tables.cells import written
+
+    titles = {column.key: column.title for column in declared(table.name).columns}
+    lines = [[written(row[key]) for key in keys] for row in table.rows]
+    columns(screen, [titles[key] for key in keys], lines, right=len(keys) - 1)
 
 
 def listing(paths: Sequence[Path]) -> str:

@@ -21,7 +21,7 @@ from resnet_probe.report.drawings import Plots, figure_of, figures_of
 from resnet_probe.report.missing import missing
 from resnet_probe.report.sections import SECTIONS, Section, section
 from resnet_probe.report.words import paragraph
-from resnet_probe.tables import Result, Run, Table
+from resnet_probe.tables import Result, Run, SavedTable
 
 __all__ = ["build"]
 
@@ -38,7 +38,7 @@ NOT_SHOWN = ("responses_channels",)  # thousands of rows; the CSV has them
 class Shown:
     """A table as the page shows it."""
 
-    table: Table
+    table: SavedTable
     title: str
     words: str
     figures: tuple[str, ...]
@@ -141,9 +141,9 @@ def _parts(run: Run, plots: Plots) -> list[Part]:
     return parts
 
 
-def _different(tables: Sequence[Table]) -> list[Table]:
+def _different(tables: Sequence[SavedTable]) -> list[SavedTable]:
     """Without tables whose rows all stand in another one too, as in that of a comparison."""
-    kept: list[Table] = []
+    kept: list[SavedTable] = []
     for table in sorted(tables, key=lambda table: -len(table.result.rows)):
         rows = {tuple(row.items()) for row in table.result.rows}
         if not any(rows <= {tuple(row.items()) for row in other.result.rows} for other in kept):
@@ -177,7 +177,7 @@ def _what(kind: str, shortcut: str, *, resizes: bool) -> str:
     return f"{what}{with_shortcut}{', changes the shape' if resizes else ''}"
 
 
-def _origin(table: Table) -> dict[str, str]:
+def _origin(table: SavedTable) -> dict[str, str]:
     """Where a table comes from, in the words of the page."""
     settings = table.result.settings
     described = settings.get("data_set")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_probe.report.words import exactly
-from resnet_probe.tables import Table
+from resnet_probe.tables import SavedTable
+from resnet_probe.tables.cells import written
 
-__all__ = ["Cell", "Sheet", "sheet", "written"]
+__all__ = ["Cell", "Sheet", "sheet"]
 
 MOST_ROWS = 300
 SHORT = 12  # rows up to which a table is shown at once
@@ -63,7 +62,7 @@ class Sheet:
     turned: bool = False
 
 
-def sheet(table: Table) -> Sheet:
+def sheet(table: SavedTable) -> Sheet:
     """The columns that differ between rows; what is the same in all of them goes into a sentence, empty ones go."""
     rows = table.result.rows
     shown: list[str] = []
@@ -88,21 +87,6 @@ def sheet(table: Table) -> Sheet:
         return Sheet(headings, turned, "; ".join(same), 0, short=True, turned=True)
     left_out = max(0, len(rows) - MOST_ROWS)
     return Sheet(tuple(map(_heading, shown)), cells, "; ".join(same), left_out, len(rows) <= SHORT)
-
-
-def written(value: Any) -> str:
-    """A value as people read it: four digits, thousands parted, yes and no."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return exactly(value) if value >= 0 else f"-{exactly(-value)}"
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return str(value)
-        return f"{value:,.0f}" if abs(value) >= 10_000 and abs(value) < 10**12 else f"{value:.4g}"
-    return str(value)
 
 
 def _heading(column: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
-from resnet_probe.tables import Table, read
+from resnet_probe.tables import SavedTable, read
 
 __all__ = ["Plots", "figure_of", "figures_of", "inline"]
 
@@ -27,12 +27,12 @@ _REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"]+)['\"]?\s*\)")
 _FETCHES = re.compile(r"url\(\s*['\"]?(?!#)|expression\(|@import", re.IGNORECASE)
 
 
-def figures_of(table: Table, plots: Plots) -> dict[str, str]:
+def figures_of(table: SavedTable, plots: Plots) -> dict[str, str]:
     """The figures that belong to a table: name -> `module:function`, in the order of `plots`."""
     return {name: where for name, (where, tables) in plots.items() if tables[0] == table.name}
 
 
-def figure_of(table: Table, name: str, plots: Plots, prefix: str, label: str) -> str:
+def figure_of(table: SavedTable, name: str, plots: Plots, prefix: str, label: str) -> str:
     """A figure of a table as inline SVG.
 
     Args:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_probe.report.sections import EXPECTED, section
-from resnet_probe.tables import Run, Table
+from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["Missing", "missing"]
 
@@ -59,7 +59,7 @@ def missing(run: Run) -> list[Missing]:
     return found
 
 
-def _of_grid(run: Run, tables: Iterable[Table]) -> bool:
+def _of_grid(run: Run, tables: Iterable[SavedTable]) -> bool:
     """Whether the network is one of a grid, which trains many and measures one thing of each."""
     grids = {table.folder for table in run.named("grid")}
     return {table.folder for table in tables} <= grids
@@ -82,7 +82,7 @@ def _network_of(run: Run, folder: Path) -> str:
     return names.pop() if len(names) == 1 else ""
 
 
-def _has_blocks(tables: Iterable[Table], network: str) -> bool | None:
+def _has_blocks(tables: Iterable[SavedTable], network: str) -> bool | None:
     """Whether the network has residual blocks; None where no table says."""
     for table in tables:
         if table.name in ("inspect", "lesion"):

@@ -7,7 +7,7 @@ from decimal import Decimal
 from statistics import fmean, median
 from typing import Any
 
-from resnet_probe.tables import Table
+from resnet_probe.tables import SavedTable
 
 __all__ = ["PARAGRAPHS", "exactly", "paragraph"]
 
@@ -21,7 +21,7 @@ MEASURES = {
 MOST_TOLD = 4  # networks that a paragraph goes through one by one
 
 
-def paragraph(table: Table) -> str:
+def paragraph(table: SavedTable) -> str:
     """What the table says; of a table that no words are known for, or that lacks a column, how much there is of it."""
     tell = PARAGRAPHS.get(table.name)
     try:
@@ -37,7 +37,7 @@ def exactly(count: int) -> str:
     return f"{count:,}" if count < 10**15 else f"{Decimal(count):.3e}"
 
 
-def _lesion(table: Table) -> list[str]:
+def _lesion(table: SavedTable) -> list[str]:
     told = []
     for network in table.networks[:MOST_TOLD]:
         intact, *deleted = table.rows(network)
@@ -67,7 +67,7 @@ def _lesion(table: Table) -> list[str]:
     return told
 
 
-def _multi(table: Table) -> list[str]:
+def _multi(table: SavedTable) -> list[str]:
     told = []
     for network in table.networks:
         rows = table.rows(network)
@@ -83,14 +83,14 @@ def _multi(table: Table) -> list[str]:
     return told
 
 
-def _means(table: Table) -> list[str]:
+def _means(table: SavedTable) -> list[str]:
     return [
         "The mean error by number of deleted blocks, with two 95 % intervals: over the images (the same draws on other "
         "images), and over the draws (other draws on the same images)."
     ]
 
 
-def _pairs(table: Table) -> list[str]:
+def _pairs(table: SavedTable) -> list[str]:
     rows = sorted(table.result.rows, key=lambda row: row["interaction"])
     apart = [row for row in rows if (row.get("interaction_low") or 0) > 0]
     least, most = rows[0], rows[-1]
@@ -102,7 +102,7 @@ def _pairs(table: Table) -> list[str]:
     ]
 
 
-def _reorder(table: Table) -> list[str]:
+def _reorder(table: SavedTable) -> list[str]:
     told = []
     for network in table.networks:
         trained, *orders = table.rows(network)
@@ -116,14 +116,14 @@ def _reorder(table: Table) -> list[str]:
     return told
 
 
-def _ranked(table: Table, what: str) -> list[str]:
+def _ranked(table: SavedTable, what: str) -> list[str]:
     rank, low, high = (table.result.settings.get(key) for key in ("spearman", "spearman_low", "spearman_high"))
     if rank is None or low is None or high is None:
         return []
     return [f"The rank correlation of {what} and error is {rank:.2f} (95 % interval {low:.2f} to {high:.2f})."]
 
 
-def _paths(table: Table) -> list[str]:
+def _paths(table: SavedTable) -> list[str]:
     told = []
     for network in table.networks:
         counts = {row["length"]: row["count"] for row in table.rows(network) if row["unit"] == "module"}
@@ -140,7 +140,7 @@ def _paths(table: Table) -> list[str]:
     return told
 
 
-def _gradients(table: Table) -> list[str]:
+def _gradients(table: SavedTable) -> list[str]:
     told = []
     for network, found in table.result.settings["networks"].items():
         blocks = found.get("blocks")
@@ -169,7 +169,7 @@ def _gradients(table: Table) -> list[str]:
     return told
 
 
-def _responses(table: Table) -> list[str]:
+def _responses(table: SavedTable) -> list[str]:
     told = []
     for network in table.networks:
         rows = table.rows(network)
@@ -182,7 +182,7 @@ def _responses(table: Table) -> list[str]:
     return told
 
 
-def _iterative(table: Table) -> list[str]:
+def _iterative(table: SavedTable) -> list[str]:
     told = []
     for network in table.networks:
         rows = table.rows(network)
@@ -207,7 +207,7 @@ def _iterative(table: Table) -> list[str]:
     return told
 
 
-def _ranks(table: Table) -> list[str]:
+def _ranks(table: SavedTable) -> list[str]:
     rows = [row for row in table.result.rows if row["damage"] == "error" and row["subset"] == "all"]
     if not rows:
         return []
@@ -220,7 +220,7 @@ def _ranks(table: Table) -> list[str]:
     ]
 
 
-def _inspect(table: Table) -> list[str]:
+def _inspect(table: SavedTable) -> list[str]:
     told = []
     for network in table.networks:
         rows = table.rows(network)
@@ -236,7 +236,7 @@ def _inspect(table: Table) -> list[str]:
     return told
 
 
-def _compare(table: Table) -> list[str]:
+def _compare(table: SavedTable) -> list[str]:
     told = []
     for row in table.result.rows:
         told.append(f"{row['network']} has {row['parameters']:,} parameters")
@@ -249,7 +249,7 @@ def _compare(table: Table) -> list[str]:
     return told
 
 
-def _grid(table: Table) -> list[str]:
+def _grid(table: SavedTable) -> list[str]:
     done: Sequence[Row] = [row for row in table.result.rows if row.get("test_error") is not None]
     best = min(done, key=lambda row: row["test_error"])
     return [
@@ -263,7 +263,7 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count != 1 else ''}"
 
 
-PARAGRAPHS: dict[str, Callable[[Table], list[str]]] = {
+PARAGRAPHS: dict[str, Callable[[SavedTable], list[str]]] = {
     "lesion": _lesion,
     "lesion_multi": _multi,
     "lesion_multi_summary": _means,

@@ -6,6 +6,6 @@ files.py     files that appear whole or not at all, and SQLite databases
 """
 
 from resnet_probe.tables.results import Result, provenance, read
-from resnet_probe.tables.runs import Run, Table, Unfinished, read_run
+from resnet_probe.tables.runs import Run, SavedTable, Unfinished, read_run
 
-__all__ = ["Result", "Run", "Table", "Unfinished", "provenance", "read", "read_run"]
+__all__ = ["Result", "Run", "SavedTable", "Unfinished", "provenance", "read", "read_run"]

@@ -84,6 +84,21 @@ class Result:
         """The same table with more settings; those named again are replaced."""
         return replace(self, settings={**self.settings, **more})
 
+    @property
+    def networks(self) -> list[str]:
+        """The networks in the table, in its order."""
+        return list(dict.fromkeys(str(row["network"]) for row in self.rows if row.get("network") is not None))
+
+    def about(self, network: str) -> dict[str, Any]:
+        """What the settings say of one network: what stands under its name, and what holds for the whole table."""
+        own = self.settings.get("networks")
+        own = own.get(network) if isinstance(own, Mapping) else None
+        return {**self.settings, **(own if isinstance(own, Mapping) else {})}
+
+    def of(self, network: str) -> list[dict[str, Any]]:
+        """The rows of one network."""
+        return [row for row in self.rows if row.get("network") == network]
+
     def origin(self) -> dict[str, str]:
         """Where the table comes from, in the few words that are written into its figures."""
         settings = self.settings

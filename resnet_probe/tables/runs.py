@@ -2,7 +2,7 @@
 
 - `read_run`: every table of one or several folders (and of the folders right in them) as a `Run`.
 - `Run`: its tables by name, files that are no tables, sweeps that did not come to their end.
-- `Table`: a result with the folder it stands in, and what its settings say about a network and its images.
+- `SavedTable`: a result with the folder it stands in, and what its settings say about a network and its images.
 """
 
 from __future__ import annotations
@@ -16,17 +16,13 @@ from typing import Any
 
 from resnet_probe.tables import Result, read
 
-__all__ = ["Run", "Table", "Unfinished", "read_run"]
-
-# Tables whose sweeps keep a journal. Its name may say more: which network of a comparison, or `_recalibrated`.
-SWEPT = ("lesion_multi", "lesion_pairs", "lesion", "reorder")
-
+__all__ = ["Run", "SavedTable", "Unfinished", "read_run"]
 
 UNNAMED = "a data set that the settings do not name"
 
 
 @dataclass(frozen=True)
-class Table:
+class SavedTable:
     """A result that was found in a folder; `saved` is as it stands there, where networks go by another name here."""
 
     folder: Path
@@ -46,21 +42,15 @@ class Table:
     @property
     def networks(self) -> list[str]:
         """The networks in the table, in its order."""
-        return list(dict.fromkeys(str(row["network"]) for row in self.result.rows if row.get("network") is not None))
+        return self.result.networks
 
     def rows(self, network: str) -> list[dict[str, Any]]:
         """The rows of one network."""
-        return [row for row in self.result.rows if row.get("network") == network]
+        return self.result.of(network)
 
     def about(self, network: str) -> Mapping[str, Any]:
-        """What the settings say of one network; of a table of several networks, what stands under its name."""
-        settings = self.result.settings
-        own: dict[str, Any] = {}
-        for place in ("networks", "checkpoints"):
-            found = settings.get(place)
-            if isinstance(found, Mapping) and isinstance(found.get(network), Mapping):
-                own |= found[network]
-        return own if "arch" in own else {**settings, **own}
+        """What the settings say of one network."""
+        return self.result.about(network)
 
     def arch(self, network: str) -> str:
         """Name of the architecture, or an empty text where the settings do not say it."""
@@ -112,11 +102,11 @@ class Run:
     """
 
     folders: tuple[Path, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[SavedTable, ...]
     broken: tuple[tuple[Path, str], ...] = ()
     unfinished: tuple[Unfinished, ...] = ()
 
-    def named(self, name: str) -> list[Table]:
+    def named(self, name: str) -> list[SavedTable]:
         """The tables of that name."""
         return [table for table in self.tables if table.name == name]
 
@@ -144,7 +134,7 @@ def read_run(folders: Iterable[Path], *, ignore: Iterable[str] = ("claims",)) ->
     """
     folders = tuple(dict.fromkeys(Path(folder) for folder in folders))
     ignored = set(ignore)
-    tables: list[Table] = []
+    tables: list[SavedTable] = []
     broken: list[tuple[Path, str]] = []
     unfinished: dict[tuple[Path, str], Unfinished] = {}
     seen: set[Path] = set()
@@ -158,8 +148,8 @@ def read_run(folders: Iterable[Path], *, ignore: Iterable[str] = ("claims",)) ->
                 if path.stem not in ignored and not path.name.startswith("."):
                     _take(path, tables, broken)
             for path in sorted(place.glob("*.journal")):
-                name = next((name for name in SWEPT if f"{path.stem}_".startswith(f"{name}_")), None)
-                if name and not (place / f"{name}.csv").is_file():
+                name = path.name.partition(".")[0]  # what follows says which network, or which part of the sweep
+                if not (place / f"{name}.csv").is_file():
                     unfinished.setdefault((place, name), Unfinished(name, path))
     if not tables and not unfinished and not broken:
         given = ", ".join(str(folder) for folder in folders)
@@ -170,7 +160,7 @@ def read_run(folders: Iterable[Path], *, ignore: Iterable[str] = ("claims",)) ->
     return Run(folders, _told_apart(tables, folders), tuple(broken), tuple(unfinished.values()))
 
 
-def _told_apart(tables: list[Table], folders: tuple[Path, ...]) -> tuple[Table, ...]:
+def _told_apart(tables: list[SavedTable], folders: tuple[Path, ...]) -> tuple[SavedTable, ...]:
     """The same tables; names that stand for several checkpoints say which."""
     known: dict[str, dict[str, set[Path]]] = {}  # name -> checkpoint -> which of the folders it was found in
     for table in tables:
@@ -186,7 +176,7 @@ def _told_apart(tables: list[Table], folders: tuple[Path, ...]) -> tuple[Table, 
         for checkpoint, around in checkpoints.items():
             labels[name, checkpoint] = f"{name} ({min(around).name if apart else checkpoint[:8]})"
 
-    def label(table: Table, name: str) -> str:
+    def label(table: SavedTable, name: str) -> str:
         here = [
             checkpoint for checkpoint, found in known.get(name, {}).items() if _given(table, folders) in found
         ]  # a table that does not say goes with its folder
@@ -196,26 +186,26 @@ def _told_apart(tables: list[Table], folders: tuple[Path, ...]) -> tuple[Table, 
     return tuple(_renamed(table, {name: label(table, name) for name in table.networks}) for table in tables)
 
 
-def _given(table: Table, folders: tuple[Path, ...]) -> Path:
+def _given(table: SavedTable, folders: tuple[Path, ...]) -> Path:
     """Which of the folders that were asked for the table was found in."""
     return next((folder for folder in folders if folder == table.folder), table.folder.parent)
 
 
-def _renamed(table: Table, names: Mapping[str, str]) -> Table:
+def _renamed(table: SavedTable, names: Mapping[str, str]) -> SavedTable:
     if all(old == new for old, new in names.items()):
         return table
     result = table.result
     rows = tuple({**row, "network": names.get(str(row["network"]), row["network"])} for row in result.rows)
     settings = {
         key: {names.get(name, name): about for name, about in value.items()}
-        if key in ("networks", "checkpoints") and isinstance(value, Mapping)
+        if key == "networks" and isinstance(value, Mapping)
         else value
         for key, value in result.settings.items()
     }
     return replace(table, result=replace(result, rows=rows, settings=settings), saved=result)
 
 
-def _take(path: Path, tables: list[Table], broken: list[tuple[Path, str]]) -> None:
+def _take(path: Path, tables: list[SavedTable], broken: list[tuple[Path, str]]) -> None:
     try:
         result = read(path.parent, path.stem)
     except (ValueError, OSError, csv.Error) as error:
@@ -226,4 +216,4 @@ def _take(path: Path, tables: list[Table], broken: list[tuple[Path, str]]) -> No
     elif "network" not in result.columns and not result.settings:
         broken.append((path, f"{path} is no table of this program: no column network, and no settings beside it"))
     else:
-        tables.append(Table(path.parent, result))
+        tables.append(SavedTable(path.parent, result))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from resnet_probe.tables import Result, Run, Table
+from resnet_probe.tables import Result, Run, SavedTable
 
 CIFAR = {"data_set": {"name": "cifar10", "split": "test", "images": 10_000, "folder": False}, "classes": 10}
 DIGITS = {"data_set": {"name": "digits", "split": "test", "images": 355, "folder": False}, "classes": 10}
@@ -10,7 +10,7 @@ DIGITS = {"data_set": {"name": "digits", "split": "test", "images": 355, "folder
 
 def table(name, rows, **settings):
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
-    return Table(Path("run"), Result(name, columns, tuple({c: row.get(c) for c in columns} for row in rows), settings))
+    return SavedTable(Path("run"), Result(name, columns, tuple({c: row.get(c) for c in columns} for row in rows), settings))
 
 
 def run(*tables):

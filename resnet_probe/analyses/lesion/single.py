@@ -1,70 +1,50 @@
-"""Lesion study: delete each unit at test time and measure what that does to the error.
+"""Delete every unit, one at a time (Veit et al. 2016, section 4.1 and Fig. 3).
 
-Source: Veit et al. 2016, section 4.1 and Fig. 3. A deleted residual block leaves its shortcut; a deleted layer of a
-network without blocks leaves an identity that fits (`anatomy.bypass`), since the paper does not say how.
+A deleted residual block leaves its shortcut; a deleted layer of a network without blocks leaves an identity that fits
+(`anatomy.bypass`), since the paper does not say how.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.lesion import INTACT, LESION, Parameters
 from resnet_probe.statistics import wilson
-from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from resnet_probe.data import Data
-    from resnet_probe.evaluate import Score
-    from resnet_probe.unraveled import Step, UnraveledNetwork
+    from resnet_probe.analyses.runtime import Runtime
+    from resnet_probe.analyses.subject import Subject
+    from resnet_probe.tables import Result
 
-__all__ = ["COLUMNS", "INTACT", "plot", "run"]
-
-COLUMNS = (
-    *("network", "block", "index", "stage", "resizes", "images", "wrong", "error", "loss", "changed"),
-    *("kind", "shortcut", "error_low", "error_high", "error_recalibrated"),
-)
-INTACT = "(intact)"
+__all__ = ["plot", "run"]
 
 
-def run(
-    network: UnraveledNetwork,
-    data: Data,
-    *,
-    name: str,
-    recalibrated: Callable[[Mapping[str, Sequence[Step]]], Mapping[str, Score]] | None = None,
-    **how: Any,
-) -> Result:
+def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Result]:
     """Delete every residual block (every convolution of a network without blocks), one at a time.
 
-    Args:
-        network: the unraveled network.
-        data: labelled images.
-        name: name of the network in the table.
-        recalibrated: evaluates the variants again with re-estimated batch-norm statistics.
-        how: `sweep`, `device`, `journal`, `workers` and `progress`, as `evaluate` takes them.
-
     Returns:
-        Table `lesion`: the intact network first, then one row per unit from input to output. `error`, `error_low` and
-        `error_high` are in percent (the latter two a 95 % Wilson interval over the images), `loss` in nats, `changed`
-        counts predictions that differ from the intact network's.
+        Table `lesion`: the intact network first, then one row per unit from input to output.
 
     Raises:
         ValueError: the network has nothing that can be deleted, or its class count does not fit the data.
     """
-    from resnet_probe.evaluate import evaluate  # noqa: PLC0415 - torch is needed to run, not to plot
-
+    network = subject.network
     if not network.surgical:
         raise ValueError(
-            f"{name} has no residual blocks and no layer that an identity could replace; "
+            f"{subject.name} has no residual blocks and no layer that an identity could replace; "
             "`resnet-probe inspect` shows what it is made of"
         )
     variants = {INTACT: network.steps} | {unit.name: network.delete(unit.name).steps for unit in network.surgical}
-    scores = evaluate(network, variants, data, **how)
-    again = recalibrated(variants) if recalibrated else {}
+    scores = runtime.evaluate(subject, variants, "lesion")
+    again = {}
+    if parameters.recalibrate:
+        train = subject.images(split=parameters.recalibrate_split, limit=parameters.recalibrate_limit)
+        again = runtime.evaluate_recalibrated(subject, variants, train, "lesion")
     plans = {unit.name: (i, unit.plan) for i, unit in enumerate(network.surgical)}
     rows = []
     for block, score in scores.items():
@@ -72,7 +52,7 @@ def run(
         low, high = wilson(score.wrong, score.images)
         rows.append(
             {
-                "network": name,
+                "network": subject.name,
                 "block": block,
                 "index": index,
                 "stage": plan.stage if plan else None,
@@ -89,7 +69,7 @@ def run(
                 "error_recalibrated": again[block].error if again else None,
             }
         )
-    return Result("lesion", COLUMNS, tuple(rows), {"classes": len(data.classes)})
+    return [LESION.result(rows, classes=len(subject.data.classes))]
 
 
 def plot(result: Result) -> Figure:
@@ -107,7 +87,7 @@ def plot(result: Result) -> Figure:
         for network in networks:
             rows = [row for row in result.rows if row["network"] == network]
             _draw(axes, rows, looks[network], label(network), relative=len(networks) > 1)
-        classes = result.settings.get("classes")
+        classes = result.about(networks[0]).get("classes")
         if classes and max(row["error"] for row in result.rows) > 60 * (1 - 1 / classes):
             chance = 100 * (1 - 1 / classes)
             axes.axhline(chance, color="0.6", linewidth=0.6, linestyle=":", zorder=0, label="chance")

@@ -1,4 +1,4 @@
-"""Delete every pair of blocks: do blocks depend on each other?
+"""Delete every pair of units: do blocks depend on each other?
 
 If blocks acted independently, the error of a pair would be what the two single deletions add up to. The interaction
 E(i,j) - E(i) - E(j) + E() is what is left: above zero the two cover for each other, below zero they share one injury.
@@ -7,51 +7,42 @@ E(i,j) - E(i) - E(j) + E() is what is left: above zero the two cover for each ot
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from resnet_probe.tables import Result
+from resnet_probe.analyses.lesion import PAIRS, Parameters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from resnet_probe.data import Data
-    from resnet_probe.unraveled import UnraveledNetwork
+    from resnet_probe.analyses.runtime import Runtime
+    from resnet_probe.analyses.subject import Subject
+    from resnet_probe.tables import Result
 
-__all__ = ["COLUMNS", "plot", "run"]
-
-COLUMNS = (
-    *("network", "block_a", "block_b", "images", "wrong", "error", "loss", "interaction"),
-    *("interaction_low", "interaction_high"),
-)
+__all__ = ["plot", "run"]
 
 
-def run(network: UnraveledNetwork, data: Data, *, name: str, **how: Any) -> Result:
+def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Result]:
     """Delete every pair of units.
 
-    Args:
-        network: the unraveled network.
-        data: labelled images.
-        name: name of the network in the table.
-        how: `sweep`, `device`, `journal`, `workers` and `progress`, as `evaluate` takes them.
-
     Returns:
-        Table `lesion_pairs`, one row per pair in the order of the network. `error` and `interaction` are in percent,
-        the latter with a 95 % interval over the images (normal approximation of the mean per-image interaction). The
-        settings hold the saving: steps that were run, and steps of a loop over the variants.
+        Table `lesion_pairs`, one row per pair in the order of the network; the interval of the interaction is the
+        normal approximation of the mean per-image interaction. The settings hold the saving: steps that were run, and
+        steps of a loop over the variants.
 
     Raises:
         ValueError: the network has fewer than two units that can be deleted.
     """
     import numpy as np  # noqa: PLC0415
 
-    from resnet_probe.evaluate import evaluate, grow  # noqa: PLC0415 - torch is needed to run, not to plot
+    from resnet_probe.evaluate import grow  # noqa: PLC0415 - torch is needed to run, not to plot
 
+    network = subject.network
     names = [unit.name for unit in network.surgical]
     if len(names) < 2:
-        raise ValueError(f"{name} has {len(names)} units that can be deleted; pairs need two")
+        raise ValueError(f"{subject.name} has {len(names)} units that can be deleted; pairs need two")
     chosen = [(), *((single,) for single in names), *combinations(names, 2)]
     variants = {" ".join(group): network.delete(*group).steps for group in chosen}
-    scores = evaluate(network, variants, data, **how)
+    scores = runtime.evaluate(subject, variants, "lesion_pairs")
     wrong = {key: score.flags.astype(np.int8) for key, score in scores.items()}
     rows = []
     for a, b in combinations(names, 2):
@@ -61,7 +52,7 @@ def run(network: UnraveledNetwork, data: Data, *, name: str, **how: Any) -> Resu
         margin = 1.96 * float(per_image.std(ddof=1)) / len(per_image) ** 0.5 if len(per_image) > 1 else None
         rows.append(
             {
-                "network": name,
+                "network": subject.name,
                 "block_a": a,
                 "block_b": b,
                 "images": score.images,
@@ -81,7 +72,7 @@ def run(network: UnraveledNetwork, data: Data, *, name: str, **how: Any) -> Resu
         "intact_error": scores[""].error,
         "single_errors": {single: scores[single].error for single in names},
     }
-    return Result("lesion_pairs", COLUMNS, tuple(rows), settings)
+    return [PAIRS.result(rows, **settings)]
 
 
 def plot(result: Result) -> Figure:

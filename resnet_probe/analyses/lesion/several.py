@@ -1,79 +1,54 @@
-"""Delete several blocks at random and watch the error rise (Veit et al. 2016, section 4.2 and Fig. 5a).
+"""Delete several units at random and watch the error rise (Veit et al. 2016, section 4.2 and Fig. 5a).
 
-The paper does not say how many draws its curve has; here it is an option with default 100. Blocks that resize are left
-out unless asked for, because deleting one of them is a different injury.
+The paper does not say how many draws its curve has; here it is a parameter. Blocks that resize are left out unless
+asked for, because deleting one of them is a different injury.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.lesion import MULTI, SUMMARY, Parameters
 from resnet_probe.statistics import bootstrap_mean, spearman
-from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from resnet_probe.data import Data
-    from resnet_probe.evaluate import Score
-    from resnet_probe.unraveled import Step, UnraveledNetwork
+    from resnet_probe.analyses.runtime import Runtime
+    from resnet_probe.analyses.subject import Subject
+    from resnet_probe.tables import Result
 
-__all__ = ["COLUMNS", "SUMMARY_COLUMNS", "draw_lesions", "plot", "run", "summarise"]
-
-COLUMNS = (
-    *("network", "deleted", "draw", "blocks", "images", "wrong", "error", "loss"),
-    *("changed", "error_recalibrated"),
-)
-SUMMARY_COLUMNS = (
-    *("network", "deleted", "draws", "error", "images_low", "images_high", "draws_low", "draws_high"),
-    *("median", "quartile_low", "quartile_high", "lowest", "highest", "error_recalibrated"),
-)
+__all__ = ["draw_lesions", "plot", "run", "summarise"]
 
 
-def run(
-    network: UnraveledNetwork,
-    data: Data,
-    *,
-    name: str,
-    deleted: Iterable[int] = range(1, 21),
-    draws: int = 100,
-    resizing: bool = False,
-    seed: int = 0,
-    recalibrated: Callable[[Mapping[str, Sequence[Step]]], Mapping[str, Score]] | None = None,
-    **how: Any,
-) -> tuple[Result, Result]:
-    """Delete random sets of blocks and measure the error of each.
+def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Result]:
+    """Delete random sets of units and measure the error of each.
 
-    Args:
-        network: the unraveled network.
-        data: labelled images.
-        name: name of the network in the tables.
-        deleted: how many blocks to delete.
-        draws: random sets for each number; where there are no more sets than that, all of them.
-        resizing: also draw blocks that change the shape of their input.
-        seed: of the draws and of the bootstrap.
-        recalibrated: evaluates the variants again with re-estimated batch-norm statistics.
-        how: `sweep`, `device`, `journal`, `workers` and `progress`, as `evaluate` takes them.
+    Of each size there are `draws` different sets; where there are no more sets than that, all of them.
 
     Returns:
         Table `lesion_multi`, one row per set, the intact network first; and table `lesion_multi_summary`, one row per
-        number of deleted blocks, with two separate 95 % bootstrap intervals of the mean error: over the images (the
+        number of deleted units, with two separate 95 % bootstrap intervals of the mean error: over the images (the
         same draws on other images) and over the draws (other draws on the same images).
 
     Raises:
-        ValueError: a number of blocks that cannot be deleted, or fewer than one draw.
+        ValueError: a number of units that cannot be deleted, or fewer than one draw.
     """
-    from resnet_probe.evaluate import evaluate  # noqa: PLC0415 - torch is needed to run, not to plot
-
-    names = [u.name for u in network.surgical if resizing or not u.plan.resizes]
-    sets = draw_lesions(names, list(deleted), draws, seed)
+    network, draws, resizing, seed = subject.network, parameters.draws, parameters.resizing, runtime.seed
+    sizes = list(parameters.multi or ())
+    names = [unit.name for unit in network.surgical if resizing or not unit.plan.resizes]
+    sets = draw_lesions(names, sizes, draws, seed)
     variants = {"": network.steps} | {" ".join(chosen): network.delete(*chosen).steps for _, chosen in sets}
-    scores = evaluate(network, variants, data, **how)
-    again = recalibrated(variants) if recalibrated else {}
+    about = {"deleted": sizes, "draws": draws, "seed": seed, "resizing": resizing}
+    scores = runtime.evaluate(subject, variants, "lesion_multi", about)
+    again = {}
+    if parameters.recalibrate:
+        train = subject.images(split=parameters.recalibrate_split, limit=parameters.recalibrate_limit)
+        again = runtime.evaluate_recalibrated(subject, variants, train, "lesion_multi", about)
     rows: list[dict[str, Any]] = []
     counts: dict[int, int] = {}
     for number, chosen in [(0, ()), *sets]:
@@ -81,7 +56,7 @@ def run(
         score = scores[key]
         rows.append(
             {
-                "network": name,
+                "network": subject.name,
                 "deleted": number,
                 "draw": counts.get(number, 0),
                 "blocks": key or None,
@@ -96,9 +71,9 @@ def run(
         counts[number] = counts.get(number, 0) + 1
     drawn = rows[1:] if len({row["deleted"] for row in rows}) > 2 else []  # one number has no rank
     ordered = spearman([row["deleted"] for row in drawn], [row["error"] for row in drawn], seed)
-    settings = {"classes": len(data.classes), "drawn_from": names, **asdict(ordered)}
+    settings = {"classes": len(subject.data.classes), "drawn_from": names, **asdict(ordered)}
     flags = [(number, scores[" ".join(chosen)].flags) for number, chosen in [(0, ()), *sets]]
-    return Result("lesion_multi", COLUMNS, tuple(rows), settings), summarise(rows, flags, settings, seed)
+    return [MULTI.result(rows, **settings), summarise(rows, flags, settings, seed)]
 
 
 def draw_lesions(
@@ -173,7 +148,7 @@ def summarise(
                 "error_recalibrated": float(np.mean(again)) if again else None,
             }
         )
-    return Result("lesion_multi_summary", SUMMARY_COLUMNS, tuple(summary), dict(settings))
+    return SUMMARY.result(summary, **settings)
 
 
 def plot(result: Result) -> Figure:
@@ -204,8 +179,8 @@ def plot(result: Result) -> Figure:
                     numbers, again, color=colour, linestyle="--", marker="o", markerfacecolor="white", markersize=3,
                     linewidth=1, label="BN statistics re-estimated",
                 )  # fmt: skip
-        if result.settings.get("classes"):
-            chance = 100 * (1 - 1 / result.settings["classes"])
+        if classes := result.about(networks[0]).get("classes"):
+            chance = 100 * (1 - 1 / classes)
             axes.axhline(chance, color="0.6", linewidth=0.6, linestyle=":", zorder=0, label="chance")
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))

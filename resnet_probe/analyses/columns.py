@@ -1,0 +1,19 @@
+"""Columns that tables have in common."""
+
+from resnet_probe.analyses.declaration import Column
+
+NETWORK = Column("network", str, "the checkpoint's file stem, or the name of the architecture")
+BLOCK = Column("block", str, "path of the block or layer in the network")
+INDEX = Column("index", int, "position among the units that can be deleted, from the input, from 0")
+STAGE = Column("stage", int, "stage of the network, from 1")
+RESIZES = Column("resizes", bool, "whether it changes channels or size")
+IMAGES = Column("images", int, "images that were evaluated")
+WRONG = Column("wrong", int, "images that were classified wrongly")
+ERROR = Column("error", float, "share of wrong predictions", "%")
+LOSS = Column("loss", float, "mean cross-entropy", "nats")
+CHANGED = Column("changed", int, "predictions that differ from the intact network's")
+ERROR_LOW = Column("error_low", float, "lower end of the error's 95 % Wilson interval over images", "%", "low")
+ERROR_HIGH = Column("error_high", float, "upper end of it", "%", "high")
+ERROR_RECALIBRATED = Column(
+    "error_recalibrated", float, "error with re-estimated batch-norm statistics", "%", "error, BN re-estimated"
+)

@@ -1,0 +1,209 @@
+"""Lesion study: delete residual blocks at test time and measure what that does to the error.
+
+single.py    every block, one at a time -> lesion.csv
+several.py   random sets of blocks -> lesion_multi.csv, lesion_multi_summary.csv
+pairs.py     every pair, and how the two depend on each other -> lesion_pairs.csv
+facts.py     what the tables say
+
+Source: Veit et al. 2016, sections 4.1 and 4.2, Figs. 3 and 5a. Pairs and re-estimated statistics are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.analyses import columns as c
+from resnet_probe.analyses.declaration import (
+    Amount,
+    Analysis,
+    Census,
+    Claim,
+    Column,
+    Needs,
+    Plot,
+    Step,
+    Table,
+    option,
+)
+from resnet_probe.analyses.parsing import numbers, written_numbers
+
+if TYPE_CHECKING:
+    from resnet_probe.analyses.runtime import Runtime
+    from resnet_probe.analyses.subject import Subject
+    from resnet_probe.tables import Result
+
+__all__ = ["ANALYSIS", "INTACT", "LESION", "MULTI", "PAIRS", "SUMMARY", "Parameters", "run"]
+
+VEIT = "Veit et al. 2016 (arXiv 1605.06431)"
+RULES = "resnet_probe.claims.lesions"
+INTACT = "(intact)"  # the block of the row of the intact network
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What is deleted, and whether it is measured again with other statistics."""
+
+    multi: range | None = option(
+        None, "Delete K random units at a time, as 1:20.", metavar="K:K", parse=numbers, write=written_numbers
+    )
+    draws: int = option(100, "Random sets for each K.", least=1)
+    pairs: bool = option(False, "Delete every pair of units, and measure how they interact.")
+    resizing: bool = option(False, "With --multi, draw units that change the shape too.")
+    recalibrate: bool = option(False, "Measure again with batch-norm statistics re-estimated.")
+    recalibrate_split: str = option("train", "Images for --recalibrate.")
+    recalibrate_limit: int = option(2000, "How many of them.", least=1, metavar="N")
+
+    def __post_init__(self) -> None:
+        if self.multi and self.pairs:
+            raise ValueError("--multi and --pairs given; give one of them, or neither for single deletions")
+        if self.recalibrate and self.pairs:
+            raise ValueError("--recalibrate goes with single deletions and --multi, not with --pairs")
+
+
+LESION = Table(
+    "lesion",
+    "Deleting one unit",
+    (
+        *(c.NETWORK, c.BLOCK, c.INDEX, c.STAGE, c.RESIZES, c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED),
+        Column("kind", str, "`block` or `layer`"),
+        Column("shortcut", str, "what remains of a deleted block: `identity`, `zero-pad`, `conv1x1`, ..."),
+        *(c.ERROR_LOW, c.ERROR_HIGH, c.ERROR_RECALIBRATED),
+    ),
+    question="What happens to the error when one unit is deleted?",
+    source="Veit et al. 2016, Fig. 3",
+    command="lesion",
+    plots=(Plot("lesion", "resnet_probe.analyses.lesion.single:plot"),),
+    facts="resnet_probe.analyses.lesion.facts:single",
+    claims=(
+        Claim(
+            6, "Deleting any one layer of a VGG brings the error to chance", "about 90 %", f"{VEIT}, Fig. 3",
+            f"{RULES}:lesions", needs="lesion of a VGG",
+        ),
+        Claim(
+            7, "Deleting one residual block changes almost nothing; blocks that resize matter more",
+            "almost no change; more for blocks that downsample", f"{VEIT}, section 4.1 and Fig. 3", f"{RULES}:lesions",
+            needs="lesion of a residual network",
+        ),
+    ),
+)  # fmt: skip
+
+MULTI = Table(
+    "lesion_multi",
+    "Deleting several blocks",
+    (
+        c.NETWORK,
+        Column("deleted", int, "how many units are deleted"),
+        Column("draw", int, "number of the set among those of that size, from 0"),
+        Column("blocks", str, "the deleted units, separated by spaces"),
+        *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED, c.ERROR_RECALIBRATED),
+    ),
+    question="How does the error rise with the number of deleted blocks?",
+    source="Veit et al. 2016, Fig. 5a",
+    command="lesion --multi 1:20",
+    plots=(Plot("lesion_multi", "resnet_probe.analyses.lesion.several:plot"),),
+    facts="resnet_probe.analyses.lesion.facts:several",
+    claims=(
+        Claim(
+            8, "The error rises smoothly with the number of deleted blocks", "mean error rises step by step",
+            f"{VEIT}, section 4.2 and Fig. 5a", f"{RULES}:several",
+        ),
+    ),
+    blocks=True,
+)  # fmt: skip
+
+SUMMARY = Table(
+    "lesion_multi_summary",
+    "Means and intervals",
+    (
+        c.NETWORK,
+        Column("deleted", int, "how many units are deleted"),
+        Column("draws", int, "sets of that size"),
+        Column("error", float, "mean over the sets", "%"),
+        Column(
+            "images_low", float, "lower end of the mean's 95 % interval over images (same draws, other images)", "%"
+        ),
+        Column("images_high", float, "upper end of it", "%"),
+        Column("draws_low", float, "lower end of the mean's 95 % interval over draws (same images, other draws)", "%"),
+        Column("draws_high", float, "upper end of it", "%"),
+        Column("median", float, "over the sets", "%"),
+        Column("quartile_low", float, "lower quartile over the sets", "%"),
+        Column("quartile_high", float, "upper quartile", "%"),
+        Column("lowest", float, "lowest error of a set", "%"),
+        Column("highest", float, "highest error of a set", "%"),
+        c.ERROR_RECALIBRATED,
+    ),
+    parent="lesion_multi",
+    facts="resnet_probe.analyses.lesion.facts:means",
+)
+
+PAIRS = Table(
+    "lesion_pairs",
+    "Deleting pairs",
+    (
+        c.NETWORK,
+        Column("block_a", str, "the first of the two"),
+        Column("block_b", str, "the second"),
+        *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS),
+        Column("interaction", float, "error of the pair less what two single deletions add up to", "points"),
+        Column("interaction_low", float, "lower end of its 95 % interval over images", "points"),
+        Column("interaction_high", float, "upper end of it", "points"),
+    ),
+    question="Do blocks depend on each other?",
+    command="lesion --pairs",
+    plots=(Plot("lesion_pairs", "resnet_probe.analyses.lesion.pairs:plot"),),
+    facts="resnet_probe.analyses.lesion.facts:pairs",
+    blocks=True,
+)
+
+MOST_DELETED = 20  # Veit et al. 2016, Fig. 5a
+
+
+def _one_at_a_time(amount: Amount, census: Census) -> Mapping[str, Any] | None:
+    return None if census.compared else {}  # a comparison deletes every unit of all its networks
+
+
+def _several(amount: Amount, census: Census) -> Mapping[str, Any] | None:
+    if census.keeping < 2:
+        return None
+    return {"multi": range(1, min(MOST_DELETED, census.keeping) + 1), "draws": amount.draws}
+
+
+def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtime | None = None) -> list[Result]:
+    """Delete every unit of a network one at a time, or random sets of units, or every pair.
+
+    Args:
+        subject: network and labelled images.
+        parameters: what is deleted.
+        runtime: where and how to compute; by default on the CPU, with nothing kept.
+
+    Raises:
+        ValueError: nothing can be deleted, or not that many units.
+    """
+    # torch is needed to run, not to declare
+    from resnet_probe.analyses.lesion import pairs, several, single  # noqa: PLC0415
+    from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415
+
+    how = pairs if parameters.pairs else several if parameters.multi else single
+    return how.run(subject, parameters, runtime or Runtime())
+
+
+ANALYSIS = Analysis(
+    "lesion",
+    help="Delete each block and measure the error.",
+    description="""Delete each residual block at test time and measure the error (Veit et al. 2016, Fig. 3).
+
+    With --multi random sets of blocks (Fig. 5a), with --pairs every pair. In a network without residual blocks each
+    convolution is deleted instead, and an identity takes its place: first channels kept or zero channels added, strided
+    where the layer is. Writes tables, settings and figures. Finished work is kept in a file NAME.journal in the folder:
+    an interrupted run goes on where it stopped, --fresh starts over.""",
+    parameters=Parameters,
+    needs=Needs(sweep=True),
+    run="resnet_probe.analyses.lesion:run",
+    tables=(LESION, MULTI, SUMMARY, PAIRS),
+    study=(
+        Step("Single deletions in {network}", "lesion", _one_at_a_time),
+        Step("Several deletions in {network}", "lesion_multi", _several),
+    ),
+)

@@ -1,0 +1,95 @@
+"""What the tables of lesions say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean, median
+from typing import Any
+
+from resnet_probe.analyses.declaration import Fact
+from resnet_probe.analyses.facts import rank_correlation
+from resnet_probe.tables import Result
+
+__all__ = ["means", "pairs", "several", "single"]
+
+INTACT = "(intact)"
+PERCENT = "%"
+
+
+def single(table: Result, network: str) -> list[Fact]:
+    """Of the deletions of one unit at a time: the intact error, the typical, the worst and the mildest deletion."""
+    intact, *deleted = table.of(network)
+    worst, mildest = (pick(deleted, key=lambda row: row["error"]) for pick in (max, min))
+    middle = median(row["error"] for row in deleted)
+    facts = [
+        Fact(
+            "intact",
+            f"{intact['error']:.4g} % error, {intact['wrong']} wrong of {intact['images']:,} images "
+            f"(95 % interval {intact['error_low']:.3g} to {intact['error_high']:.3g} %)",
+            intact["error"], intact["error_low"], intact["error_high"], PERCENT,
+        ),
+        Fact("median lesion", f"{middle:.4g} % error over {len(deleted)} single deletions", middle, unit=PERCENT),
+        Fact("worst lesion", f"{worst['error']:.4g} % ({_named(worst)})", worst["error"], unit=PERCENT),
+        Fact("mildest lesion", f"{mildest['error']:.4g} % ({_named(mildest)})", mildest["error"], unit=PERCENT),
+    ]  # fmt: skip
+    for resizes, what in ((False, "keep the shape"), (True, "resize")):
+        errors = [row["error"] for row in deleted if row["resizes"] is resizes]
+        if errors:
+            mean = fmean(errors)
+            text = f"{len(errors)}, mean error {mean:.4g} % when one of them is deleted"
+            facts.append(Fact(f"units that {what}", text, mean, unit=PERCENT))
+    again = [row["error_recalibrated"] for row in deleted if row.get("error_recalibrated") is not None]
+    if again:
+        text = f"median lesion {median(again):.4g} %, worst {max(again):.4g} %"
+        facts.append(Fact("batch-norm statistics re-estimated", text, median(again), unit=PERCENT))
+    return facts
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return f"{row['block']}{', which resizes' if row['resizes'] else ''}"
+
+
+def several(table: Result, network: str) -> list[Fact]:
+    """Of random sets: the mean error of some of the sizes, and the rank correlation of size and error."""
+    rows = table.of(network)
+    sizes = sorted({row["deleted"] for row in rows})
+    shown = sizes if len(sizes) <= 8 else [sizes[i] for i in (0, 1, len(sizes) // 4, len(sizes) // 2, -1)]
+    facts = []
+    for size in shown:
+        mine = [row for row in rows if row["deleted"] == size]
+        mean = fmean(row["error"] for row in mine)
+        sets = f"{len(mine)} set{'s' if len(mine) > 1 else ''}"
+        text = f"{mean:.4g} % error, the mean of {sets}" if size else f"{mean:.4g} % error, nothing deleted"
+        again = [row["error_recalibrated"] for row in mine if row.get("error_recalibrated") is not None]
+        text += f"; {fmean(again):.4g} % with batch-norm statistics re-estimated" if again else ""
+        facts.append(Fact(f"{size} deleted", text, mean, unit=PERCENT))
+    return [*facts, *rank_correlation(table, network, "number of deleted units and error")]
+
+
+def means(table: Result, network: str) -> list[Fact]:
+    """Of the means over random sets: the middle size with both intervals."""
+    rows = table.of(network)
+    row = rows[len(rows) // 2]
+    text = f"{row['error']:.4g} % mean error"
+    for source in ("images", "draws"):
+        if row[f"{source}_low"] is not None:
+            text += f", 95 % interval over {source} {row[f'{source}_low']:.4g} to {row[f'{source}_high']:.4g} %"
+    return [Fact(f"{row['deleted']} deleted", text, row["error"], row["images_low"], row["images_high"], PERCENT)]
+
+
+def pairs(table: Result, network: str) -> list[Fact]:
+    """Of pairs: the extremes of the interaction, how many lie above zero, and what sharing saved."""
+    rows = sorted(table.of(network), key=lambda row: row["interaction"])
+    facts = []
+    for what, row in (("weakest", rows[0]), ("strongest", rows[-1])):
+        text = f"{row['interaction']:+.3g} points, between {row['block_a']} and {row['block_b']}"
+        interval = row["interaction_low"], row["interaction_high"]
+        facts.append(Fact(f"{what} interaction", text, row["interaction"], *interval, "points"))
+    apart = sum((row["interaction_low"] or 0) > 0 for row in rows)
+    text = f"{apart} of {len(rows)} pairs, by their 95 % intervals (about {0.025 * len(rows):.0f} by chance alone)"
+    facts.append(Fact("pairs above zero", text, apart))
+    shared, looped = (table.about(network).get(key) for key in ("steps_run", "steps_of_a_loop"))
+    if shared and looped:
+        text = f"{shared:,} steps run instead of {looped:,}, {looped / shared:.3g} times fewer"
+        facts.append(Fact("saving", text, looped / shared))
+    return facts

@@ -1,0 +1,93 @@
+"""All analyses: ours, named here, and those of other packages, named by their entry points.
+
+A package adds an analysis with an entry point in the group `resnet_probe.analyses` that names its declaration:
+
+    [project.entry-points."resnet_probe.analyses"]
+    mine = "my_package.mine:ANALYSIS"
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from importlib import metadata
+
+from resnet_probe.analyses.declaration import Analysis, Claim, Plot, Table
+from resnet_probe.lazy import named
+
+__all__ = ["GROUP", "OURS", "analyses", "analysis", "claims", "declared", "owner", "plots", "tables"]
+
+GROUP = "resnet_probe.analyses"
+
+# In the order of the report.
+OURS = (
+    "resnet_probe.analyses.lesion:ANALYSIS",
+    "resnet_probe.analyses.reorder:ANALYSIS",
+)
+
+
+@cache
+def analyses() -> dict[str, Analysis]:
+    """Every analysis by its name.
+
+    One of another package that cannot be imported, or that takes a name of ours, is told in a warning and left out.
+    """
+    found: dict[str, Analysis] = {}
+    for place in OURS:
+        ours = named(place)
+        found[ours.name] = ours
+    for entry in sorted(metadata.entry_points(group=GROUP)):
+        try:
+            theirs = entry.load()
+            if not isinstance(theirs, Analysis):
+                raise TypeError(f"{entry.value} is a {type(theirs).__name__}, not an Analysis")
+            if theirs.name in found or {t.name for t in theirs.tables} & {
+                t.name for a in found.values() for t in a.tables
+            }:
+                raise ValueError(f"{theirs.name} or one of its tables has a name that is taken")
+        except Exception as error:
+            warnings.warn(f"the analysis {entry.name} ({entry.value}) is left out: {error}", stacklevel=2)
+            continue
+        found[theirs.name] = theirs
+    return found
+
+
+def analysis(name: str) -> Analysis:
+    """The analysis of that name.
+
+    Raises:
+        LookupError: there is none.
+    """
+    try:
+        return analyses()[name]
+    except KeyError:
+        raise LookupError(f"no analysis {name!r}; there are {', '.join(analyses())}") from None
+
+
+def tables() -> dict[str, Table]:
+    """Every table by its name, in the order of the report."""
+    return {table.name: table for each in analyses().values() for table in each.tables}
+
+
+def declared(name: str) -> Table:
+    """The table of that name; of one that nobody declares, a plain one."""
+    return tables().get(name) or Table(name, name.replace("_", " ").capitalize(), ())
+
+
+def owner(table: str) -> Analysis | None:
+    """The analysis that writes the table."""
+    return next((each for each in analyses().values() if any(t.name == table for t in each.tables)), None)
+
+
+def plots() -> dict[str, tuple[Table, Plot]]:
+    """Every figure by its name, with the table that it belongs to."""
+    return {plot.name: (table, plot) for table in tables().values() for plot in table.plots}
+
+
+def claims() -> dict[int, tuple[Claim, Table]]:
+    """Every claim by its number, with the first table that speaks to it."""
+    found: dict[int, tuple[Claim, Table]] = {}
+    for table in tables().values():
+        for claim in table.claims:
+            found.setdefault(claim.number, (claim, table))
+    return dict(sorted(found.items()))

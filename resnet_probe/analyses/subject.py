@@ -1,0 +1,93 @@
+"""A network under study: its name, its chain of units, its images, and where all this comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resnet_probe.checkpoint import Checkpoint
+    from resnet_probe.data import Data
+    from resnet_probe.unraveled import UnraveledNetwork
+
+__all__ = ["Subject"]
+
+
+class Subject:
+    """A network under study.
+
+    Args:
+        name: in all tables and figures.
+        network: the unraveled network, or what unravels it when it is first needed.
+        data: labelled images; None where none are needed.
+        checkpoint: where the weights come from.
+        trained: whether they are from a file, not random.
+        images: loads another part of the data, normalised alike: `images(split=..., limit=..., whole=...)`.
+
+    Examples:
+        >>> subject = Subject("resnet20", unravel(model, (3, 32, 32)), data)
+        >>> lesion.run(subject)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: UnraveledNetwork | Callable[[], UnraveledNetwork],
+        data: Data | None = None,
+        *,
+        checkpoint: Checkpoint | None = None,
+        trained: bool = True,
+        images: Callable[..., Data] | None = None,
+    ) -> None:
+        self.name, self.checkpoint, self.trained = name, checkpoint, trained
+        self._network, self._data, self._images = network, data, images
+
+    @cached_property
+    def network(self) -> UnraveledNetwork:
+        """The network as a chain of units.
+
+        Raises:
+            UntraceableError, ValueError: as `unraveled.unravel`.
+        """
+        return self._network() if callable(self._network) and not hasattr(self._network, "units") else self._network
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there are images."""
+        return self._data is not None
+
+    @property
+    def data(self) -> Data:
+        """The images.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self._data is None:
+            raise ValueError(f"{self.name} is to be measured on images and none are given; give --data")
+        return self._data
+
+    def images(self, **which: Any) -> Data:
+        """Another part of the data, by `split`, `limit` and `whole`.
+
+        Raises:
+            ValueError: it is not known where the images come from.
+        """
+        if self._images is None:
+            raise ValueError(f"no other images than those given are known of {self.name}")
+        return self._images(**which)
+
+    def provenance(self) -> Mapping[str, Any]:
+        """What the settings of a table say about the network."""
+        about: dict[str, Any] = {}
+        if self.checkpoint is not None:
+            about = {
+                "arch": self.checkpoint.arch,
+                "checkpoint_sha256": self.checkpoint.sha256 or None,
+                "notes": list(self.checkpoint.notes),
+            }
+        if self._data is not None:
+            about["normalization"] = self._data.normalization
+            about["data_fingerprint"] = self._data.fingerprint
+        return about

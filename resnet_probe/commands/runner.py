@@ -1,0 +1,184 @@
+"""Run an analysis: load, unravel, measure, stamp where it comes from, write, and say what was found.
+
+The same for every analysis, alone (`run`) or as a step of a study (`measure`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnet_probe.analyses.declaration import Analysis, Fact
+from resnet_probe.analyses.registry import analysis as analysis_called
+from resnet_probe.analyses.registry import declared
+from resnet_probe.commands import output, progress
+from resnet_probe.commands.request import Request, processes
+from resnet_probe.commands.session import Session, pick_device
+from resnet_probe.lazy import named
+
+if TYPE_CHECKING:
+    from resnet_probe.analyses.runtime import Runtime
+    from resnet_probe.analyses.subject import Subject
+    from resnet_probe.tables import Result
+
+__all__ = ["facts_of", "measure", "run"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an analysis made: its tables, and the files that hold them and their figures."""
+
+    tables: tuple[Result, ...]
+    files: tuple[Path, ...]
+
+
+def run(analysis: Analysis, request: Request, *, command: str) -> None:
+    """Run an analysis as a command of its own, and print what it found."""
+    screen = output.console(request.quiet)
+    session = Session(lambda text, important=False: screen.print(text, style="bold" if important else None))
+    found = measure(analysis, request, session, command=command)
+    if found is None:
+        return
+    for table in found.tables:
+        printed = declared(table.name).printed
+        if printed:
+            output.rows(screen, table, printed)
+    told: dict[str, list[tuple[str, str]]] = {}
+    for table in found.tables:
+        for network, facts in facts_of(table).items():
+            told.setdefault(network, []).extend((fact.label, fact.text) for fact in facts)
+    for network, lines in told.items():
+        output.summarise(screen, network, lines)
+    output.summarise(screen, "", [("written", output.listing(found.files))])
+
+
+def facts_of(table: Result) -> dict[str, list[Fact]]:
+    """Network -> what the table says of it; nothing for a table without words."""
+    function = declared(table.name).facts
+    if not function:
+        return {}
+    return {network: named(function)(table, network) for network in table.networks or [""]}
+
+
+def measure(analysis: Analysis, request: Request, session: Session, *, command: str) -> Measured | None:
+    """Measure and write; None in the processes that only help.
+
+    Args:
+        analysis: what is asked.
+        request: of what, and how.
+        session: has what earlier analyses loaded.
+        command: the line that makes the tables again, for their settings.
+
+    Raises:
+        click.UsageError: as `Session.networks` and `Session.subjects`; or the folder holds tables of other networks.
+        ValueError, LookupError, OSError, RuntimeError: as the analysis.
+    """
+    alone = getattr(request.parameters, "alone", None)
+    networks = [] if alone else session.networks(request, analysis.needs)
+    name = alone or "+".join(one.name for one in networks)
+    folder = output.run_folder(request.out, analysis.name, name)
+    before = [each for needed in analysis.builds_on for each in analysis_called(needed.analysis).tables]
+    output.refuse_others(folder, (*before, *analysis.tables), networks, fresh=request.fresh)
+    workers, device = processes(request, "cpu" if alone else pick_device(request.device))
+    images = not alone and (
+        analysis.needs.images == "all" or (analysis.needs.images == "optional" and request.data is not None)
+    )
+    if workers.rank > 0:
+        session.tell = lambda text, important=False: None
+    subjects = session.subjects(networks, request, analysis.needs, device, images=images)
+
+    from resnet_probe.analyses.runtime import Runtime
+
+    quiet = request.quiet or workers.rank > 0
+    runtime = Runtime(
+        device=device, seed=request.seed, batch_size=request.batch_size, sweep=request.sweep(), workers=workers,
+        folder=folder, fresh=request.fresh, several=len(networks) > 1,
+        progress=lambda what: progress.bar(quiet, what), say=session.tell,
+    )  # fmt: skip
+    tables = list(_tables(analysis, request, subjects, runtime))
+    if workers.rank > 0:
+        return None
+    from resnet_probe.tables import provenance
+
+    origin = provenance(
+        arguments=request.arguments(analysis),
+        seed=request.seed,
+        checkpoint_sha256=", ".join(one.identity for one in networks) or None,
+        device=device,
+        command=command,
+        **_images(subjects),
+        **({"precision": request.precision} if analysis.needs.sweep else {}),
+    )
+    tables = [_stamped(table, origin, subjects) for table in tables]
+    files = output.write(tables, folder, request.formats)
+    if analysis.also:
+        files += named(analysis.also)(subjects, request.parameters, folder, request.formats, tables)
+    return Measured(tuple(tables), tuple(files))
+
+
+def _tables(analysis: Analysis, request: Request, subjects: Sequence[Subject], runtime: Runtime) -> Sequence[Result]:
+    """The tables of the analyses that this one builds on, then its own; those of several networks put together."""
+    earlier: dict[str, Result] = {}
+    for needed in analysis.builds_on if subjects else ():
+        other = analysis_called(needed.analysis)
+        values = {name: getattr(request.parameters, name) for name in request.parameters.__dataclass_fields__}
+        its = request.with_parameters(other.parameters, **values)
+        for table in _each(other, its, subjects, runtime, optional=needed.optional):
+            earlier[table.name] = table
+    own = _each(analysis, request, subjects, replace(runtime, tables=earlier))
+    return [*earlier.values(), *own]
+
+
+def _each(
+    analysis: Analysis, request: Request, subjects: Sequence[Subject], runtime: Runtime, *, optional: bool = False
+) -> list[Result]:
+    function = named(analysis.run)
+    if analysis.needs.together or not subjects:
+        return list(function(subjects or None, request.parameters, runtime))
+    found: dict[str, list[tuple[Subject, Result]]] = {}
+    for subject in subjects:
+        try:
+            made = function(subject, request.parameters, runtime)
+        except ValueError as error:
+            if not optional:
+                raise
+            runtime.say(f"note: {subject.name} is left out of the {analysis.name}: {error}")
+            continue
+        for table in made:
+            found.setdefault(table.name, []).append((subject, table))
+    return [_together(parts, runtime.notes) for parts in found.values()]
+
+
+def _together(parts: Sequence[tuple[Subject, Result]], notes: Mapping[str, Mapping[str, Any]]) -> Result:
+    """Tables of several networks as one; what the settings say of each stands under its name."""
+    first = parts[0][1]
+    networks: dict[str, Any] = {}
+    for subject, table in parts:
+        about = dict(table.settings)
+        each = about.pop("networks", {})
+        for name in table.networks or [subject.name]:  # what a deletion leaves of a network has a name of its own
+            networks[name] = {**subject.provenance(), **notes.get(subject.name, {}), **about, **each.get(name, {})}
+    rows = tuple(row for _, table in parts for row in table.rows)
+    return replace(first, rows=rows, settings={"networks": networks})
+
+
+def _images(subjects: Sequence[Subject]) -> dict[str, Any]:
+    """What the settings of every table say about the images."""
+    data = [subject.data for subject in subjects if subject.has_data]
+    if not data:
+        return {}
+    first = data[0]
+    return {
+        "data_fingerprint": ", ".join(dict.fromkeys(each.fingerprint for each in data)),
+        "data_set": {"name": first.name, "split": first.split, "images": len(first), "folder": first.folder},
+    }
+
+
+def _stamped(table: Result, origin: Mapping[str, Any], subjects: Sequence[Subject]) -> Result:
+    """The table with where it comes from, for the run as a whole and for each of its networks."""
+    networks = {subject.name: dict(subject.provenance()) for subject in subjects if subject.name in table.networks}
+    for name, about in table.settings.get("networks", {}).items():
+        networks[name] = {**networks.get(name, {}), **about}
+    return table.with_settings({**origin, "networks": networks} if networks else origin)

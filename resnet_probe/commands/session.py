@@ -1,0 +1,312 @@
+"""What commands load: checkpoints, images and traced networks, each once for as long as the session lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from resnet_probe.analyses.declaration import Needs
+    from resnet_probe.analyses.subject import Subject
+    from resnet_probe.checkpoint import Checkpoint
+    from resnet_probe.commands.request import Request
+    from resnet_probe.data import Data
+    from resnet_probe.unraveled import UnraveledNetwork
+
+__all__ = ["Loaded", "Session", "pick_device"]
+
+AUTO = "auto"  # the architecture is read from the weights
+NO_NETWORK = "no network given; give --ckpt FILE or --arch NAME"
+NO_IMAGES = "no images given; give --data digits, cifar10, cifar100, fake or a folder"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network with its weights; `like` is the number of the one whose images an untrained network is to see."""
+
+    checkpoint: Checkpoint
+    trained: bool = True
+    like: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's file stem, or the name given with `--arch`."""
+        return self.checkpoint.name
+
+    @property
+    def identity(self) -> str:
+        """Hash of the file, or the architecture of a network with random weights."""
+        return self.checkpoint.sha256 or f"untrained {self.checkpoint.arch}"
+
+    def own(self, key: str) -> str | None:
+        """A word of the metadata of our own format; in files of others the same word may mean something else."""
+        metadata = self.checkpoint.metadata
+        value = metadata.get(key) if {"arch", "format"} <= metadata.keys() else None
+        return value if isinstance(value, str) else None
+
+
+class Session:
+    """Checkpoints, images and traces, each loaded once.
+
+    Args:
+        tell: prints a line; `tell(text, important=True)` one that should not be missed.
+    """
+
+    def __init__(self, tell: Callable[..., None] = lambda text, important=False: None) -> None:
+        self.tell = tell
+        self._kept: dict[Any, Any] = {}
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    # -- networks ------------------------------------------------------------------------------------------------------
+
+    def load(self, path: Path | None, arch: str | None = None, *, seed: int = 0) -> Loaded:
+        """A checkpoint, read as `arch` if that is given, or without one the network `arch` with random weights.
+
+        Raises:
+            click.UsageError: neither is given.
+            ValueError, LookupError: as `checkpoint.load` and `models.resolve`.
+        """
+        from resnet_probe import checkpoint
+
+        if path is not None:
+            return Loaded(self._once((path.resolve(), arch), lambda: checkpoint.load(path, arch=arch)))
+        if arch is None:
+            raise click.UsageError(NO_NETWORK)
+        return Loaded(self._once((arch, seed), lambda: checkpoint.untrained(arch, seed=seed)), trained=False)
+
+    def networks(self, request: Request, needs: Needs) -> list[Loaded]:
+        """The networks of a request: its checkpoints, then (or instead) untrained ones; their names all differ.
+
+        Raises:
+            click.UsageError: no network, one of them twice, or options that do not go together.
+            ValueError, LookupError: as `load`.
+        """
+        ckpts, archs = request.ckpts, request.arch
+        if needs.side_by_side:
+            return self._side_by_side(request)
+        if len(ckpts) > 1 and archs:
+            raise click.UsageError("--arch says what one checkpoint is; give it with a single --ckpt")
+        arch = archs[0] if archs else None
+        found = [self.load(path, arch) for path in ckpts] or [self.load(None, arch, seed=request.seed)]
+        found = _distinct(found, ckpts)
+        if request.untrained and not ckpts:
+            raise click.UsageError("--untrained without --ckpt given; --arch NAME alone is an untrained network")
+        if request.untrained:
+            found = [each for number, one in enumerate(found) for each in (one, self._twin(one, 2 * number, request))]
+        return found
+
+    def _twin(self, one: Loaded, number: int, request: Request) -> Loaded:
+        """The network with random weights, for the images of network `number`."""
+        twin = self.load(None, one.checkpoint.arch, seed=request.seed).checkpoint
+        if (twin.num_classes, twin.in_channels) != (one.checkpoint.num_classes, one.checkpoint.in_channels):
+            raise click.UsageError(
+                f"{one.name} has other classes or channels than {one.checkpoint.arch} has by default, so no untrained "
+                "network can be set beside it; leave --untrained out"
+            )
+        return Loaded(replace(twin, name=f"{one.name} untrained"), trained=False, like=number)
+
+    def _side_by_side(self, request: Request) -> list[Loaded]:
+        """Checkpoints, each read as one of `--read-as`, then untrained networks for the classes of the images."""
+        from resnet_probe import checkpoint
+        from resnet_probe.data import load_data
+
+        ckpts, archs, read_as = request.ckpts, request.arch, request.read_as
+        if not ckpts and not archs:
+            raise click.UsageError("no network given; give --ckpt FILE or --arch NAME, several times, or --zoo")
+        if len(set(archs)) < len(archs):
+            raise click.UsageError(f"the same --arch given twice ({', '.join(archs)}); give each once")
+        if len(read_as) not in (0, len(ckpts)):
+            raise click.UsageError(
+                f"{len(read_as)} times --read-as given for {len(ckpts)} checkpoints; give it once for each in their "
+                f"order, {AUTO} where the weights tell"
+            )
+        kinds = [None if kind == AUTO else kind for kind in read_as or [AUTO] * len(ckpts)]
+        found = _distinct([self.load(path, kind) for path, kind in zip(ckpts, kinds, strict=True)], ckpts)
+        if not archs:
+            return found
+        spec = request.data or (found[0].checkpoint.metadata.get("data") if found else None)
+        if not isinstance(spec, str):
+            raise click.UsageError(NO_IMAGES)
+        some = load_data(spec, root=request.data_root, split=request.split, limit=1, size=32)
+        taken, like = {each.name for each in found}, 0 if found else None
+        for arch in archs:
+            sizes = {"num_classes": len(some.classes), "in_channels": some.input_shape[0]}
+            made = checkpoint.untrained(arch, seed=request.seed, **sizes)
+            name = f"{made.name} untrained" if made.name in taken else made.name
+            found.append(Loaded(replace(made, name=name), trained=False, like=like))
+        return found
+
+    # -- images --------------------------------------------------------------------------------------------------------
+
+    def subjects(
+        self, networks: Sequence[Loaded], request: Request, needs: Needs, device: str, *, images: bool
+    ) -> list[Subject]:
+        """Each network with its images, after a look at its error, and what unravels it when that is needed.
+
+        Raises:
+            click.UsageError: no data is known, the classes do not fit a network, as many normalisations as neither one
+                nor networks, or another normalisation than the default gives a clearly lower error.
+            DataError: the data cannot be read.
+        """
+        from resnet_probe.analyses.subject import Subject
+
+        given = request.normalize
+        if len(given) not in (0, 1, len(networks)):
+            raise click.UsageError(
+                f"{len(given)} times --normalize given for {len(networks)} networks; give it once for all, or once for "
+                "each in their order, checkpoints before architectures"
+            )
+        each = given if len(given) > 1 else [given[0] if given else None] * len(networks)
+        found: list[Subject] = []
+        for one, asked in zip(networks, each, strict=True):
+            data, more = None, None
+            if images:
+                like = found[one.like] if one.like is not None else None
+                spec = request.data or (networks[one.like] if one.like is not None else one).own("data")
+                if spec is None:
+                    raise click.UsageError(NO_IMAGES)
+                normalize = asked or (like.data.normalization if like else None)
+                data = self._images(one, spec, normalize, request, device)
+                more = self._more(one, spec, data, request)
+            unraveled = self._unraveler(one, data.input_shape if data else None, device)
+            found.append(
+                Subject(one.name, unraveled, data, checkpoint=one.checkpoint, trained=one.trained, images=more)
+            )
+        if needs.side_by_side and found:
+            _same_images(found)
+        return found
+
+    def _images(self, one: Loaded, spec: str, normalize: str | None, request: Request, device: str) -> Data:
+        """The images of one network, after a look at its error on them."""
+        from resnet_probe.data import load_data
+
+        chosen = normalize or one.own("normalize")
+        loaded = one.checkpoint
+        key = (spec, request.data_root, request.split, request.limit, chosen, loaded.input_size, request.seed)
+        data = self._once(
+            ("images", *key),
+            lambda: load_data(
+                spec, root=request.data_root, split=request.split, limit=request.limit, normalize=chosen,
+                size=loaded.input_size, seed=request.seed, notify=self.tell,
+            ),
+        )  # fmt: skip
+        _check_fit(one, data)
+        self._once(("looked", id(loaded), *key), lambda: self._look(one, data, chosen is not None, device))
+        return data  # type: ignore[no-any-return]
+
+    def _look(self, one: Loaded, data: Data, chosen: bool, device: str) -> None:
+        """Say the unlesioned error, and stop where another normalisation would give a clearly lower one."""
+        from resnet_probe.evaluate import baseline as unlesioned
+
+        settled = chosen or not one.trained
+        measured = unlesioned.baseline(one.checkpoint.model.to(device), data, device=device, others=not settled)
+        if measured.better is not None:
+            raise click.UsageError(
+                f"with normalisation {data.normalization!r} {one.name} has {measured.error:.1f} % error on "
+                f"{measured.images} images, with {measured.better!r} {measured.errors[measured.better]:.1f} %; "
+                f"give --normalize {measured.better} (or --normalize {data.normalization} to go on as it is)"
+            )
+        how = f"normalisation {data.normalization!r}" + ("" if settled else ", no other known one is clearly better")
+        self.tell(f"{one.name}: {measured.error:.4g} % error on {measured.images} images of {data.name} ({how})")
+        chance = 100 * (1 - 1 / len(data.classes))
+        if one.trained and measured.error > 0.95 * chance:
+            self.tell(
+                f"note: that is about chance ({chance:.4g} %); check --data, --normalize and --arch", important=True
+            )
+        if not one.trained:
+            self.tell("note: no --ckpt is given, so the weights are random", important=True)
+        for note in one.checkpoint.notes:
+            self.tell(f"note: {note}")
+
+    def _more(self, one: Loaded, spec: str, like: Data, request: Request) -> Callable[..., Data]:
+        """What loads other images of the same data, normalised alike."""
+        from resnet_probe.data import load_data
+
+        def images(*, split: str = request.split, limit: int | None = request.limit, whole: bool = False) -> Data:
+            return load_data(
+                spec, root=request.data_root, split=split, limit=limit, normalize=like.normalization,
+                size=one.checkpoint.input_size, whole=whole, seed=request.seed,
+            )  # fmt: skip
+
+        return images
+
+    def _unraveler(self, one: Loaded, shape: tuple[int, ...] | None, device: str) -> Callable[[], UnraveledNetwork]:
+        loaded = one.checkpoint
+        size = loaded.input_size or 32
+        shape = shape or (loaded.in_channels, size, size)
+
+        def unraveled() -> UnraveledNetwork:
+            from resnet_probe.unraveled import unravel
+
+            return unravel(loaded.model.to(device), shape)
+
+        return lambda: self._once(("trace", id(loaded.model), shape, device), unraveled)  # type: ignore[no-any-return]
+
+    def unraveled(self, one: Loaded, shape: tuple[int, ...] | None = None, device: str = "cpu") -> UnraveledNetwork:
+        """The network as a chain of units, for inputs of `shape`, or of the size that it is made for."""
+        return self._unraveler(one, shape, device)()
+
+
+def pick_device(name: str) -> str:
+    """`auto` is the first of CUDA, MPS and CPU that is there.
+
+    Raises:
+        click.UsageError: the device does not exist here.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise click.UsageError(f"no device {name!r} here; give --device cpu, or auto for the best there is") from error
+    return name
+
+
+def _distinct(found: list[Loaded], ckpts: Sequence[Path]) -> list[Loaded]:
+    """Checkpoints of the same file name are told apart by their folders."""
+    if len({one.name for one in found}) == len(found):
+        return found
+    folders = [path.resolve().parent.name for path in ckpts]
+    told = [
+        replace(one, checkpoint=replace(one.checkpoint, name=f"{folder}/{one.name}"))
+        for one, folder in zip(found, folders, strict=True)
+    ]
+    if len({one.name for one in told}) < len(told):
+        raise click.UsageError("the same checkpoint given twice; give each --ckpt once")
+    return told
+
+
+def _check_fit(one: Loaded, data: Data) -> None:
+    loaded, classes, channels = one.checkpoint, len(data.classes), data.input_shape[0]
+    if loaded.num_classes != classes:
+        raise click.UsageError(
+            f"{loaded.name} has {loaded.num_classes} classes and {data.name} has {classes}; "
+            "give the data the network was trained for"
+        )
+    if loaded.in_channels != channels:
+        raise click.UsageError(
+            f"{loaded.name} takes images of {loaded.in_channels} channels and {data.name} has {channels}; "
+            "give the data the network was trained for"
+        )
+
+
+def _same_images(found: Sequence[Subject]) -> None:
+    first = found[0].data
+    for other in found[1:]:
+        if (other.data.name, other.data.classes) != (first.name, first.classes):
+            raise click.UsageError(
+                f"{found[0].name} was trained for {first.name} and {other.name} for {other.data.name}; give --data, "
+                "so that both see the same images"
+            )
