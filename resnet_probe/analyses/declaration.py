@@ -290,12 +290,14 @@ class Step:
         table: that is there when it is done.
         parameters: the values that are not defaults, or None where the step is left out.
         few: whether it measures on the few images for gradients.
+        images: whether it measures on images at all, where the analysis can do without.
     """
 
     title: str
     table: str
     parameters: Callable[[Amount, Census], Mapping[str, Any] | None] = lambda amount, census: {}
     few: bool = False
+    images: bool = True
 
 
 @dataclass(frozen=True)

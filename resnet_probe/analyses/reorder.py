@@ -43,7 +43,7 @@ REORDER = Table(
         c.NETWORK,
         Column("swaps", int, "random swaps that were made, one after another"),
         Column("draw", int, "number of the order among those, from 0"),
-        Column("kendall_tau", float, "Kendall's tau with the trained order, 1 for that order itself", "", "Kendall's tau"),
+        Column("kendall_tau", float, "Kendall's tau with the trained order: 1 for that order", heading="Kendall's tau"),
         Column("order", str, "indices of all blocks as they stand"),
         *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED, c.ERROR_LOW, c.ERROR_HIGH),
     ),
@@ -144,7 +144,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
 
 
 def facts(table: Result, network: str) -> list[Fact]:
-    """The error in the trained order and after some numbers of swaps, and the rank correlation of disorder and error."""
+    """The error in the trained order and after some numbers of swaps, and its rank correlation with disorder."""
     trained, *orders = table.of(network)
     sizes = list(dict.fromkeys(row["swaps"] for row in orders))
     shown = [sizes[i] for i in (0, len(sizes) // 2, -1)] if len(sizes) > 3 else sizes

@@ -59,7 +59,7 @@ class Runtime:
     device: str = "cpu"
     seed: int = 0
     batch_size: int | None = None
-    sweep: Sweep = Sweep()
+    sweep: Sweep = field(default_factory=Sweep)
     workers: Workers = SOLO
     folder: Path | None = None
     fresh: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click.exceptions import Exit
 
+from resnet_probe.analyses.declaration import Amount
 from resnet_probe.commands import options, output, study
-from resnet_probe.commands.steps import Runner
+from resnet_probe.commands.request import Request
+from resnet_probe.commands.session import pick_device
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from resnet_probe.checkpoint import Checkpoint
-    from resnet_probe.tables import Result
-
 NETWORKS = ("resnet32", "vgg16-w16")
-AMOUNT = study.Amount(draws=10, samples=100, images=100)
+AMOUNT = Amount(draws=10, samples=100, images=100)
 
 
 @click.command("demo")
@@ -29,35 +28,26 @@ AMOUNT = study.Amount(draws=10, samples=100, images=100)
 @options.out
 @options.formats
 @options.quiet
-def command(*, seed: int, device: str, out: Path | None, formats: Sequence[str], quiet: bool) -> None:
+def command(*, seed: int, device: str, out: Path | None, formats: tuple[str, ...], quiet: bool) -> None:
     """Train a ResNet and a VGG on scikit-learn's handwritten digits, open them up, and write a report.
 
     Takes two or three minutes on two CPU cores. What an earlier demo left in the folder is used again.
     """
-    from resnet_probe.commands import subject
-
     screen = output.console(quiet)
     folder = output.run_folder(out or Path("results/demo"), "demo", "")
-    where = subject.pick_device(device)
-    trained = [_network(arch, folder, seed=seed, device=where, screen=screen, quiet=quiet) for arch in NETWORKS]
-    runner = Runner(folder, screen, quiet)
-    paths = [folder / f"{arch}.safetensors" for arch in NETWORKS]
-    subjects = [subject.Subject(found, trained=True) for found in trained]
-    shared = study.Shared(data="digits", device=device, seed=seed, formats=tuple(formats))
+    where = pick_device(device)
+    for arch in NETWORKS:
+        _train(arch, folder, seed=seed, device=where, screen=screen, quiet=quiet)
+    ckpts = tuple(folder / f"{arch}.safetensors" for arch in NETWORKS)
+    request = Request(ckpts=ckpts, data="digits", device=device, seed=seed, out=folder, formats=formats, quiet=quiet)
     with _one_thread():
-        page = study.run(paths, subjects, folder, runner, amount=AMOUNT, shared=shared)
-
-    from resnet_probe.tables import read
-
-    facts = _story(read(folder, "lesion"), read(folder, "paths")) if not runner.failed else []
-    facts += [("failed", f"{outcome.title}: {outcome.reason}") for outcome in runner.failed]
-    output.summarise(screen, "What the demo shows", [*facts, ("report", str(page))])
-    if runner.failed:
+        done = study.run(request, AMOUNT)
+    if not done:
         raise Exit(1)
 
 
-def _network(arch: str, folder: Path, *, seed: int, device: str, screen: Console, quiet: bool) -> Checkpoint:
-    """The trained network, from the folder if it is there, with its test error."""
+def _train(arch: str, folder: Path, *, seed: int, device: str, screen: Console, quiet: bool) -> None:
+    """Train a network into the folder, unless it is there, and say its test error."""
     from resnet_probe import checkpoint
     from resnet_probe.commands import progress
     from resnet_probe.data import load_data
@@ -70,7 +60,7 @@ def _network(arch: str, folder: Path, *, seed: int, device: str, screen: Console
         found = checkpoint.load(path)
         if found.metadata.get("recipe") == recipe:
             screen.print(f"{arch}: {found.metadata['error']:.3g} % test error, trained by an earlier demo")
-            return found
+            return
     model = checkpoint.untrained(arch, seed=seed, num_classes=10, in_channels=1).model
     train, test = (load_data("digits", split=split) for split in ("train", "test"))
     with progress.bar(quiet, f"training {arch}") as report, _one_thread():
@@ -79,7 +69,6 @@ def _network(arch: str, folder: Path, *, seed: int, device: str, screen: Console
     screen.print(f"{arch}: {error:.3g} % test error on {len(test)} digits after {recipe['epochs']} epochs")
     about = {"recipe": recipe, "data": "digits", "normalize": "digits", "error": error, "input_size": 8}
     checkpoint.save(path, model, arch=arch, metadata=about)
-    return checkpoint.load(path)
 
 
 @contextmanager
@@ -93,32 +82,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _story(lesions: Result, lengths: Result) -> list[tuple[str, str]]:
-    """The outcome in plain words."""
-    from statistics import median
-
-    facts = []
-    for network in dict.fromkeys(row["network"] for row in lesions.rows):
-        intact, *deleted = [row for row in lesions.rows if row["network"] == network]
-        errors = [row["error"] for row in deleted]
-        what = "blocks" if deleted[0]["kind"] == "block" else "layers"
-        facts.append(
-            (
-                network,
-                f"{intact['error']:.3g} % error; with any one of its {len(deleted)} {what} deleted "
-                f"{min(errors):.3g} to {max(errors):.3g} %, median {median(errors):.3g} %",
-            )
-        )
-    rows = [row for row in lengths.rows if row["network"] == NETWORKS[0] and row["unit"] == "module"]
-    total = sum(row["count"] for row in rows)
-    mean = sum(row["length"] * row["count"] for row in rows) / total
-    facts.append(
-        (
-            "paths",
-            f"the ResNet is {total:,} paths of {mean:.3g} blocks on average; deleting a block leaves "
-            "half of them, deleting a layer of the VGG leaves none of its single path",
-        )
-    )
-    return facts

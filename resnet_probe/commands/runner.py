@@ -19,11 +19,13 @@ from resnet_probe.commands.session import Session, pick_device
 from resnet_probe.lazy import named
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
     from resnet_probe.tables import Result
 
-__all__ = ["facts_of", "measure", "run"]
+__all__ = ["Measured", "facts_of", "measure", "run", "tell"]
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,21 @@ def run(analysis: Analysis, request: Request, *, command: str) -> None:
     found = measure(analysis, request, session, command=command)
     if found is None:
         return
-    for table in found.tables:
-        printed = declared(table.name).printed
-        if printed:
-            output.rows(screen, table, printed)
+    tell(screen, found)
+
+
+def tell(screen: Console, found: Measured) -> None:
+    """Print what was found: rows of the tables that are printed, what each table says of each network, the files."""
     told: dict[str, list[tuple[str, str]]] = {}
     for table in found.tables:
+        if printed := declared(table.name).printed:
+            output.rows(screen, table, printed)
         for network, facts in facts_of(table).items():
             told.setdefault(network, []).extend((fact.label, fact.text) for fact in facts)
+    last = next(reversed(told), "")
+    told.setdefault(last, []).append(("written", output.listing(found.files)))
     for network, lines in told.items():
         output.summarise(screen, network, lines)
-    output.summarise(screen, "", [("written", output.listing(found.files))])
 
 
 def facts_of(table: Result) -> dict[str, list[Fact]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,12 @@ class Session:
         self.tell = tell
         self._kept: dict[Any, Any] = {}
 
-    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def _once(self, key: Any, make: Callable[[], Any], *about: Any) -> Any:
+        """What was made for this key before, or is made now; `about` are objects whose identity is in the key."""
+        key = (key, *(id(each) for each in about))
         if key not in self._kept:
-            self._kept[key] = make()
-        return self._kept[key]
+            self._kept[key] = make(), about  # kept alive, so that no other object gets their identity
+        return self._kept[key][0]
 
     # -- networks ------------------------------------------------------------------------------------------------------
 
@@ -171,11 +174,12 @@ class Session:
             if images:
                 like = found[one.like] if one.like is not None else None
                 spec = request.data or (networks[one.like] if one.like is not None else one).own("data")
-                if spec is None:
-                    raise click.UsageError(NO_IMAGES)
                 normalize = asked or (like.data.normalization if like else None)
-                data = self._images(one, spec, normalize, request, device)
-                more = self._more(one, spec, data, request)
+                data = self.images(one, request, spec, normalize)
+                _check_fit(one, data)
+                settled = (normalize or one.own("normalize")) is not None or not one.trained
+                self._once("looked", partial(self._look, one, data, settled, device), one.checkpoint, data)
+                more = self._more(one, spec or "", data, request)
             unraveled = self._unraveler(one, data.input_shape if data else None, device)
             found.append(
                 Subject(one.name, unraveled, data, checkpoint=one.checkpoint, trained=one.trained, images=more)
@@ -184,29 +188,32 @@ class Session:
             _same_images(found)
         return found
 
-    def _images(self, one: Loaded, spec: str, normalize: str | None, request: Request, device: str) -> Data:
-        """The images of one network, after a look at its error on them."""
+    def images(self, one: Loaded, request: Request, spec: str | None = None, normalize: str | None = None) -> Data:
+        """The images of a request as this network takes them.
+
+        Raises:
+            click.UsageError: no data is known.
+            DataError: the data cannot be read.
+        """
         from resnet_probe.data import load_data
 
-        chosen = normalize or one.own("normalize")
-        loaded = one.checkpoint
-        key = (spec, request.data_root, request.split, request.limit, chosen, loaded.input_size, request.seed)
-        data = self._once(
+        spec = spec or request.data or one.own("data")
+        if spec is None:
+            raise click.UsageError(NO_IMAGES)
+        chosen, size = normalize or one.own("normalize"), one.checkpoint.input_size
+        key = (spec, request.data_root, request.split, request.limit, chosen, size, request.seed)
+        return self._once(  # type: ignore[no-any-return]
             ("images", *key),
             lambda: load_data(
-                spec, root=request.data_root, split=request.split, limit=request.limit, normalize=chosen,
-                size=loaded.input_size, seed=request.seed, notify=self.tell,
+                spec, root=request.data_root, split=request.split, limit=request.limit, normalize=chosen, size=size,
+                seed=request.seed, notify=self.tell,
             ),
         )  # fmt: skip
-        _check_fit(one, data)
-        self._once(("looked", id(loaded), *key), lambda: self._look(one, data, chosen is not None, device))
-        return data  # type: ignore[no-any-return]
 
-    def _look(self, one: Loaded, data: Data, chosen: bool, device: str) -> None:
+    def _look(self, one: Loaded, data: Data, settled: bool, device: str) -> None:
         """Say the unlesioned error, and stop where another normalisation would give a clearly lower one."""
         from resnet_probe.evaluate import baseline as unlesioned
 
-        settled = chosen or not one.trained
         measured = unlesioned.baseline(one.checkpoint.model.to(device), data, device=device, others=not settled)
         if measured.better is not None:
             raise click.UsageError(
@@ -248,7 +255,7 @@ class Session:
 
             return unravel(loaded.model.to(device), shape)
 
-        return lambda: self._once(("trace", id(loaded.model), shape, device), unraveled)  # type: ignore[no-any-return]
+        return lambda: self._once(("trace", shape, device), unraveled, loaded.model)  # type: ignore[no-any-return]
 
     def unraveled(self, one: Loaded, shape: tuple[int, ...] | None = None, device: str = "cpu") -> UnraveledNetwork:
         """The network as a chain of units, for inputs of `shape`, or of the size that it is made for."""

@@ -1,53 +1,37 @@
-"""`resnet-probe study`: everything about one checkpoint, then the report."""
+"""`resnet-probe study`: everything about one checkpoint, then the report.
+
+Which analyses, and with which parameters, stands in their declarations (`Analysis.study`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from click import get_current_context
 from click.exceptions import Exit
 
-from resnet_probe.commands import options, output
-from resnet_probe.commands.steps import Runner, Step
+from resnet_probe.analyses.declaration import Amount, Analysis, Census, Step
+from resnet_probe.analyses.registry import analyses, analysis
+from resnet_probe.commands import errors, options, output, runner
+from resnet_probe.commands.options import Invocation
+from resnet_probe.commands.request import SAME_ANYWAY, Request
+from resnet_probe.commands.session import Loaded, Session
+from resnet_probe.files import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from resnet_probe.commands.subject import Subject
-
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-@dataclass(frozen=True)
-class Amount:
-    """How much a study measures.
-
-    Args:
-        limit: images; None for all of them.
-        draws: random sets and orders of each size.
-        swaps: most swaps of blocks.
-        samples: sampled paths of each length.
-        images: for gradients, which cost most.
-        batches: that are timed; 0 for no times.
-    """
-
-    limit: int | None = None
-    draws: int = 20
-    swaps: int = 10
-    samples: int = 200
-    images: int = 200
-    batches: int = 20
-
-    def for_gradients(self) -> int:
-        """Images for gradients."""
-        return min(self.images, self.limit or self.images)
-
-
+NOTES = "study.json"  # the report reads from it what failed
+DONE, KEPT, FAILED = "done", "kept", "failed"
 QUICK = Amount(limit=200, draws=5, swaps=5, samples=50, images=50, batches=0)
-MOST_DELETED = 20  # Veit et al. 2016, Fig. 5a
 
 
 @click.command("study")
@@ -67,22 +51,7 @@ MOST_DELETED = 20  # Veit et al. 2016, Fig. 5a
 @options.formats
 @options.quiet
 def command(
-    *,
-    checkpoint: Path,
-    against: Path | None,
-    data: str | None,
-    data_root: Path | None,
-    split: str,
-    limit: int | None,
-    normalize: str | None,
-    draws: int | None,
-    quick: bool,
-    fresh: bool,
-    device: str,
-    seed: int,
-    out: Path | None,
-    formats: Sequence[str],
-    quiet: bool,
+    *, checkpoint: Path, against: Path | None, normalize: str | None, draws: int | None, quick: bool, **values: Any
 ) -> None:
     """Run every analysis on CHECKPOINT, compare it with --against, and write the report.
 
@@ -90,167 +59,217 @@ def command(
     checkpoint, images and options, is skipped; an interrupted one goes on. A step that fails is named and does not stop
     the others; the exit code is 1 then.
     """
-    from dataclasses import replace
-
-    from resnet_probe.commands import subject
-
-    chosen = [subject.load(path, None) for path in (checkpoint, against) if path is not None]
-    folder = output.run_folder(out, "study", chosen[0].name)
     start = QUICK if quick else Amount()
-    amount = replace(start, limit=limit or start.limit, draws=draws or start.draws)
-    shared = Shared(data, data_root, split, normalize, device, seed, tuple(formats))
-    screen = output.console(quiet)
-    runner = Runner(folder, screen, quiet, fresh)
-    paths = [path for path in (checkpoint, against) if path is not None]
-    page = run(paths, chosen, folder, runner, amount=amount, shared=shared)
-    tell(runner, page, screen)
-    if runner.failed:
+    amount = replace(start, limit=values["limit"] or start.limit, draws=draws or start.draws)
+    ckpts = tuple(path for path in (checkpoint, against) if path is not None)
+    request = Request(ckpts=ckpts, normalize=(normalize,) if normalize else (), **values)
+    if not run(request, amount):
         raise Exit(1)
 
 
-@dataclass(frozen=True)
-class Shared:
-    """Options that the steps have in common."""
-
-    data: str | None = None
-    data_root: Path | None = None
-    split: str = "test"
-    normalize: str | None = None
-    device: str = "auto"
-    seed: int = 0
-    formats: tuple[str, ...] = options.FORMATS
-
-    def words(self, *, limit: int | None) -> list[str]:
-        """As words of a command line."""
-        given = {
-            "--data": self.data, "--data-root": self.data_root, "--normalize": self.normalize, "--limit": limit,
-            "--split": self.split if self.split != "test" else None,
-            "--device": self.device if self.device != "auto" else None, "--seed": self.seed or None,
-        }  # fmt: skip
-        words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
-        return [*words, *self.figures()]
-
-    def figures(self) -> list[str]:
-        """The formats, where they are not the default."""
-        return ["--format", ",".join(self.formats)] if self.formats != options.FORMATS else []
-
-    def fingerprint(self, about: Subject, limit: int | None) -> str:
-        """Of the images that a step will see; empty where they cannot be read, which the step itself will say."""
-        from resnet_probe.data import load_data
-
-        metadata = about.checkpoint.metadata
-        spec = self.data or (metadata.get("data") if {"arch", "format"} <= metadata.keys() else None)
-        if not isinstance(spec, str):
-            return ""
-        try:
-            return load_data(
-                spec, root=self.data_root, split=self.split, limit=limit, size=about.checkpoint.input_size,
-                seed=self.seed,
-            ).fingerprint  # fmt: skip
-        except (ValueError, OSError, LookupError):
-            return ""
-
-
-def run(
-    paths: Sequence[Path], chosen: Sequence[Subject], folder: Path, runner: Runner, *, amount: Amount, shared: Shared
-) -> Path | None:
-    """All steps in order, then the report; its path, or None if there is nothing to report.
+def run(request: Request, amount: Amount) -> bool:
+    """All steps in order, then the report; whether none of them failed.
 
     Raises:
-        click.UsageError: the two checkpoints have the same file name.
+        click.UsageError: a checkpoint is given twice, or the folder cannot be written to.
+        ValueError, LookupError: as `checkpoint.load`.
     """
-    names = [each.name for each in chosen]
-    if len(set(names)) < len(names):
-        raise click.UsageError(f"two checkpoints called {names[0]}; rename one of them, since tables go by that name")
-    places = [folder / output.file_name(name) for name in names]
-    for path, about, place in zip(paths, chosen, places, strict=True):
-        place.mkdir(parents=True, exist_ok=True)
-        words = ("inspect", str(path))
-        hashes = about.checkpoint.sha256
-        runner.run(Step(f"Units of {about.name}", words, place, "inspect", about.name, hashes, silent=True))
-    for step in _steps(paths, chosen, folder, amount, shared):
-        runner.run(step)
-    return _report(folder, runner)
+    screen = output.console(request.quiet)
+    session = Session(lambda text, important=False: screen.print(text, style="bold" if important else None))
+    networks = session.networks(request, analysis("lesion").needs)
+    folder = output.run_folder(request.out, "study", networks[0].name)
+    study = Study(replace(request, out=folder), amount, session, networks, folder, screen)
+    study.run()
+    page = _report(folder, screen)
+    study.summarise(page)
+    return not study.failed
 
 
-def _steps(
-    paths: Sequence[Path], chosen: Sequence[Subject], folder: Path, amount: Amount, shared: Shared
-) -> list[Step]:
-    main, path, place = chosen[0], str(paths[0]), folder / output.file_name(chosen[0].name)
-    name, hashes = main.name, main.checkpoint.sha256
-    images = shared.fingerprint(main, amount.limit)
-    usual = shared.words(limit=amount.limit)
-    if len(chosen) > 1:
-        both = ", ".join(each.checkpoint.sha256 for each in chosen)
-        timing = ["--timing-batches", str(amount.batches)] if amount.batches else ["--no-timing"]
-        prints = dict.fromkeys((images, shared.fingerprint(chosen[1], amount.limit)))
-        each = [word for one in paths for word in ("--ckpt", str(one))]
-        words = ("compare", *each, *usual, *timing)
-        title = f"{name} and {chosen[1].name} side by side"
-        steps = [Step(title, words, folder, "compare", "", both, ", ".join(prints))]
-        lesion = folder / "lesion.csv"
-    else:
-        steps = [
-            Step(
-                f"Single deletions in {name}", ("lesion", "--ckpt", path, *usual), place, "lesion", name, hashes, images
-            ),
-            Step(
-                f"Responses of {name}", ("responses", "--ckpt", path, *usual), place, "responses", name, hashes, images
-            ),
-        ]
-        lesion = place / "lesion.csv"
-    blocks, keeping = _blocks(place, name)
-    if not blocks:
-        alone = ("paths", "--ckpt", path, *shared.figures())
-        return [*steps, Step(f"Paths of {name}", alone, place, "paths", name, hashes)]
-    draws = ("--draws", str(amount.draws))
-    if keeping > 1:
-        most = f"1:{min(MOST_DELETED, keeping)}"
-        words = ("lesion", "--ckpt", path, *usual, "--multi", most, *draws)
-        steps.append(Step(f"Several deletions in {name}", words, place, "lesion_multi", name, hashes, images))
-        words = ("reorder", "--ckpt", path, *usual, "--swaps", f"1:{amount.swaps}", *draws)
-        steps.append(Step(f"Orders of {name}", words, place, "reorder", name, hashes, images))
-    few = amount.for_gradients()
-    words = ("paths", "--ckpt", path, *shared.words(limit=few), "--samples", str(amount.samples))
-    if "--data" not in words:  # `paths` takes images only where they are named
-        words = (*words, "--data", str(main.checkpoint.metadata.get("data")))
-    found = shared.fingerprint(main, few)
-    steps.append(Step(f"Paths and gradients of {name}", words, place, "gradients", name, hashes, found))
-    words = ("iterative", "--ckpt", path, *usual, "--lesion", str(lesion))
-    steps.append(Step(f"Iterative inference in {name}", words, place, "iterative", name, hashes, images))
-    return steps
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a step: `done`, `kept` from an earlier run, or `failed` with the reason."""
+
+    title: str
+    command: str
+    table: str
+    network: str
+    state: str
+    reason: str = ""
+    seconds: float = 0.0
 
 
-def _blocks(place: Path, name: str) -> tuple[int, int]:
-    """Residual blocks, and how many of them keep the shape, from the table of units."""
-    from resnet_probe.tables import read
+@dataclass
+class Study:
+    """The steps of a study, run one after another; what became of them is noted in `study.json`.
 
-    try:
-        rows = [row for row in read(place, "inspect").rows if row["network"] == name and row["kind"] == "block"]
-    except (OSError, ValueError, KeyError):
-        return 0, 0
-    return len(rows), sum(not row["resizes"] for row in rows)
+    Args:
+        request: networks, images and how to compute, for every step.
+        amount: how much is measured.
+        session: loads each checkpoint, each set of images and each trace once.
+        networks: the checkpoint, and the one to compare it with.
+        folder: of the study; what is about one network stands in a folder of its name.
+        screen: where the steps are told.
+    """
+
+    request: Request
+    amount: Amount
+    session: Session
+    networks: Sequence[Loaded]
+    folder: Path
+    screen: Console
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Every step."""
+        for one in self.networks:
+            self._attempt(
+                f"Units of {one.name}", "inspect", one.name, self._place(one) / "inspect.csv", self._units(one)
+            )
+        for its, step, parameters in self._steps():
+            request = self._request(its, step, parameters)
+            title = step.title.format(network=self.networks[0].name)
+            name = "" if its.needs.together else self.networks[0].name
+            assert request.out is not None
+            self._attempt(title, step.table, name, request.out / f"{step.table}.csv", self._step(its, request, step))
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """The steps that failed."""
+        return [outcome for outcome in self.outcomes if outcome.state == FAILED]
+
+    def summarise(self, page: Path | None) -> None:
+        """Say what became of the steps, and where the report is."""
+        states = [outcome.state for outcome in self.outcomes]
+        told = [("steps", f"{states.count(DONE)} done, {states.count(KEPT)} kept, {states.count(FAILED)} failed")]
+        told.append(("time", f"{sum(outcome.seconds for outcome in self.outcomes):.0f} s"))
+        told += [("failed", f"{outcome.title}: {outcome.reason}") for outcome in self.failed]
+        told.append(("report", str(page) if page else "none: no step left a table"))
+        output.summarise(self.screen, "Study", told)
+
+    def _place(self, one: Loaded) -> Path:
+        return self.folder / output.file_name(one.name)
+
+    def _steps(self) -> Iterator[tuple[Analysis, Step, Any]]:
+        """Analyses with their steps, in the order of the report; what the network is made of is counted once."""
+        blocks = self._unraveled(self.networks[0]).blocks
+        census = Census(
+            blocks=len(blocks), keeping=sum(not unit.plan.resizes for unit in blocks),
+            compared=len(self.networks) > 1, folder=self.folder,
+        )  # fmt: skip
+        for its in analyses().values():
+            for step in its.study:
+                values = step.parameters(self.amount, census)
+                if values is not None:
+                    yield its, step, its.parameters(**values)
+
+    def _unraveled(self, one: Loaded) -> Any:
+        return self.session.unraveled(one)
+
+    def _request(self, its: Analysis, step: Step, parameters: Any) -> Request:
+        """The request of a step: all networks for an analysis that sets them together, else the first one."""
+        main, together, amount = self.networks[0], its.needs.together, self.amount
+        images = its.needs.images != "none" and step.images
+        return replace(
+            self.request,
+            ckpts=self.request.ckpts if together else self.request.ckpts[:1],
+            data=(self.request.data or main.own("data")) if images else None,
+            limit=min(amount.images, amount.limit or amount.images) if step.few else amount.limit if images else None,
+            out=self.folder if together else self._place(main),
+            parameters=parameters,
+        )
+
+    def _step(self, its: Analysis, request: Request, step: Step) -> tuple[str, Callable[[], bool]]:
+        """The command line of a step, and what runs it unless its table is there; that says whether it ran."""
+        line = request.command_line(its)
+        request = replace(request, fresh=request.fresh and its.needs.sweep)
+
+        def work() -> bool:
+            if not self.request.fresh and self._is_made(its, request, step.table):
+                return False
+            found = runner.measure(its, request, self.session, command=line)
+            if found is not None:
+                runner.tell(self.screen, found)
+            return True
+
+        return line, work
+
+    def _is_made(self, its: Analysis, request: Request, table: str) -> bool:
+        """Whether the table is there, of the same checkpoints, images, options and version."""
+        from resnet_probe import __version__
+        from resnet_probe.tables import provenance, read
+
+        assert request.out is not None
+        try:
+            settings = read(request.out, table).settings
+        except (OSError, ValueError):
+            return False
+        networks = self.session.networks(request, its.needs)
+        prints = [self.session.images(one, request).fingerprint for one in networks] if request.data else []
+        found, asked = settings.get("arguments"), provenance(arguments=request.arguments(its))["arguments"]
+        if not isinstance(found, dict):
+            return False
+        differs = {key for key in asked.keys() | found.keys() if asked.get(key) != found.get(key)} - set(SAME_ANYWAY)
+        return (
+            not differs
+            and (settings.get("versions") or {}).get("resnet-probe") == __version__
+            and settings.get("checkpoint_sha256") == ", ".join(one.identity for one in networks)
+            and settings.get("data_fingerprint") == (", ".join(dict.fromkeys(prints)) or None)
+        )
+
+    def _units(self, one: Loaded) -> tuple[str, Callable[[], bool]]:
+        """The table of units of a network."""
+        from resnet_probe.analyses import inspect
+        from resnet_probe.tables import provenance, read
+
+        place = self._place(one)
+        ckpt = self.request.ckpts[self.networks.index(one)]
+        line = f"resnet-probe inspect {ckpt} --out {place}"
+
+        def work() -> bool:
+            try:
+                kept = read(place, "inspect").settings.get("checkpoint_sha256") == one.identity
+            except (OSError, ValueError):
+                kept = False
+            if kept and not self.request.fresh:
+                return False
+            about = provenance(arguments={"ckpts": [ckpt]}, checkpoint_sha256=one.identity, command=line)
+            inspect.run(self._unraveled(one), name=one.name).with_settings(about).save(place)
+            return True
+
+        return line, work
+
+    def _attempt(self, title: str, table: str, network: str, kept: Path, step: tuple[str, Callable[[], bool]]) -> None:
+        """Run a step; an error is told and noted, and goes no further."""
+        line, work = step
+        state, reason, start = DONE, "", perf_counter()
+        self.screen.print(title, style="bold")
+        try:
+            if not work():
+                state = KEPT
+                self.screen.print(f"  kept: {kept} is of the same network, images and options")
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            state, (reason, _) = FAILED, errors.explain(error)
+            invocation = get_current_context().find_object(Invocation)
+            if invocation and invocation.debug:
+                traceback.print_exc()
+            self.screen.print(f"  failed: {reason}")
+        seconds = round(perf_counter() - start, 1)
+        self.outcomes.append(Outcome(title, line, table, network, state, reason, seconds))
+        noted = {"steps": [asdict(each) for each in self.outcomes]}
+        write_text(self.folder / NOTES, json.dumps(noted, indent=2) + "\n")
 
 
-def _report(folder: Path, runner: Runner) -> Path | None:
+def _report(folder: Path, screen: Console) -> Path | None:
+    """The verdicts and the page on all that the study has made; None if there is nothing to report."""
     from resnet_probe.commands import claims, report
     from resnet_probe.tables import read_run
 
-    runner.screen.print("Report", style="bold")
+    screen.print("Report", style="bold")
     try:
         claims.judged(read_run([folder])).save(folder)
         return report.write([folder])
     except ValueError as error:
-        runner.screen.print(f"  failed: {error}")
+        screen.print(f"  failed: {error}")
         return None
-
-
-def tell(runner: Runner, page: Path | None, screen: Console) -> None:
-    """Say what became of the steps, and where the report is."""
-    seconds = sum(outcome.seconds for outcome in runner.outcomes)
-    states = [outcome.state for outcome in runner.outcomes]
-    facts = [("steps", f"{states.count('done')} done, {states.count('kept')} kept, {states.count('failed')} failed")]
-    facts.append(("time", f"{seconds:.0f} s"))
-    facts += [("failed", f"{outcome.title}: {outcome.reason}") for outcome in runner.failed]
-    facts.append(("report", str(page) if page else "none: no step left a table"))
-    output.summarise(screen, "Study", facts)

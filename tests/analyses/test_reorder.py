@@ -5,6 +5,8 @@ import pytest
 from scipy.stats import binomtest, kendalltau, spearmanr
 
 from resnet_probe.analyses import reorder
+from resnet_probe.analyses.runtime import Runtime
+from resnet_probe.analyses.subject import Subject
 from resnet_probe.tables import read
 from tests.evaluate.cases import images, in_order, loop, network
 
@@ -58,7 +60,9 @@ def case():
 @pytest.fixture(scope="module")
 def table(case):
     _, net, data = case
-    return reorder.run(net, data, name="tiny", swaps=[1, 5], draws=7, seed=2)
+    parameters = reorder.Parameters(swaps=range(1, 6, 4), draws=7)
+    (result,) = reorder.run(Subject("tiny", net, data), parameters, Runtime(seed=2))
+    return result
 
 
 def test_each_row_is_the_model_with_its_blocks_in_that_order(case, table):
@@ -109,7 +113,7 @@ def test_a_network_without_blocks_of_equal_shape_is_refused(case):
     _, _, data = case
     _, net = network("resnet8-w4")
     with pytest.raises(ValueError, match="no two residual blocks have the same shape"):
-        reorder.run(net, data, name="short")
+        reorder.run(Subject("short", net, data))
 
 
 def test_the_figure_can_be_drawn_from_the_table_alone(table, tmp_path):
@@ -118,3 +122,13 @@ def test_the_figure_can_be_drawn_from_the_table_alone(table, tmp_path):
     points = axes.collections[0].get_offsets()
     np.testing.assert_allclose(points, [(row["kendall_tau"], row["error"]) for row in table.rows])
     assert axes.xaxis_inverted()
+
+
+def test_facts_are_means_of_the_orders_and_the_rank_correlation(table):
+    facts = {fact.label: fact for fact in reorder.facts(table, "tiny")}
+    assert facts["trained order"].value == table.rows[0]["error"]
+    for swaps, label in ((1, "1 swap"), (5, "5 swaps")):
+        errors = [row["error"] for row in table.rows if row["swaps"] == swaps]
+        assert facts[label].value == pytest.approx(np.mean(errors))
+    assert facts["worst order"].value == max(row["error"] for row in table.rows)
+    assert facts["rank correlation"].value == table.settings["spearman"]

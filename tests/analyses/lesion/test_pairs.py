@@ -3,9 +3,17 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from resnet_probe.analyses import pairs
+from resnet_probe.analyses import lesion
+from resnet_probe.analyses.lesion import pairs
+from resnet_probe.analyses.lesion.facts import pairs as facts_of
+from resnet_probe.analyses.subject import Subject
 from resnet_probe.tables import read
 from tests.evaluate.cases import images, loop, network, without
+
+
+def measured(net, data, name):
+    (result,) = lesion.run(Subject(name, net, data), lesion.Parameters(pairs=True))
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +24,7 @@ def case():
 @pytest.fixture(scope="module")
 def table(case):
     _, net, data = case
-    return pairs.run(net, data, name="tiny")
+    return measured(net, data, "tiny")
 
 
 def test_interactions_are_those_of_brute_force(case, table):
@@ -72,7 +80,7 @@ def test_a_block_without_effect_interacts_with_none(case):
     with torch.no_grad():
         changed.get_submodule(idle).bn2.weight.zero_()
         changed.get_submodule(idle).bn2.bias.zero_()
-    table = pairs.run(unravel(changed, SHAPE), data, name="idle")
+    table = measured(unravel(changed, SHAPE), data, "idle")
     mine = [row["interaction"] for row in table.rows if idle in (row["block_a"], row["block_b"])]
     assert mine == [0.0] * (len(net.blocks) - 1)
     assert any(row["interaction"] for row in table.rows)
@@ -86,7 +94,7 @@ def test_one_block_is_too_few(case):
     _, _, data = case
     model = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Flatten(), nn.Linear(192, 4)).eval()
     with pytest.raises(ValueError, match="one has 1 units that can be deleted; pairs need two"):
-        pairs.run(unravel(model, (3, 8, 8)), data, name="one")
+        measured(unravel(model, (3, 8, 8)), data, "one")
 
 
 def test_the_figure_can_be_drawn_from_the_table_alone(table, tmp_path):
@@ -98,3 +106,11 @@ def test_the_figure_can_be_drawn_from_the_table_alone(table, tmp_path):
     row = table.rows[7]
     names = [table.rows[0]["block_a"], *(r["block_b"] for r in table.rows[:5])]
     assert shown[names.index(row["block_b"]), names.index(row["block_a"])] == row["interaction"]
+
+
+def test_facts_are_the_extremes_and_the_saving(table):
+    facts = {fact.label: fact for fact in facts_of(table, "tiny")}
+    values = sorted(row["interaction"] for row in table.rows)
+    assert (facts["weakest interaction"].value, facts["strongest interaction"].value) == (values[0], values[-1])
+    assert facts["pairs above zero"].value == sum(row["interaction_low"] > 0 for row in table.rows)
+    assert facts["saving"].value == table.settings["steps_of_a_loop"] / table.settings["steps_run"]

@@ -1,3 +1,4 @@
+import copy
 from itertools import combinations
 from math import comb
 
@@ -5,9 +6,20 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from resnet_probe.analyses import multi
+from resnet_probe.analyses import lesion
+from resnet_probe.analyses.lesion import several as multi
+from resnet_probe.analyses.lesion.facts import several
+from resnet_probe.analyses.runtime import Runtime
+from resnet_probe.analyses.subject import Subject
+from resnet_probe.evaluate import recalibrate
 from resnet_probe.tables import read
 from tests.evaluate.cases import images, loop, network, without
+
+
+def measured(net, data, *, train=None, **parameters):
+    subject = Subject("tiny", net, data, images=lambda **which: train)
+    return lesion.run(subject, lesion.Parameters(**parameters), Runtime(seed=3))
+
 
 NAMES = [f"b{i}" for i in range(8)]
 
@@ -57,7 +69,7 @@ def case():
 @pytest.fixture(scope="module")
 def tables(case):
     _, net, data = case
-    return multi.run(net, data, name="tiny", deleted=range(1, 4), draws=6, seed=3)
+    return measured(net, data, multi=range(1, 4), draws=6)
 
 
 def test_each_row_is_the_model_without_those_blocks(case, tables):
@@ -84,7 +96,7 @@ def test_each_row_is_the_model_without_those_blocks(case, tables):
 
 def test_blocks_that_resize_can_be_drawn_too(case):
     _, net, data = case
-    result, _ = multi.run(net, data, name="tiny", deleted=[1], draws=100, resizing=True)
+    result, _ = measured(net, data, multi=range(1, 2), draws=100, resizing=True)
     assert [row["blocks"] for row in result.rows[1:]] == [unit.name for unit in net.blocks]
 
 
@@ -134,18 +146,27 @@ def test_smoothness_is_a_rank_correlation(tables):
 
 def test_recalibrated_errors_stand_beside_the_others(case):
     _, net, data = case
-    asked = []
+    train = images(16)
+    result, summary = measured(net, data, train=train, multi=range(2, 3), draws=3, recalibrate=True)
+    for row in result.rows:
+        module = copy.deepcopy(net.delete(*(row["blocks"] or "").split()).to_module())
+        recalibrate(module, train)
+        wrong = sum(int((module(x).argmax(1) != y).sum()) for x, y in data.batches(64))
+        assert row["error_recalibrated"] == 100 * wrong / 40
+    again = [row["error_recalibrated"] for row in result.rows[1:]]
+    assert summary.rows[1]["error_recalibrated"] == pytest.approx(sum(again) / 3)
 
-    class Fake:
-        error = 12.5
 
-    def recalibrated(variants):
-        asked.append(list(variants))
-        return dict.fromkeys(variants, Fake)
-
-    result, summary = multi.run(net, data, name="tiny", deleted=[2], draws=3, recalibrated=recalibrated)
-    assert {row["error_recalibrated"] for row in (*result.rows, *summary.rows)} == {12.5}
-    assert asked == [[row["blocks"] or "" for row in result.rows]]
+def test_facts_are_means_of_the_draws_and_the_rank_correlation(tables):
+    result, _ = tables
+    facts = {fact.label: fact for fact in several(result, "tiny")}
+    for number in range(4):
+        errors = [row["error"] for row in result.rows if row["deleted"] == number]
+        assert facts[f"{number} deleted"].value == pytest.approx(sum(errors) / len(errors))
+    assert facts["rank correlation"].value == result.settings["spearman"]
+    assert (facts["rank correlation"].low, facts["rank correlation"].high) == (
+        result.settings["spearman_low"], result.settings["spearman_high"],
+    )  # fmt: skip
 
 
 def test_the_figure_can_be_drawn_from_the_table_alone(tables, tmp_path):

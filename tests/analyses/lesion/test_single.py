@@ -1,4 +1,5 @@
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -7,8 +8,12 @@ from scipy.stats import norm
 from torch import nn
 
 from resnet_probe.analyses import lesion
+from resnet_probe.analyses.lesion.facts import single
+from resnet_probe.analyses.lesion.single import plot
+from resnet_probe.analyses.runtime import Runtime
+from resnet_probe.analyses.subject import Subject
 from resnet_probe.data import Data
-from resnet_probe.evaluate import Sweep
+from resnet_probe.evaluate import Sweep, recalibrate
 from resnet_probe.models import resolve
 from resnet_probe.tables import Result, read
 from resnet_probe.unraveled import unravel
@@ -44,8 +49,11 @@ def with_shortcut_for(model, name):
     return model
 
 
-def lesioned(model, data, **how):
-    return lesion.run(unravel(model, SHAPE), data, name="net", **how)
+def lesioned(model, data, *, train=None, **how):
+    parameters = lesion.Parameters(recalibrate=train is not None, recalibrate_split="train", recalibrate_limit=7)
+    subject = Subject("net", unravel(model, SHAPE), data, images=train)
+    (result,) = lesion.run(subject, parameters, Runtime(**how))
+    return result
 
 
 @pytest.mark.parametrize("arch", ["resnet20-w3", "resnet14-w3-B"])
@@ -79,7 +87,7 @@ def test_rows_are_those_of_a_loop_that_replaces_one_forward_after_the_other(arch
     assert any(row["changed"] for row in rows)
     assert len({row["loss"] for row in result.rows}) == len(result.rows)
     assert result.settings == {"classes": 4}
-    assert result.columns == lesion.COLUMNS
+    assert result.columns == lesion.LESION.keys
 
 
 def test_layers_are_deleted_where_there_are_no_blocks():
@@ -120,27 +128,33 @@ def test_intervals_are_wilsons():
 
 def test_the_way_it_is_run_changes_nothing_and_is_reported():
     model, data, seen = trained(lambda: resolve("resnet8-w2", num_classes=4)), images(), []
-    result = lesioned(model, data, sweep=Sweep(batch_size=7), progress=lambda *done: seen.append(done))
+    result = lesioned(
+        model, data, sweep=Sweep(batch_size=7), progress=lambda what: nullcontext(lambda *d: seen.append(d))
+    )
     other = lesioned(model, data, sweep=Sweep(batch_size=40))
     assert result.rows == other.rows
     assert seen[-1] == (160, 160)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_recalibrated_errors_stand_beside_the_others():
-    model, data = trained(lambda: resolve("resnet8-w2", num_classes=4)), images()
-    asked = []
+def test_recalibrated_errors_are_those_of_networks_recalibrated_one_by_one():
+    model, data, other, asked = trained(lambda: resolve("resnet8-w2", num_classes=4)), images(), images(24), []
 
-    class Score:
-        error = 12.5
+    def train(**which):
+        asked.append(which)
+        return other
 
-    def recalibrated(variants):
-        asked.append({name: len(steps) for name, steps in variants.items()})
-        return dict.fromkeys(variants, Score)
-
-    result = lesioned(model, data, recalibrated=recalibrated)
-    assert {row["error_recalibrated"] for row in result.rows} == {12.5}
-    assert list(asked[0]) == [row["block"] for row in result.rows]
+    result = lesioned(model, data, train=train)
+    assert asked == [{"split": "train", "limit": 7}]
+    network = unravel(model, SHAPE)
+    for row in result.rows:
+        edited = network if row["block"] == "(intact)" else network.delete(row["block"])
+        module = copy.deepcopy(edited.to_module())
+        recalibrate(module, other)
+        predicted, _ = measured(module, data)
+        wrong = sum(a != b for a, b in zip(predicted, data.labels.tolist(), strict=True))
+        assert row["error_recalibrated"] == 100 * wrong / 40
+    assert any(row["error_recalibrated"] != row["error"] for row in result.rows)
 
 
 def test_a_network_without_anything_to_delete_is_refused():
@@ -168,13 +182,13 @@ def table(networks=("net",), errors=(5, 40, 10, 6), kind="block", classes=10):
     rows = []
     for network in networks:
         for i, error in enumerate(errors):
-            row = dict.fromkeys(lesion.COLUMNS)
+            row = dict.fromkeys(lesion.LESION.keys)
             row |= {"network": network, "images": 100, "wrong": error, "error": float(error), "loss": 1.0, "changed": 0}
             row |= {"error_low": error - 2.0, "error_high": error + 3.0, "block": "(intact)"}
             if i:
                 row |= {"block": f"layer{i}.0", "index": i - 1, "stage": 1 + i // 3, "resizes": i == 1, "kind": kind}
             rows.append(row)
-    return Result("lesion", lesion.COLUMNS, tuple(rows), {"classes": classes})
+    return Result("lesion", lesion.LESION.keys, tuple(rows), {"classes": classes})
 
 
 def texts(figure):
@@ -182,7 +196,7 @@ def texts(figure):
 
 
 def test_points_are_the_errors_by_position_and_resizing_units_are_open():
-    figure = lesion.plot(table())
+    figure = plot(table())
     (axes,) = figure.axes
     points = next(c for c in axes.collections if len(c.get_offsets()) == 3)
     assert points.get_offsets().tolist() == [[0, 40], [1, 10], [2, 6]]
@@ -196,20 +210,20 @@ def test_points_are_the_errors_by_position_and_resizing_units_are_open():
 
 
 def test_whiskers_are_the_intervals():
-    (axes,) = lesion.plot(table()).axes
+    (axes,) = plot(table()).axes
     (bars,) = [c for c in axes.collections if type(c).__name__ == "LineCollection"]
     assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[38, 43], [8, 13], [4, 9]]
 
 
 def test_chance_is_drawn_where_errors_come_near_it():
-    assert "chance" not in texts(lesion.plot(table()))
-    figure = lesion.plot(table(errors=(5, 88, 90)))
+    assert "chance" not in texts(plot(table()))
+    figure = plot(table(errors=(5, 88, 90)))
     assert "chance" in texts(figure)
     assert any(set(line.get_ydata()) == {90} for line in figure.axes[0].lines)
 
 
 def test_several_networks_are_drawn_over_relative_position():
-    figure = lesion.plot(table(("one", "two")))
+    figure = plot(table(("one", "two")))
     (axes,) = figure.axes
     assert "0 input, 1 output" in axes.get_xlabel()
     for points in (c for c in axes.collections if len(c.get_offsets()) == 3):
@@ -218,8 +232,22 @@ def test_several_networks_are_drawn_over_relative_position():
 
 
 def test_layers_are_called_layers():
-    assert "deleted layer" in lesion.plot(table(kind="layer")).axes[0].get_xlabel()
+    assert "deleted layer" in plot(table(kind="layer")).axes[0].get_xlabel()
 
 
 def test_a_table_of_one_unit_is_drawn():
-    assert lesion.plot(table(errors=(5, 10))).axes
+    assert plot(table(errors=(5, 10))).axes
+
+
+# -- what it says -----------------------------------------------------------------------------------------------------
+
+
+def test_facts_are_the_numbers_of_the_table():
+    facts = {fact.label: fact for fact in single(table(), "net")}
+    assert (facts["intact"].value, facts["intact"].low, facts["intact"].high) == (5, 3, 8)
+    assert facts["median lesion"].value == 10
+    assert (facts["worst lesion"].value, facts["mildest lesion"].value) == (40, 6)
+    assert facts["units that resize"].value == 40
+    assert facts["units that keep the shape"].value == 8
+    assert len(facts) == 6
+    assert all(f"{fact.value:.4g}" in fact.text for fact in facts.values())
