@@ -89,7 +89,7 @@ class Runtime:
         Raises:
             ValueError: as `evaluate.evaluate`; or the journal belongs to something else (`JournalError`).
         """
-        with self._journal(subject, table, about or {}) as journal, self._bar(f"{table} of {subject.name}") as report:
+        with self.journal(subject, table, about) as journal, self._bar(f"{table} of {subject.name}") as report:
             scores = evaluate(
                 subject.network, variants, subject.data, sweep=self.sweep, device=self.device, journal=journal,
                 workers=self.workers, progress=report, **measure,
@@ -125,7 +125,7 @@ class Runtime:
             raise ValueError(f"{subject.name} has no batch norm whose statistics could be re-estimated")
         name = f"{table}.recalibrated"
         about = {**(about or {}), "training_images": train.fingerprint}
-        with self._journal(subject, name, about) as journal, self._bar(f"{name} of {subject.name}") as report:
+        with self.journal(subject, name, about) as journal, self._bar(f"{name} of {subject.name}") as report:
             return evaluate_recalibrated(
                 subject.network, variants, subject.data, train, sweep=self.sweep, device=self.device, journal=journal,
                 progress=report,
@@ -137,14 +137,14 @@ class Runtime:
             yield report
 
     @contextmanager
-    def _journal(self, subject: Subject, name: str, about: Mapping[str, Any]) -> Iterator[Journal | None]:
+    def journal(self, subject: Subject, name: str, about: Mapping[str, Any] | None = None) -> Iterator[Journal | None]:
         """The journal of a sweep; the file's name up to the first point is that of the table."""
         if self.folder is None:
             yield None
             return
         if self.several:
             name = f"{name}.{''.join(c if c.isalnum() or c in '-_' else '-' for c in subject.name)}"
-        journal = self._open(self.folder / f"{name}.journal", self._identity(subject, about))
+        journal = self._open(self.folder / f"{name}.journal", self._identity(subject, about or {}))
         try:
             yield journal
         finally:

@@ -46,12 +46,13 @@ def _parameter(name: str, option: Option, kind: Any, default: Any) -> Decorator:
     if option.shown:
         more["help"] = f"{option.help}  [default: {option.shown}]"
     elif default is not None and default is not False and default != ():
-        more["show_default"] = option.write(default)
+        more["show_default"] = True
     flag = option.flag or f"--{name.replace('_', '-')}"
     if bool in kinds:
         return click.option(flag, name, is_flag=True, default=default, help=option.help)
     if option.parse is not None:
-        return click.option(flag, name, default=default, callback=_parsed(option.parse), **more)
+        text = None if default is None else option.write(default)
+        return click.option(flag, name, default=text, callback=_parsed(option.parse), **more)
     if option.choices:
         return click.option(flag, name, default=default, type=click.Choice(option.choices), **more)
     if int in kinds:
