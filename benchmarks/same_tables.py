@@ -45,7 +45,7 @@ def commands(shared: Path | None, digits: Path, vgg: Path) -> dict[str, list[str
         "digits-evaluate": ["evaluate", *small, "--ckpt", str(vgg), "--ensemble", "--ten-crop", "--scales", "auto"],
         "digits-compare": ["compare", *small, "--ckpt", str(vgg), "--arch", "resnet8", "--no-timing"],
         "digits-vgg": ["lesion", "--ckpt", str(vgg), "--data", "digits"],
-        "digits-untrained": ["lesion", "--arch", "resnet20", "--data", "digits", "--limit", "100"],
+        "fake-untrained": ["lesion", "--arch", "resnet14", "--data", "fake", "--limit", "60", "--seed", "3"],
         "depth": ["paths", "--depth", "110"],
         "depth-deleted": ["paths", "--depth", "20", "--delete", "layer1.1"],
         "arch": ["paths", "--arch", "torchvision:resnet50"],

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a run that failed; 2 wrong use; 130 interrupted.
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, cast
@@ -95,6 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = tuple(sys.argv[1:] if argv is None else argv)
     invocation = options.Invocation(words)
+    written = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # for people: without file and line
     try:
         answer: Any = group.main(list(words), prog_name="resnet-probe", standalone_mode=False, obj=invocation)
         sys.stdout.flush()
@@ -112,6 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, code = explain(error)
         _complain(message, invocation)
         return code
+    finally:
+        warnings.formatwarning = written
 
 
 def _complain(message: str, invocation: options.Invocation) -> None:
