@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, cast
 
 import rich_click as click
@@ -65,6 +66,7 @@ class LazyGroup(click.RichGroup):
         raise click.UsageError(f"no command {name!r}; {hint}", ctx)
 
 
+@cache
 def load(name: str) -> click.Command:
     """The command of that name, imported or derived."""
     place = OWN[name][0] if name in OWN else analyses()[name].command

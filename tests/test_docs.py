@@ -16,7 +16,8 @@ from types import ModuleType
 import pytest
 
 from resnet_probe import VOCABULARY
-from resnet_probe.cli import COMMANDS, load
+from resnet_probe.analyses.registry import analyses
+from resnet_probe.cli import commands, load
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,7 +65,7 @@ def test_every_public_name_has_a_place(site: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_exist(page: Path) -> None:
     for words in _commands(page.read_text(encoding="utf-8")):
-        assert words[0] in COMMANDS, f"{page.name}: no command {words[0]}"
+        assert words[0] in commands(), f"{page.name}: no command {words[0]}"
         command = load(words[0])
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         unknown = {word.split("=")[0] for word in words[1:] if word.startswith("-")} - known - {"--help"}
@@ -84,7 +85,7 @@ def _commands(text: str) -> Iterator[list[str]]:
         elif language is None:
             for code in re.findall(r"`([a-z]+ [^`]*--[^`]*)`", line):
                 words = shlex.split(code)
-                yield from [words] if words[0] in COMMANDS else []
+                yield from [words] if words[0] in commands() else []
 
 
 def test_gallery_is_what_its_script_makes() -> None:
@@ -94,6 +95,17 @@ def test_gallery_is_what_its_script_makes() -> None:
     assert set(sizes) == set(script.DRAWINGS)
     assert max(sizes.values()) <= script.LARGEST
     assert sum(sizes.values()) <= script.LARGEST_SUM
+
+
+def test_tables_of_columns_and_options_are_those_of_the_declarations() -> None:
+    script, documented = _script("make_tables"), set()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert script.written(text) == text, f"{page.name}: run `python docs/make_tables.py`"
+        documented |= {found.group(0).split(" -->")[0] for found in script.BLOCK.finditer(text)}
+    tables = {f"<!-- columns: {table.name}" for each in analyses().values() for table in each.tables}
+    options = {f"<!-- options: {name}" for name, each in analyses().items() if not each.command and each.options}
+    assert documented == {"<!-- questions", *tables, *options}
 
 
 def test_shortened_figures_keep_factors() -> None:
@@ -123,7 +135,7 @@ def _script(name: str) -> ModuleType:
 
 def test_pages_name_commands() -> None:
     found = {words[0] for page in PAGES for words in _commands(page.read_text(encoding="utf-8"))}
-    assert found == set(COMMANDS), "a command without an example, or an example without a command"
+    assert found == set(commands()), "a command without an example, or an example without a command"
 
 
 @pytest.mark.slow

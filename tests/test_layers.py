@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import resnet_probe
-from resnet_probe.commands.replot import PLOTS
+from resnet_probe.analyses.registry import OURS, plots
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "resnet_probe"
@@ -43,6 +43,11 @@ SIDEWAYS = {
     ("surgery", "checkpoint"),
     ("cli", "commands"),
     ("__main__", "cli"),
+}
+# What all analyses share, within their layer: how one is declared, and what it is given when it runs.
+SHARED = {
+    f"analyses{name}"
+    for name in ("", ".columns", ".declaration", ".facts", ".parsing", ".registry", ".runtime", ".subject")
 }
 FOR_THE_COMMAND_LINE = {"click", "rich_click", "rich", "tqdm"}
 
@@ -90,6 +95,8 @@ def allowed(importer, imported):
         return True
     if imported == "":
         return True
+    if imported in SHARED and importer.split(".")[0] == "analyses":
+        return True
     return layer_of(imported) < layer_of(importer)
 
 
@@ -124,20 +131,29 @@ def test_the_rule_sees_what_it_forbids(tmp_path):
     assert not allowed("checkpoint", "analyses.paths")
     assert not allowed("tables", "commands")
     assert allowed("analyses.lesion", "evaluate")
-    found = set(imports(PACKAGE / "commands" / "paths.py"))
-    assert {"resnet_probe.commands.options", "resnet_probe.analyses.paths", "resnet_probe.tables"} <= found
+    assert allowed("analyses.lesion", "analyses.runtime")
+    assert not allowed("analyses.lesion", "analyses.reorder")
+    found = set(imports(PACKAGE / "commands" / "runner.py"))
+    assert {"resnet_probe.commands.output", "resnet_probe.analyses.registry", "resnet_probe.tables"} <= found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_private_names_stay_in_their_module(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("resnet_probe")):
+            private = [alias.name for alias in node.names if alias.name.startswith("_") and alias.name != "__version__"]
+            assert not private, f"line {node.lineno} imports {', '.join(private)}"
 
 
 COMMANDS = [name for name in sorted(NAMES) if part_of(name) in ("cli", "commands")]
 WITHOUT = {  # modules -> what they must not import
     ("resnet_probe", *COMMANDS): ("torch", "pandas", "seaborn", "scipy", "matplotlib", "numpy"),
     ("resnet_probe.tables.results",): ("torch", "pandas", "seaborn", "scipy", "matplotlib", "numpy"),
-    ("resnet_probe.figures", *[where.split(":")[0] for where in PLOTS.values()]): (
-        "torch",
-        "pandas",
-        "seaborn",
-        "scipy",
-        "matplotlib.pyplot",
+    ("resnet_probe.analyses.registry", *[place.split(":")[0] for place in OURS]): (
+        *("torch", "pandas", "seaborn", "scipy", "matplotlib", "numpy", "rich_click", "click"),
+    ),
+    ("resnet_probe.figures", *[plot.draw.split(":")[0] for _, plot in plots().values()]): (
+        *("torch", "pandas", "seaborn", "scipy", "matplotlib.pyplot"),
     ),
 }
 PROGRAM = """
@@ -151,7 +167,7 @@ for name in names:
 """
 
 
-@pytest.mark.parametrize(("names", "without"), WITHOUT.items(), ids=["commands", "results", "figures"])
+@pytest.mark.parametrize(("names", "without"), WITHOUT.items(), ids=["commands", "results", "declarations", "figures"])
 def test_light_modules_stay_light(names, without):
     words = [sys.executable, "-c", PROGRAM, ",".join(names), ",".join(without)]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)

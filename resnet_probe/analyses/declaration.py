@@ -332,6 +332,11 @@ class Analysis:
     also: str = ""
     command: str = ""
 
+    @property
+    def options(self) -> dict[str, tuple[Option, Any, Any]]:
+        """Name of each parameter -> its option, its type and its default."""
+        return options_of(self.parameters)
+
     def table(self, name: str) -> Table:
         """The table of that name.
 
