@@ -1,7 +1,7 @@
 """Intervals, in one place: of an error over images, of a mean over draws, of a rank correlation.
 
-All are 95 % intervals. They are those of scipy 1.17, to the last digit: importing `scipy.stats` takes longer than most of the runs
-that need one of them.
+All are 95 % intervals, those of scipy 1.17 to the last digit: importing `scipy.stats` takes longer than most of the
+runs that need one of them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Data: laws of order, parts and normalisation; torchvision's transforms and files are the second route."""
+"""Data: laws of order, parts and normalisation; torchvision's transforms and readers are the second route."""
 
 import hashlib
 import io
 import pickle
 import urllib.error
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from sklearn.datasets import load_digits
 from torchvision import datasets, transforms
 
 from resnet_probe.data import NORMALIZATIONS, Data, DataError, load_data, normalizations_for, parse_normalization
+from resnet_probe.data.cifar import CIFAR
 from resnet_probe.data.limit import spread
+from resnet_probe.data.named import _scikit_learns_digits
 
 COLOUR = [name for name in NORMALIZATIONS if name != "digits"]
 
@@ -192,6 +195,13 @@ def test_digits_are_scikit_learns_split_by_every_fifth_of_a_class():
         assert torch.equal(found.round(), expected)
 
 
+def test_digits_are_read_from_scikit_learns_file_as_it_reads_them():
+    values, labels = _scikit_learns_digits()
+    everything = load_digits()
+    assert np.array_equal(values, everything.data)
+    assert np.array_equal(labels, everything.target)
+
+
 def test_digits_never_change():
     """The figures of the demo and the measured settings stand on these very bytes."""
     assert load_data("digits").fingerprint == "722ae2f480e2188c4be7d5be2596969c79d94c3d11d673ae97b139be6170a7ca"
@@ -233,7 +243,14 @@ def test_wrong_use_is_one_clear_line(spec, options, message):
     assert one_line(caught)
 
 
-# CIFAR: files of the original layout, made small; torchvision's own reader checks their MD5 sums.
+# CIFAR: files of the original layout, made small, with MD5 sums of their own.
+
+
+def _tell_torchvision(monkeypatch, kind, files):
+    """Let torchvision's reader expect these files."""
+    monkeypatch.setattr(kind, "train_list", [list(file) for file in files.splits["train"]])
+    monkeypatch.setattr(kind, "test_list", [list(file) for file in files.splits["test"]])
+    monkeypatch.setattr(kind, "meta", {"filename": files.meta[0], "key": files.names, "md5": files.meta[1]})
 
 
 @pytest.fixture
@@ -252,10 +269,10 @@ def cifar_files(tmp_path, monkeypatch):
         blob = pickle.dumps(content)
         (folder / name).write_bytes(blob)
         sums[name] = hashlib.md5(blob).hexdigest()
-    monkeypatch.setattr(datasets.CIFAR10, "train_list", [["data_batch_1", sums["data_batch_1"]]])
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
-    meta = {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
-    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+    splits = {"train": (("data_batch_1", sums["data_batch_1"]),), "test": (("test_batch", sums["test_batch"]),)}
+    files = replace(CIFAR["cifar10"], splits=splits, meta=("batches.meta", sums["batches.meta"]))
+    monkeypatch.setitem(CIFAR, "cifar10", files)
+    _tell_torchvision(monkeypatch, datasets.CIFAR10, files)
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("nothing is to be fetched"))
     return tmp_path / "root", pixels
 
@@ -277,6 +294,53 @@ def test_cifar_files_that_are_there_are_read(cifar_files, where):
     train = load_data(spec, root=data_root, split="train", normalize="imagenet", limit=2)
     assert train.labels.tolist() == [3, 1]
     assert train.normalization == "imagenet"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("cifar10", datasets.CIFAR10), ("cifar100", datasets.CIFAR100)])
+def test_the_published_cifar_files_are_those_that_torchvision_knows(name, kind):
+    files = CIFAR[name]
+    assert files.folder == kind.base_folder
+    assert [list(file) for file in files.splits["train"]] == kind.train_list
+    assert [list(file) for file in files.splits["test"]] == kind.test_list
+    assert files.meta == (kind.meta["filename"], kind.meta["md5"])
+    assert files.names == kind.meta["key"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("cifar10", datasets.CIFAR10), ("cifar100", datasets.CIFAR100)])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_cifar_is_read_as_torchvision_reads_it(tmp_path, monkeypatch, name, kind, split):
+    generator, files = np.random.default_rng(1), CIFAR[name]
+    folder = tmp_path / files.folder
+    folder.mkdir()
+
+    def written(file, content):
+        blob = pickle.dumps(content)
+        (folder / file).write_bytes(blob)
+        return file, hashlib.md5(blob).hexdigest()
+
+    def batch(file):
+        pixels, labels = generator.integers(0, 256, (4, 3072), dtype=np.uint8), generator.integers(0, 10, 4)
+        return written(file, {"data": pixels, files.labels: labels.tolist(), "coarse_labels": [0] * 4})
+
+    splits = {part: tuple(batch(file) for file, _ in batches) for part, batches in files.splits.items()}
+    meta = written(files.meta[0], {files.names: [f"name{i}" for i in range(10)], "coarse_label_names": ["other"]})
+    files = replace(files, splits=splits, meta=meta)
+    monkeypatch.setitem(CIFAR, name, files)
+    _tell_torchvision(monkeypatch, kind, files)
+    found, theirs = load_data(tmp_path, split=split), kind(tmp_path, train=split == "train")
+    assert np.array_equal(found.images.permute(0, 2, 3, 1).numpy(), theirs.data)
+    assert (found.labels.tolist(), list(found.classes)) == (theirs.targets, theirs.classes)
+    assert found.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("damaged", ["test_batch", "batches.meta"])
+def test_nothing_of_a_damaged_cifar_file_is_run(cifar_files, damaged, monkeypatch):
+    root, _ = cifar_files
+    monkeypatch.setattr(pickle, "loads", lambda *_, **__: pytest.fail("unpickled before its sum was checked"))
+    file = root / "cifar-10-batches-py" / damaged
+    file.write_bytes(file.read_bytes() + b".")
+    with pytest.raises(DataError, match="incomplete or damaged"):
+        load_data(root)
 
 
 def test_damaged_cifar_files_are_named_and_not_fetched_for_a_folder(cifar_files):
