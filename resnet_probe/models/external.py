@@ -16,7 +16,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torchvision
 from torch import nn
 
 # Without it these two warn of a coming change of initialisation, and draw their weights from a slow truncated normal.
@@ -31,6 +30,8 @@ def torchvision_model(name: str, *, num_classes: int | None = None, in_channels:
 
     Raises LookupError for an unknown name, ValueError for anything but 3 input channels.
     """
+    import torchvision  # noqa: PLC0415  # seconds, since it imports torch's compiler
+
     names = torchvision_names()
     if name not in names:
         raise LookupError(f"torchvision has no classification network {name!r}{suggest(name, names)}")
@@ -47,6 +48,8 @@ def torchvision_model(name: str, *, num_classes: int | None = None, in_channels:
 
 def torchvision_names() -> list[str]:
     """Names of torchvision's classification networks."""
+    import torchvision  # noqa: PLC0415
+
     return torchvision.models.list_models(module=torchvision.models)
 
 

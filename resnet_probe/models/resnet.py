@@ -225,7 +225,8 @@ def initialise(modules: Iterable[nn.Module]) -> None:
     Source: He et al. 2015, "Delving Deep into Rectifiers" (arXiv 1502.01852), section 2.2.
     """
     for module in modules:
-        if isinstance(module, nn.Conv2d):
+        # Without values there is nothing to draw, and torch would import its compiler (seconds) to see that.
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

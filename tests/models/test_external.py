@@ -1,5 +1,6 @@
 """Networks from torchvision, timm and the user's code."""
 
+import subprocess
 import sys
 
 import pytest
@@ -131,3 +132,18 @@ def test_unknown_names_get_a_hint(name, hint):
     with pytest.raises(LookupError, match=hint) as caught:
         resolve(name)
     assert "\n" not in str(caught.value)
+
+
+def test_our_own_networks_wait_neither_for_torchvision_nor_for_torchs_compiler():
+    """Each takes longer to import than a network for CIFAR takes to be built, with weights or without."""
+    code = """
+import sys, torch
+from resnet_probe.models import resolve
+for name in ("resnet20", "resnet110-gate6", "vgg11-f512", "lenet5"):
+    with torch.device("meta"):
+        resolve(name)
+    resolve(name)
+print(sorted({"torchvision", "torch._dynamo", "sympy", "scipy", "networkx"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
