@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from matplotlib.backends.backend_pdf import Op, PdfFile, PdfPages
 from matplotlib.figure import Figure
 
 from resnet_probe.figures.drawing import scale_of, style
@@ -66,32 +65,14 @@ def _draw(figure: Figure, path: Path, ending: str, described: dict[str, Any]) ->
         resolution = {"dpi": (PNG_DPI, PNG_DPI)}
         figure.savefig(path, format="png", dpi=PNG_DPI * scale, metadata=described, pil_kwargs=resolution)
     elif ending == "pdf" and scale != 1:
-        with _EnlargedPages(path, scale, described) as pages:
+        from resnet_probe.figures.enlarged import EnlargedPages  # noqa: PLC0415  # only where a PDF is wanted
+
+        with EnlargedPages(path, scale, described) as pages:
             figure.savefig(pages, format="pdf", dpi=PNG_DPI)
     else:
         figure.savefig(path, format=ending, dpi=PNG_DPI, metadata=described)
         if scale != 1:
             path.write_text(_enlarged(path.read_text(encoding="utf-8"), scale), encoding="utf-8")
-
-
-class _EnlargedFile(PdfFile):
-    """A PDF whose pages are so many times larger than the figures on them."""
-
-    def __init__(self, path: Path, scale: float, metadata: dict[str, Any]) -> None:
-        super().__init__(path, metadata=metadata)
-        self._scale = scale
-
-    def newPage(self, width: float, height: float) -> None:  # noqa: N802 - matplotlib's name
-        super().newPage(self._scale * width, self._scale * height)
-        self.output(self._scale, 0, 0, self._scale, 0, 0, Op.concat_matrix)
-
-
-class _EnlargedPages(PdfPages):
-    """Makes `savefig` write into such a file."""
-
-    def __init__(self, path: Path, scale: float, metadata: dict[str, Any]) -> None:
-        super().__init__(path, metadata=metadata)
-        self._file = _EnlargedFile(path, scale, metadata)
 
 
 def _enlarged(svg: str, scale: float) -> str:
