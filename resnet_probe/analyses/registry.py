@@ -23,6 +23,7 @@ GROUP = "resnet_probe.analyses"
 OURS = (
     "resnet_probe.analyses.lesion:ANALYSIS",
     "resnet_probe.analyses.reorder:ANALYSIS",
+    "resnet_probe.analyses.paths:ANALYSIS",
 )
 
 

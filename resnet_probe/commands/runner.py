@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import rich_click as click
+
 from resnet_probe.analyses.declaration import Analysis, Fact
 from resnet_probe.analyses.registry import analysis as analysis_called
 from resnet_probe.analyses.registry import declared
@@ -17,13 +19,13 @@ from resnet_probe.commands import output, progress
 from resnet_probe.commands.request import Request, processes
 from resnet_probe.commands.session import Session, pick_device
 from resnet_probe.lazy import named
+from resnet_probe.tables import Result, provenance, together
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
-    from resnet_probe.tables import Result
 
 __all__ = ["Measured", "facts_of", "measure", "run", "tell"]
 
@@ -82,6 +84,8 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
         ValueError, LookupError, OSError, RuntimeError: as the analysis.
     """
     alone = getattr(request.parameters, "alone", None)
+    if alone and (request.ckpts or request.arch or request.data):
+        raise click.UsageError(f"{alone} is counted from the papers alone; leave out --ckpt, --arch and --data")
     networks = [] if alone else session.networks(request, analysis.needs)
     name = alone or "+".join(one.name for one in networks)
     folder = output.run_folder(request.out, analysis.name, name)
@@ -106,8 +110,6 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
     tables = list(_tables(analysis, request, subjects, runtime))
     if workers.rank > 0:
         return None
-    from resnet_probe.tables import provenance
-
     origin = provenance(
         arguments=request.arguments(analysis),
         seed=request.seed,
@@ -143,7 +145,7 @@ def _each(
     function = named(analysis.run)
     if analysis.needs.together or not subjects:
         return list(function(subjects or None, request.parameters, runtime))
-    found: dict[str, list[tuple[Subject, Result]]] = {}
+    found: dict[str, list[Result]] = {}
     for subject in subjects:
         try:
             made = function(subject, request.parameters, runtime)
@@ -152,22 +154,10 @@ def _each(
                 raise
             runtime.say(f"note: {subject.name} is left out of the {analysis.name}: {error}")
             continue
+        about = {**subject.provenance(), **runtime.notes.get(subject.name, {})}
         for table in made:
-            found.setdefault(table.name, []).append((subject, table))
-    return [_together(parts, runtime.notes) for parts in found.values()]
-
-
-def _together(parts: Sequence[tuple[Subject, Result]], notes: Mapping[str, Mapping[str, Any]]) -> Result:
-    """Tables of several networks as one; what the settings say of each stands under its name."""
-    first = parts[0][1]
-    networks: dict[str, Any] = {}
-    for subject, table in parts:
-        about = dict(table.settings)
-        each = about.pop("networks", {})
-        for name in table.networks or [subject.name]:  # what a deletion leaves of a network has a name of its own
-            networks[name] = {**subject.provenance(), **notes.get(subject.name, {}), **about, **each.get(name, {})}
-    rows = tuple(row for _, table in parts for row in table.rows)
-    return replace(first, rows=rows, settings={"networks": networks})
+            found.setdefault(table.name, []).append(replace(table, settings={**about, **table.settings}))
+    return [together(tables) for tables in found.values()]
 
 
 def _images(subjects: Sequence[Subject]) -> dict[str, Any]:

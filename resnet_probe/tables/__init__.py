@@ -5,7 +5,7 @@ runs.py      run folders: every table in them, what is broken, what is unfinishe
 files.py     files that appear whole or not at all, and SQLite databases
 """
 
-from resnet_probe.tables.results import Result, provenance, read
+from resnet_probe.tables.results import Result, provenance, read, together
 from resnet_probe.tables.runs import Run, SavedTable, Unfinished, read_run
 
-__all__ = ["Result", "Run", "SavedTable", "Unfinished", "provenance", "read", "read_run"]
+__all__ = ["Result", "Run", "SavedTable", "Unfinished", "provenance", "read", "read_run", "together"]

@@ -171,6 +171,27 @@ def read(folder: Path, name: str) -> Result:
     return Result(name, tuple(header), rows, settings)
 
 
+def together(results: Iterable[Result]) -> Result:
+    """Tables of several networks as one; what the settings say of each stands under its name, in "networks".
+
+    Raises:
+        ValueError: there are no tables, or two of them have the same network.
+    """
+    results = list(results)
+    if not results:
+        raise ValueError("no tables to put together; give at least one")
+    networks: dict[str, Any] = {}
+    for result in results:
+        about = dict(result.settings)
+        each = about.pop("networks", {})
+        for name in result.networks:
+            if name in networks:
+                raise ValueError(f"two networks are called {name!r}; names in one table must differ")
+            networks[name] = {**about, **each.get(name, {})}
+    rows = tuple(row for result in results for row in result.rows)
+    return replace(results[0], rows=rows, settings={"networks": networks})
+
+
 def provenance(
     *,
     arguments: Mapping[str, Any],

@@ -223,11 +223,11 @@ def lesion_rows(name, intact, deleted):
 
 def example_tables():
     lesions = lesion_rows("a", 5.0, [7.0, 30.0, 6.0, 8.0]) + lesion_rows("b", 10.0, [90.0, 88.0, 91.0])
-    counted = [paths.run({"module": [(1, 1)] * 3, "layer": [(0, 1)] + [(1, 0, 1)] * 3}, "a"),
-               paths.run({"module": [(1,)] * 3, "layer": [(0, 1)] * 3}, "b")]  # fmt: skip
+    counted = [paths.counted({"module": [(1, 1)] * 3, "layer": [(0, 1)] + [(1, 0, 1)] * 3}, "a"),
+               paths.counted({"module": [(1,)] * 3, "layer": [(0, 1)] * 3}, "b")]  # fmt: skip
     return (
         Result("lesion", lesion.COLUMNS, tuple(lesions), {"classes": 10}),
-        Result("paths", paths.COLUMNS, tuple(row for each in counted for row in each.rows), {}),
+        Result("paths", paths.PATHS.keys, tuple(row for each in counted for row in each.rows), {}),
     )
 
 
@@ -258,7 +258,7 @@ def test_the_table_has_the_columns_of_the_design_and_the_numbers_of_its_parts():
 
 def test_numbers_of_paths_stay_exact():
     lesions, _ = example_tables()
-    deep = paths.run({"module": [(1, 1)] * 600, "layer": [(1, 0, 1)] * 600}, "a")
+    deep = paths.counted({"module": [(1, 1)] * 600, "layer": [(1, 0, 1)] * 600}, "a")
     (row,) = compare.run([measured("a")], lesions, deep).rows
     assert (row["paths"], row["mean_path_length"]) == (2**600, 600.0)
 

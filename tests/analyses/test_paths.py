@@ -23,7 +23,7 @@ COUNTS = st.lists(st.integers(0, 2**70), min_size=1, max_size=30).filter(any)
 
 def resnet(depth, name=None):
     polynomials = {unit: paths.resnet_polynomials(depth, unit) for unit in paths.UNITS}
-    return paths.run(polynomials, name or f"resnet{depth}")
+    return paths.counted(polynomials, name or f"resnet{depth}")
 
 
 def trimmed(counts):
@@ -246,20 +246,20 @@ def test_counts_of_180_digits_come_back_from_the_files(tmp_path):
 
 @given(POLYNOMIALS)
 def test_distributions_are_what_run_counted(polynomials):
-    tables = paths.distributions(paths.run({"layer": polynomials}, "x"))
+    tables = paths.distributions(paths.counted({"layer": polynomials}, "x"))
     assert tables == {"layer": {"x": paths.multiply(polynomials)}}
 
 
 def test_tables_that_hold_no_path_lengths_are_refused():
     with pytest.raises(LookupError, match="no unit 'metre'"):
-        paths.run({"metre": [BLOCK]}, "x")
+        paths.counted({"metre": [BLOCK]}, "x")
     with pytest.raises(ValueError, match="has no column unit, length"):
         paths.plot(Result("paths", ("network", "count", "fraction"), (), {}))
     with pytest.raises(ValueError, match="has no rows"):
-        paths.plot(Result("paths", paths.COLUMNS, (), {}))
+        paths.plot(Result("paths", paths.PATHS.keys, (), {}))
     row = {"network": "x", "unit": "module", "length": 0.5, "count": 1, "fraction": 1.0}
     with pytest.raises(ValueError, match="a whole length"):
-        paths.plot(Result("paths", paths.COLUMNS, (row,), {}))
+        paths.plot(Result("paths", paths.PATHS.keys, (row,), {}))
 
 
 # -- figure ---------------------------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ def test_layers_are_a_second_scale_where_they_follow_from_the_modules():
 
 def test_layers_have_a_panel_of_their_own_where_they_do_not():
     projection = {"module": [BLOCK] * 6, "layer": [(0, 1), *[(1, 0, 1), (0, 1, 1)] * 3, (0, 1)]}
-    figure = paths.plot(paths.run(projection, "resnet14-B"))
+    figure = paths.plot(paths.counted(projection, "resnet14-B"))
     modules, layers = figure.axes
     assert sum(bars(modules).values()) == pytest.approx(100)
     assert min(bars(layers)) == 5
@@ -311,17 +311,17 @@ def test_layers_have_a_panel_of_their_own_where_they_do_not():
 
 
 def test_networks_without_blocks_are_drawn_in_layers():
-    figure = paths.plot(paths.run({"module": [(1,)] * 9, "layer": [(0, 1)] * 9}, "vgg11"))
+    figure = paths.plot(paths.counted({"module": [(1,)] * 9, "layer": [(0, 1)] * 9}, "vgg11"))
     (axis,) = figure.axes
     assert bars(axis) == {9: 100}
     assert "1 path\nall of length 9" in axis.texts[0].get_text()
-    (axis,) = paths.plot(paths.run({"module": [(1,)]}, "vgg11")).axes
+    (axis,) = paths.plot(paths.counted({"module": [(1,)]}, "vgg11")).axes
     assert bars(axis) == {0: 100}
 
 
 def test_several_networks_are_outlines_with_a_legend():
     rows = [row for depth in (20, 56, 110) for row in resnet(depth).rows]
-    (axis,) = paths.plot(Result("paths", paths.COLUMNS, tuple(rows), {})).axes
+    (axis,) = paths.plot(Result("paths", paths.PATHS.keys, tuple(rows), {})).axes
     assert [text.get_text() for text in axis.figure.legends[0].get_texts()] == ["resnet20", "resnet56", "resnet110"]
     assert [sum(step.get_data().values) for step in axis.patches] == pytest.approx([100] * 3, abs=0.1)
 
@@ -331,9 +331,9 @@ def test_many_lengths_are_drawn_as_steps_and_uneven_ones_on_a_common_grid():
     outside, inside = (step.get_data() for step in axis.patches)
     assert sum(outside.values) == pytest.approx(100, abs=0.1)
     assert sum(inside.values) == pytest.approx(95.46, abs=0.01)
-    (axis,) = paths.plot(paths.run({"layer": [(0, 0, 1, 0, 1, 0, 0, 0, 2)]}, "x")).axes
+    (axis,) = paths.plot(paths.counted({"layer": [(0, 0, 1, 0, 1, 0, 0, 0, 2)]}, "x")).axes
     assert bars(axis) == {2: 25, 4: 25, 6: 0, 8: 50}
-    (axis,) = paths.plot(paths.run({"layer": [(1, 0, 1, 0, 0, 2)]}, "x")).axes
+    (axis,) = paths.plot(paths.counted({"layer": [(1, 0, 1, 0, 0, 2)]}, "x")).axes
     assert bars(axis) == {0: 25, 1: 0, 2: 25, 3: 0, 4: 0, 5: 50}
 
 
@@ -342,5 +342,5 @@ def test_many_lengths_are_drawn_as_steps_and_uneven_ones_on_a_common_grid():
     [(1, "1 path"), (512, "512 paths"), (2**54, "$2^{54}$ paths"), (3 * 10**9, r"$3.0 \times 10^{9}$ paths")],
 )
 def test_the_number_of_paths_is_written_so_that_it_can_be_read(total, words):
-    (axis,) = paths.plot(paths.run({"layer": [(total,)]}, "net")).axes
+    (axis,) = paths.plot(paths.counted({"layer": [(total,)]}, "net")).axes
     assert f"net: {words}\n" in axis.texts[0].get_text()

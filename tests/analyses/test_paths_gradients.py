@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 from resnet_probe import figures
 from resnet_probe.analyses import paths
 from resnet_probe.gradients import class_gradients, sample_norms
-from resnet_probe.tables import Result, read
+from resnet_probe.tables import Result, read, together
 from tests.gradients.networks import data_of, network_of
 
 
@@ -47,7 +47,7 @@ def test_columns_are_what_they_say(measured):
 
 
 def test_settings_name_what_was_checked_and_the_paper(measured):
-    about = measured.settings["networks"]["resnet14"]
+    about = measured.settings
     assert 0 <= about["identity_error"] < 1e-5
     assert about["images"] == 8
     assert about["exact"]["holds"] >= 0.95
@@ -68,7 +68,7 @@ def test_seed_decides_the_samples_and_nothing_else(measured):
 def test_exact_classes_alone():
     result = paths.run_gradients(network_of("resnet8-w4"), data_of(3), name="x", samples=0)
     assert all(row["path_norm"] is None and row["samples"] == 0 for row in result.rows)
-    assert "effective" not in result.settings["networks"]["x"]
+    assert "effective" not in result.settings
     figure = paths.plot_gradients(result)
     assert len(figure.axes) == 3
     with pytest.raises(ValueError, match="-1 samples per length; give 0 for none"):
@@ -81,7 +81,7 @@ def test_a_network_without_blocks_is_one_class(tmp_path):
     assert (row["length"], row["count"]) == (0, 1)
     assert row["class_share"] == pytest.approx(1)
     assert row["cancellation_ratio"] == pytest.approx(1, rel=1e-5)
-    exact = result.settings["networks"]["vgg"]["exact"]
+    exact = result.settings["exact"]
     assert (exact["low"], exact["high"], exact["share_of_paths"]) == (0, 0, 1)
     figures.save(paths.plot_gradients(result), tmp_path, "gradients", ["png"])
 
@@ -100,17 +100,6 @@ def test_progress_ends_at_its_total():
     assert seen[-1] == (5 + 4 * 4, 5 + 4 * 4)
 
 
-def test_tables_of_several_networks_stand_together(measured):
-    other = paths.run_gradients(network_of("resnet8-w4"), data_of(3), name="resnet8", samples=2)
-    both = paths.together([measured, other])
-    assert len(both.rows) == 7 + 4
-    assert set(both.settings["networks"]) == {"resnet14", "resnet8"}
-    with pytest.raises(ValueError, match="two networks are called 'resnet8'"):
-        paths.together([other, other])
-    with pytest.raises(ValueError, match="no tables of gradients"):
-        paths.together([])
-
-
 # -- figure ---------------------------------------------------------------------------------------------------------
 
 
@@ -122,11 +111,11 @@ def test_figure_draws_the_table(measured):
     drawn, fit, classes = norms.get_lines()
     assert list(drawn.get_ydata()) == column["path_norm"]
     assert list(classes.get_ydata()) == column["class_norm"]
-    decay = measured.settings["networks"]["resnet14"]["decay"]
+    decay = measured.settings["decay"]
     expected = [math.exp(decay["intercept"] + decay["slope"] * k) for k in range(7)]
     assert fit.get_ydata() == pytest.approx(expected)
     lines = {line.get_label(): line.get_ydata() for line in shares.get_lines()}
-    exact = measured.settings["networks"]["resnet14"]["exact"]
+    exact = measured.settings["exact"]
     assert lines[f"exact: 95 % in {exact['low']} to {exact['high']}"] == pytest.approx(
         [100 * value for value in column["class_share"]]
     )
@@ -151,7 +140,7 @@ def test_figure_is_a_page_wide_and_comes_from_the_table_alone(measured, tmp_path
 
 def test_several_networks_have_a_colour_each(measured):
     other = paths.run_gradients(network_of("resnet8-w4"), data_of(3), name="untrained", samples=2)
-    figure = paths.plot_gradients(paths.together([measured, other]))
+    figure = paths.plot_gradients(together([measured, other]))
     axes, (legend,) = figure.axes, figure.legends
     names = [text.get_text() for text in legend.get_texts()]
     assert names == ["resnet14", "untrained"]
@@ -169,7 +158,7 @@ def test_training_mode_takes_the_statistics_of_each_batch():
     network, data = network_of("resnet8-preact-w4"), data_of(8)
     state = torch.random.get_rng_state()
     result = paths.run_gradients(network, data, name="x", samples=4, batch_norm="train", batch_size=4)
-    assert result.settings["networks"]["x"]["identity_error"] < 1e-5
+    assert result.settings["identity_error"] < 1e-5
     assert torch.equal(torch.random.get_rng_state(), state)
     assert result.rows[0]["samples"] == 4
     halves = [class_gradients(network, *half, batch_norm="train").at["input"] for half in data.batches(4)]

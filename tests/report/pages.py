@@ -54,7 +54,7 @@ def save_inspect(folder, network="net"):
 
 
 def save_paths(folder, blocks=3, network="net"):
-    paths.run({"module": [(1, 1)] * blocks, "layer": [(0, 1), *[(1, 0, 1)] * blocks]}, network).save(folder)
+    paths.counted({"module": [(1, 1)] * blocks, "layer": [(0, 1), *[(1, 0, 1)] * blocks]}, network).save(folder)
 
 
 class Reader(HTMLParser):

@@ -217,7 +217,7 @@ def test_blocks_are_switched_and_the_paths_that_are_left_are_exact(browser, tmp_
         for row in rows
     ]
     Result("lesion", tuple(rows[0]), tuple(rows), {"arch": "resnet110"}).save(tmp_path)
-    paths.run({"module": [(1, 1)] * 54}, "deep").save(tmp_path)
+    paths.counted({"module": [(1, 1)] * 54}, "deep").save(tmp_path)
     target = tmp_path / "report.html"
     target.write_text(page(tmp_path), encoding="utf-8")
     shown, complaints = look(browser, target.as_uri())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import resnet_probe
-from resnet_probe.tables import Result, provenance, read
+from resnet_probe.tables import Result, provenance, read, together
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1)
 CELLS = st.one_of(
@@ -197,3 +197,27 @@ def test_origin_is_the_short_form_of_the_settings():
 def test_no_part_of_a_file_is_left_behind(tmp_path):
     table([1]).save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "table.json"]
+
+
+def test_tables_of_several_networks_are_put_together_with_the_settings_of_each():
+    one, two = (
+        Result("t", ("network", "x"), ({"network": name, "x": n},), {"classes": n}) for n, name in enumerate("ab")
+    )
+    both = together([one, two])
+    assert both.rows == (*one.rows, *two.rows)
+    assert both.settings == {"networks": {"a": {"classes": 0}, "b": {"classes": 1}}}
+    assert [both.about(name)["classes"] for name in "ab"] == [0, 1]
+    assert together([both]).settings == both.settings
+    with pytest.raises(ValueError, match="two networks are called 'a'"):
+        together([one, one])
+    with pytest.raises(ValueError, match="at least one"):
+        together([])
+
+
+def test_about_a_network_is_what_holds_for_all_and_what_stands_under_its_name():
+    table = Result(
+        "t", ("network",), ({"network": "a"},), {"seed": 3, "classes": 5, "networks": {"a": {"classes": 10}}}
+    )
+    assert (table.about("a")["seed"], table.about("a")["classes"], table.about("b")["classes"]) == (3, 10, 5)
+    assert table.networks == ["a"]
+    assert table.of("a") == [{"network": "a"}]

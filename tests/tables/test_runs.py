@@ -27,7 +27,7 @@ def test_what_is_broken_or_unfinished_is_named_and_does_not_stop_the_rest(tmp_pa
     (tmp_path / "reorder.csv").write_text("a,b\n1\n", encoding="utf-8")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     (tmp_path / "paths.csv").write_text("network,unit\n", encoding="utf-8")
-    for name in ("lesion", "lesion_multi", "lesion_multi_recalibrated"):
+    for name in ("lesion", "lesion_multi", "lesion_multi.recalibrated"):
         (tmp_path / f"{name}.journal").write_bytes(b"")
     run = read_run([tmp_path])
     assert [table.name for table in run.tables] == ["lesion"]
@@ -42,7 +42,7 @@ def test_what_is_broken_or_unfinished_is_named_and_does_not_stop_the_rest(tmp_pa
 
 def test_the_journals_of_a_comparison_belong_to_its_table(tmp_path):
     for name in ("a", "b"):
-        (tmp_path / f"lesion_{name}.journal").write_bytes(b"")
+        (tmp_path / f"lesion.{name}.journal").write_bytes(b"")
     assert [each.table for each in read_run([tmp_path]).unfinished] == ["lesion"]
     save(tmp_path)
     assert read_run([tmp_path]).unfinished == ()

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.paths import SURVIVAL
 from resnet_probe.analyses.paths.effective import survivors
 from resnet_probe.analyses.paths.lengths import Polynomial, known_unit, multiply
-from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
-
-SURVIVAL_COLUMNS = ("network", "unit", "length", "count", "surviving", "share", "expected", "blocks", "deleted")
 
 
 def chain_polynomials(network: UnraveledNetwork) -> dict[str, tuple[Polynomial, ...]]:
@@ -83,7 +82,7 @@ def run_survival(
                     "deleted": deleted,
                 }
             )
-    return Result("survival", SURVIVAL_COLUMNS, tuple(rows), {})
+    return SURVIVAL.result(rows)
 
 
 def plot_survival(result: Result) -> Figure:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.paths import GRADIENTS
 from resnet_probe.analyses.paths.effective import PAPER, describe, effective_shares
-from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from resnet_probe.data import Data
     from resnet_probe.gradients import BatchNorm, Budget
+    from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
-
-GRADIENT_COLUMNS = (
-    *("network", "length", "count", "class_norm", "class_share", "path_norm", "path_norm_std", "samples"),
-    *("class_norm_std", "class_mean_norm", "cancellation_ratio", "effective_share", "images"),
-)
 
 
 def run_gradients(
@@ -48,20 +44,8 @@ def run_gradients(
         progress: called with the work done and its amount.
 
     Returns:
-        Table `gradients`, one row per number of residual branches, 0 to n:
-
-        - `count`: paths of that length, exact, with parallel branches inside units counted as one.
-        - `class_norm`, `class_norm_std`: Euclidean norm at the input of the gradient of each image's own loss carried
-          by all paths of that length together, mean and standard deviation over images; exact.
-        - `class_share`: its projection on the whole gradient, sum <g_k, g> / sum <g, g>; the shares sum to 1; exact.
-        - `path_norm`, `path_norm_std`: norm of a single path, mean and standard deviation over `samples` draws of a
-          path and an image.
-        - `class_mean_norm`: `class_norm / count`, the norm of the mean over all paths of the class; exact.
-        - `cancellation_ratio`: `class_mean_norm / path_norm`: 1 if all paths of the class agree, 0 if they cancel.
-        - `effective_share`: `count x path_norm` as a share of its sum (Veit et al. 2016, Fig. 6c).
-
-        The settings say per network, under "networks", how closely the classes add up to autograd's gradient, and
-        what `effective.describe` finds; "paper" holds the published counterparts.
+        Table `gradients`, one row per number of residual branches, 0 to n. The settings say how closely the classes add
+        up to autograd's gradient, and what `effective.describe` finds; "paper" holds the published counterparts.
 
     Raises:
         ValueError: fewer than 0 samples, or as `gradients.class_norms` and `gradients.sample_norms`.
@@ -132,26 +116,7 @@ def run_gradients(
         "batch_norm": batch_norm,
         "samples": drawn,
     }
-    return Result("gradients", GRADIENT_COLUMNS, tuple(rows), {"networks": {name: about}, "paper": PAPER})
-
-
-def together(results: Iterable[Result]) -> Result:
-    """Several networks' tables as one, with the settings of each under its name.
-
-    Raises:
-        ValueError: two of them have the same network, or there are none.
-    """
-    results = list(results)
-    if not results:
-        raise ValueError("no tables of gradients to put together; give at least one")
-    networks: dict[str, Any] = {}
-    for result in results:
-        for name, about in result.settings["networks"].items():
-            if name in networks:
-                raise ValueError(f"two networks are called {name!r}; names in one table must differ")
-            networks[name] = about
-    rows = tuple(row for result in results for row in result.rows)
-    return Result("gradients", GRADIENT_COLUMNS, rows, {"networks": networks, "paper": PAPER})
+    return GRADIENTS.result(rows, **about, paper=PAPER)
 
 
 def _divide(norm: float, count: int) -> float:

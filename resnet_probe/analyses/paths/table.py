@@ -1,17 +1,16 @@
-"""The table of path lengths: `run` makes it, `distributions` turns it back into counts."""
+"""The table of path lengths: `counted` makes it, `distributions` turns it back into counts."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from resnet_probe.analyses.paths import PATHS
 from resnet_probe.analyses.paths.lengths import UNITS, Polynomial, known_unit, multiply, statistics
 from resnet_probe.tables import Result
 
-COLUMNS = ("network", "unit", "length", "count", "fraction")
 
-
-def run(polynomials_by_unit: Mapping[str, Iterable[Sequence[int]]], network: str) -> Result:
+def counted(polynomials_by_unit: Mapping[str, Iterable[Sequence[int]]], network: str) -> Result:
     """Count the paths of each length through a network.
 
     Args:
@@ -39,14 +38,14 @@ def run(polynomials_by_unit: Mapping[str, Iterable[Sequence[int]]], network: str
             for length, count in enumerate(counts)
             if count
         ]
-    return Result("paths", COLUMNS, tuple(rows), {"statistics": described})
+    return PATHS.result(rows, statistics=described)
 
 
 def distributions(result: Result) -> dict[str, dict[str, Polynomial]]:
     """The table as counts: unit -> network -> entry k is the number of paths of length k."""
-    if missing := [column for column in COLUMNS if column not in result.columns]:
+    if missing := [column for column in PATHS.keys if column not in result.columns]:
         raise ValueError(
-            f"table {result.name} has no column {', '.join(missing)}; path lengths need {', '.join(COLUMNS)}"
+            f"table {result.name} has no column {', '.join(missing)}; path lengths need {', '.join(PATHS.keys)}"
         )
     counts: dict[str, dict[str, Counter[int]]] = {}
     for row in result.rows:
