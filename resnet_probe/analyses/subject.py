@@ -19,7 +19,7 @@ class Subject:
 
     Args:
         name: in all tables and figures.
-        network: the unraveled network, or what unravels it when it is first needed.
+        network: the unraveled network, or what unravels it, for a shape of inputs, when it is first needed.
         data: labelled images; None where none are needed.
         checkpoint: where the weights come from.
         trained: whether they are from a file, not random.
@@ -33,7 +33,7 @@ class Subject:
     def __init__(
         self,
         name: str,
-        network: UnraveledNetwork | Callable[[], UnraveledNetwork],
+        network: UnraveledNetwork | Callable[[tuple[int, ...] | None], UnraveledNetwork],
         data: Data | None = None,
         *,
         checkpoint: Checkpoint | None = None,
@@ -45,12 +45,20 @@ class Subject:
 
     @cached_property
     def network(self) -> UnraveledNetwork:
-        """The network as a chain of units.
+        """The network as a chain of units, for its images or for inputs of the size that it is made for.
 
         Raises:
             UntraceableError, ValueError: as `unraveled.unravel`.
         """
-        return self._network() if callable(self._network) and not hasattr(self._network, "units") else self._network
+        return self.unraveled(None)
+
+    def unraveled(self, shape: tuple[int, ...] | None) -> UnraveledNetwork:
+        """The network as a chain of units for inputs of another shape `(C, H, W)`.
+
+        Raises:
+            UntraceableError, ValueError: as `unraveled.unravel`.
+        """
+        return self._network if hasattr(self._network, "units") else self._network(shape)
 
     @property
     def has_data(self) -> bool:

@@ -97,6 +97,8 @@ class Session:
             return self._side_by_side(request)
         if len(ckpts) > 1 and archs:
             raise click.UsageError("--arch says what one checkpoint is; give it with a single --ckpt")
+        if len(ckpts) > 1 and needs.single:
+            raise click.UsageError(f"{len(ckpts)} checkpoints given, and this is about one; give --ckpt once")
         arch = archs[0] if archs else None
         found = [self.load(path, arch) for path in ckpts] or [self.load(None, arch, seed=request.seed)]
         found = _distinct(found, ckpts)
@@ -245,21 +247,20 @@ class Session:
 
         return images
 
-    def _unraveler(self, one: Loaded, shape: tuple[int, ...] | None, device: str) -> Callable[[], UnraveledNetwork]:
-        loaded = one.checkpoint
-        size = loaded.input_size or 32
-        shape = shape or (loaded.in_channels, size, size)
-
-        def unraveled() -> UnraveledNetwork:
-            from resnet_probe.unraveled import unravel
-
-            return unravel(loaded.model.to(device), shape)
-
-        return lambda: self._once(("trace", shape, device), unraveled, loaded.model)  # type: ignore[no-any-return]
+    def _unraveler(self, one: Loaded, usual: tuple[int, ...] | None, device: str) -> Callable[..., UnraveledNetwork]:
+        """What unravels the network for inputs of a shape; where none is given, for usual ones, or of its own size."""
+        return lambda shape: self.unraveled(one, shape or usual, device)
 
     def unraveled(self, one: Loaded, shape: tuple[int, ...] | None = None, device: str = "cpu") -> UnraveledNetwork:
         """The network as a chain of units, for inputs of `shape`, or of the size that it is made for."""
-        return self._unraveler(one, shape, device)()
+        from resnet_probe.unraveled import unravel
+
+        loaded = one.checkpoint
+        size = loaded.input_size or 32
+        shape = shape or (loaded.in_channels, size, size)
+        return self._once(  # type: ignore[no-any-return]
+            ("trace", shape, device), lambda: unravel(loaded.model.to(device), shape), loaded.model
+        )
 
 
 def pick_device(name: str) -> str:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 __all__ = ["AVERAGES", "BINS", "Bin", "Outcome", "Tally", "average"]
 
-AVERAGES = ("softmax", "logits")
 BINS = 15  # Guo et al. 2017
 TOP = 5
 

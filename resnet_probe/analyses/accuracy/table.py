@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.accuracy import AVERAGES, CLASSES, EVALUATE, RELIABILITY
 from resnet_probe.analyses.accuracy.views import View
 from resnet_probe.statistics import wilson
 from resnet_probe.tables import Result
@@ -17,18 +18,8 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.accuracy.scoring import Outcome
     from resnet_probe.data import Data
 
-__all__ = ["CLASS_COLUMNS", "COLUMNS", "ENSEMBLE", "RELIABILITY_COLUMNS", "Accuracy", "run"]
+__all__ = ["ENSEMBLE", "Accuracy", "tabulate"]
 
-COLUMNS = (
-    *("network", "images", "top1_error", "top5_error", "loss", "calibration_error", "view", "inputs", "wrong"),
-    *("top1_low", "top1_high", "top5_low", "top5_high", "confidence"),
-)
-CLASS_COLUMNS = (
-    *("network", "view", "class", "index", "images", "wrong", "error", "error_low", "error_high", "mostly_taken_for"),
-)
-RELIABILITY_COLUMNS = (
-    *("network", "view", "bin", "low", "high", "images", "confidence", "accuracy", "accuracy_low", "accuracy_high"),
-)
 ENSEMBLE = "(ensemble)"
 
 
@@ -41,7 +32,7 @@ class Accuracy:
     reliability: Result
 
 
-def run(
+def tabulate(
     networks: Mapping[str, nn.Module],
     data: Data,
     *,
@@ -66,19 +57,13 @@ def run(
         device: where to compute.
         progress: called with the images done and their number.
 
-    Returns:
-        `evaluate`, one row per network and view: `top1_error` and `top5_error` in percent with Wilson's 95 %
-        intervals (`top5_error` is empty for five classes or fewer), `loss` in nats, `calibration_error` in percent
-        (15 bins), `inputs` per image, `confidence` the mean probability of the predicted class. `evaluate_classes`:
-        `mostly_taken_for` is the commonest wrong prediction. `evaluate_reliability`: one row per bin of confidence.
-
     Raises:
         ValueError: no images, networks or views; an ensemble of one; an unknown average; a network whose classes are
             not those of the data, or that cannot take inputs of a view's size.
     """
     import torch  # noqa: PLC0415 - torch is needed to run, not to plot
 
-    from resnet_probe.analyses.accuracy.scoring import AVERAGES, BINS, Tally  # noqa: PLC0415
+    from resnet_probe.analyses.accuracy.scoring import BINS, Tally  # noqa: PLC0415
     from resnet_probe.analyses.accuracy.scoring import average as averaged  # noqa: PLC0415
 
     if not len(data) or not networks or not views:
@@ -121,11 +106,8 @@ def run(
     rows = [_row(key, outcome, inputs[key[1]], len(data.classes)) for key, outcome in outcomes.items()]
     by_class = [row for key, outcome in outcomes.items() for row in _class_rows(key, outcome, data.classes)]
     by_bin = [row for key, outcome in outcomes.items() for row in _bin_rows(key, outcome)]
-    return Accuracy(
-        Result("evaluate", COLUMNS, tuple(rows), settings),
-        Result("evaluate_classes", CLASS_COLUMNS, tuple(by_class), settings),
-        Result("evaluate_reliability", RELIABILITY_COLUMNS, tuple(by_bin), settings),
-    )
+    tables = ((EVALUATE, rows), (CLASSES, by_class), (RELIABILITY, by_bin))
+    return Accuracy(*(table.result(its, **settings) for table, its in tables))
 
 
 def _check(name: str, model: nn.Module, image: Tensor, views: Sequence[View], data: Data) -> None:

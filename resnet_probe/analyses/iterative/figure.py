@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.iterative.table import MEASURES
+from resnet_probe.analyses.iterative import MEASURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def plot(result: Result) -> Figure:
         estimation.set_ylabel("h minus last h of the stage")
         _legend(estimation)
 
-        _exits(exits, rows, result.settings.get("error"))
+        _exits(exits, rows, result.about(rows[0]["network"]).get("error"))
         for panel in axes.flat:
             panel.set_xlim(-0.8, len(rows) - 0.2)
             for before, after in pairwise(rows):

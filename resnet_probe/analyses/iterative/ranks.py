@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.iterative.table import MEASURES
+from resnet_probe.analyses.iterative import MEASURES, RANKS
 from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     import numpy
 
-__all__ = ["DAMAGES", "FEWEST", "RANK_COLUMNS", "SUBSETS", "rank"]
+__all__ = ["DAMAGES", "FEWEST", "SUBSETS", "rank"]
 
-RANK_COLUMNS = ("network", "measure", "damage", "subset", "blocks", "rho", "low", "high")
 DAMAGES = {"error": "lesion_error", "loss": "lesion_loss"}
 SUBSETS = ("all", "keep shape")
 FEWEST = 5  # blocks below which a rank correlation says nothing
@@ -54,8 +53,8 @@ def rank(result: Result, *, draws: int = 2000, seed: int = 0) -> Result:
                     picks = generator.integers(len(pairs), size=(draws, len(pairs)))
                     low, high = np.nanpercentile(_spearman(pairs[picks]), (2.5, 97.5))
                     values = (measure, damage, subset, len(pairs), _spearman(pairs[None])[0], low, high)
-                    rows.append(dict(zip(RANK_COLUMNS, (network, *values), strict=True)))
-    return Result("iterative_ranks", RANK_COLUMNS, tuple(rows), {"draws": draws, "bootstrap_seed": seed})
+                    rows.append(dict(zip(RANKS.keys, (network, *values), strict=True)))
+    return RANKS.result(rows, draws=draws, bootstrap_seed=seed)
 
 
 def _spearman(pairs: numpy.ndarray) -> numpy.ndarray:

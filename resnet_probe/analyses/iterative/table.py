@@ -3,52 +3,70 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.tables import Result
+from resnet_probe.analyses.iterative import ITERATIVE, SPREADS, Parameters
+from resnet_probe.analyses.iterative.ranks import rank
+from resnet_probe.tables import Result, read
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from resnet_probe.data import Data
-    from resnet_probe.unraveled import UnraveledNetwork
+    from resnet_probe.analyses.runtime import Runtime
+    from resnet_probe.analyses.subject import Subject
 
-__all__ = ["COLUMNS", "MEASURES", "run", "with_damage"]
+__all__ = ["run", "with_damage"]
 
-# Column -> what it measures, in words for figures and reports.
-MEASURES = {
-    "ratio": "|F(h)| / |h|",
-    "cos_input": "cos(F(h), h)",
-    "cos_gradient": "cos(F(h), dL/dh)",
-    "cos_gradient_out": "cos(F(h), dL/dh) at output",
-    "first_order": "first-order damage",
-    "influence": "block influence",
-    "angular": "angular distance",
-    "estimation": "estimation error, mean",
-    "estimation_std": "estimation error, std",
-    "exit_accuracy": "early-exit accuracy",
-    "adapter_accuracy": "adapted-exit accuracy",
-}
-_SPREADS = ("ratio", "cos_input", "cos_gradient", "cos_gradient_out", "first_order", "influence", "angular")
-COLUMNS = (
-    *("network", "block", "index", "stage", "resizes", "images"),
-    *(column for name in _SPREADS for column in (name, f"{name}_std")),
-    *("estimation", "estimation_std", "exit_accuracy", "adapter_accuracy", "gradients"),
-    *("lesion_error", "lesion_loss"),
-)
+BATCH = 64
 
 
-def run(
-    network: UnraveledNetwork,
-    data: Data,
-    *,
-    name: str,
-    adapter: bool = False,
-    batch_size: int = 64,
-    device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
-) -> Result:
+def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtime | None = None) -> list[Result]:
+    """Measure every residual block; where its damage is known, also which measure predicts it.
+
+    Args:
+        subject: network, intact, and labelled images.
+        parameters: the table of damage, and whether early exits are adapted, which takes two more forward passes.
+        runtime: where and how to compute; by default on the CPU.
+
+    Returns:
+        Table `iterative`, one row per block, and with a lesion table `iterative_ranks`.
+
+    Raises:
+        ValueError: no residual blocks, no images, an adapter that does not fit the network, or a lesion table of
+            another network.
+    """
+    from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415 - torch is needed to run, not to plot
+
+    runtime = runtime or Runtime()
+    file = parameters.lesion
+    if file is None and runtime.folder is not None and (runtime.folder / "lesion.csv").is_file():
+        file = runtime.folder / "lesion.csv"
+    lesion = _lesion(file, subject) if file else None  # before anything is computed, so that a wrong one is found
+    result = _measured(subject, runtime, adapter=parameters.adapter)
+    if lesion is None:
+        return [result]
+    same = lesion.settings.get("data_fingerprint") == subject.data.fingerprint
+    about = {"lesion": str(file), "lesion_on_the_same_images": same}
+    result = with_damage(result, lesion).with_settings(about)
+    return [result, rank(result, seed=runtime.seed).with_settings(about)]
+
+
+def _lesion(file: Path, subject: Subject) -> Result:
+    """A lesion table of this network."""
+    if file.suffix != ".csv":
+        raise ValueError(f"--lesion {file} is no CSV table; give the lesion.csv that `resnet-probe lesion` wrote")
+    table, name = read(file.parent, file.stem), subject.name
+    if name not in table.networks:
+        raise ValueError(f"{file} is of {', '.join(table.networks) or 'no network'}, not of {name}; give its own table")
+    theirs = table.about(name).get("checkpoint_sha256")
+    ours = subject.checkpoint.sha256 if subject.checkpoint else ""
+    if theirs and ours and ours not in theirs:
+        raise ValueError(f"{file} was measured on another checkpoint called {name}; run lesion on this one")
+    return table
+
+
+def _measured(subject: Subject, runtime: Runtime, *, adapter: bool) -> Result:
     """Measure every residual block, streamed over the images: one forward and one backward pass per batch.
 
     With h a block's input, S(h) its shortcut (h itself, unless the block resizes) and F(h) its residual branch, each
@@ -67,18 +85,6 @@ def run(
     - `gradients`: images that have a gradient at all. `lesion_error` and `lesion_loss` are filled by `with_damage`.
 
     Source: Jastrzebski et al. 2018, section 4; Greff et al. 2017, section 3; ShortGPT 2024; Gromov et al. 2024.
-
-    Args:
-        network: the unraveled network, intact.
-        data: labelled images.
-        name: name of the network in the table.
-        adapter: also measure adapted exits, which takes two more forward passes, each over half of the images.
-        batch_size: images per pass.
-        device: where the network's weights are.
-        progress: called with the images done and their number.
-
-    Raises:
-        ValueError: no residual blocks, no images, or an adapter that does not fit the network.
     """
     import torch  # noqa: PLC0415 - torch is needed to run, not to plot
 
@@ -86,7 +92,9 @@ def run(
     from resnet_probe.analyses.iterative.measure import PER_IMAGE, BlockSums, Chain, add_batch  # noqa: PLC0415
     from resnet_probe.probes import combine_moments  # noqa: PLC0415
 
-    chain = Chain(network)
+    data, name = subject.data, subject.name
+    batch_size, device = runtime.batch_size or BATCH, runtime.device
+    chain = Chain(subject.network)
     images = len(data)
     if not images:
         raise ValueError(f"{data.name} has no images, so there is nothing to measure; give some")
@@ -94,24 +102,25 @@ def run(
     sums = [BlockSums() for _ in chain.blocks]
     done = wrong = 0
     loss = 0.0
-    for x, y in data.batches(batch_size, device=device):
-        wrong_here, loss_here = add_batch(chain, sums, x, y)
-        wrong, loss, done = wrong + wrong_here, loss + loss_here, done + len(y)
-        if progress:
-            progress(done, total)
     adapted: list[float | None] = [None] * len(sums)
     adapted_images = 0
-    if adapter:
-        later = (lambda some, _: progress(images + some, total)) if progress else None
-        right, adapted_images = adapted_exits(chain, data, batch_size=batch_size, device=device, progress=later)
-        adapted = [100 * count / adapted_images for count in right]
+    with runtime.progress(f"iterative inference of {name}") as report:
+        for x, y in data.batches(batch_size, device=device):
+            wrong_here, loss_here = add_batch(chain, sums, x, y)
+            wrong, loss, done = wrong + wrong_here, loss + loss_here, done + len(y)
+            report(done, total)
+        if adapter:
+            right, adapted_images = adapted_exits(
+                chain, data, batch_size=batch_size, device=device, progress=lambda some, _: report(images + some, total)
+            )
+            adapted = [100 * count / adapted_images for count in right]
     rows = []
     for index, (unit, block) in enumerate(zip(chain.blocks, sums, strict=True)):
         states = dict(zip(PER_IMAGE, block.measures(), strict=True))
-        row: dict[str, Any] = dict.fromkeys(COLUMNS)
+        row: dict[str, Any] = dict.fromkeys(ITERATIVE.keys)
         row |= {"network": name, "block": unit.name, "index": index, "stage": unit.plan.stage}
         row |= {"resizes": unit.plan.resizes, "images": images}
-        for measure in _SPREADS:
+        for measure in SPREADS:
             row[measure], row[f"{measure}_std"] = _mean_std(states[measure])
         if block.estimation:
             row["estimation"], row["estimation_std"] = _mean_std(combine_moments(torch.stack(block.estimation)))
@@ -121,7 +130,7 @@ def run(
         row["gradients"] = int(states["cos_gradient_out"][0])
         rows.append(row)
     settings = {"error": 100 * wrong / images, "loss": loss / images, "images": images}
-    return Result("iterative", COLUMNS, tuple(rows), {**settings, "adapter_images": adapted_images or None})
+    return ITERATIVE.result(rows, **settings, adapter_images=adapted_images or None)
 
 
 def with_damage(result: Result, lesion: Result) -> Result:

@@ -10,15 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from resnet_probe.analyses.responses import KINDS
+
 if TYPE_CHECKING:
     from torch import fx
 
     from resnet_probe.anatomy import UnitPlan
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["AFTER_BN", "AFTER_NORM", "KINDS", "OUTPUT", "MeasuredLayer", "measured_layers"]
+__all__ = ["AFTER_BN", "AFTER_NORM", "OUTPUT", "MeasuredLayer", "measured_layers"]
 
-KINDS = ("conv3x3", "conv", "all")
 AFTER_BN, AFTER_NORM, OUTPUT = "after batch norm", "after normalisation", "layer output"
 
 
