@@ -239,10 +239,12 @@ class BuildsOn:
     Attributes:
         analysis: its name.
         optional: whether a network that it cannot measure is left out instead of ending the run.
+        images: whether it measures on the images, where it can do without.
     """
 
     analysis: str
     optional: bool = False
+    images: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,26 +4,62 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from resnet_probe.tables import Result
+from resnet_probe.analyses import columns as c
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Fact, Needs, Table
 
 if TYPE_CHECKING:
+    from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["COLUMNS", "run"]
+__all__ = ["ANALYSIS", "INSPECT", "facts", "run"]
 
-COLUMNS = (
-    *("network", "unit", "kind", "index", "stage", "shortcut", "resizes", "in_shape", "out_shape"),
-    *("parameters", "multiply_adds", "layers", "paths", "branches"),
+KINDS = {"block": "residual blocks", "layer": "layers", "parallel": "parallel regions", "other": "without weights"}
+
+INSPECT = Table(
+    "inspect",
+    "Units",
+    (
+        c.NETWORK,
+        Column("unit", str, "path of the unit in the network"),
+        Column("kind", str, "`block` (each residual block, and only those), `layer`, `parallel` or `other`"),
+        c.INDEX,
+        c.STAGE,
+        Column("shortcut", str, "of a block: `identity`, `zero-pad`, `conv1x1`, ..."),
+        c.RESIZES,
+        Column("in_shape", str, "of one input, without the batch"),
+        Column("out_shape", str, "of its output"),
+        Column("parameters", int, "learned values; those that several units share are counted in each of them"),
+        Column("multiply_adds", int, "for one input", heading="multiply-adds"),
+        Column("layers", int, "learned layers on the longest path through it"),
+        Column("paths", int, "paths through it, in layers"),
+        Column("branches", str, "names of parallel branches"),
+    ),
+    question="What is the network made of?",
+    command="inspect",
+    facts="resnet_probe.analyses.inspect:facts",
+    claims=(
+        Claim(
+            1, "Number of parameters of a CIFAR ResNet", "by depth",
+            "He et al. 2015 (arXiv 1512.03385), section 4.2 and Table 6; computed",
+            "resnet_probe.claims.sizes:parameters",
+        ),
+    ),
+    printed=("unit", "kind", "stage", "shortcut", "out_shape", "parameters", "multiply_adds", "paths"),
+)  # fmt: skip
+
+ANALYSIS = Analysis(
+    "inspect",
+    help="List units, blocks, stages, parameters and paths.",
+    needs=Needs(images="none"),
+    tables=(INSPECT,),
+    command="resnet_probe.commands.inspect:command",
 )
 
 
 def run(network: UnraveledNetwork, *, name: str) -> Result:
     """One row per unit, from input to output.
 
-    Columns: `index` counts units of surgery from 0; `shortcut` of a block is `identity`, `zero-pad`, `conv1x1`, ...;
-    shapes are without the batch dimension; `multiply_adds` are for one input (see `counting`); `layers` is the
-    number of learned layers on the longest path through the unit; `paths` the number of paths through it. Parameters
-    that several units share are counted in each of them; the settings hold the network's own total.
+    Parameters that several units share are counted in each of them; the settings hold the network's own total.
 
     Args:
         network: the unraveled network; if its weights are on the meta device, nothing is computed but shapes.
@@ -60,8 +96,30 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
             }
         )
     total = sum(p.numel() for p in traced.parameters())
-    return Result("inspect", COLUMNS, tuple(rows), {"parameters": total, "blocks": len(network.blocks)})
+    return INSPECT.result(rows, parameters=total, blocks=len(network.blocks))
 
 
 def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
+
+
+def facts(table: Result, network: str) -> list[Fact]:
+    """Totals: the input, units by kind, residual blocks, parameters, multiply-adds."""
+    rows = table.of(network)
+    counts = {kind: sum(row["kind"] == kind for row in rows) for kind in KINDS}
+    blocks = [row for row in rows if row["kind"] == "block"]
+    resizing, stages = sum(bool(row["resizes"]) for row in blocks), max(row["stage"] for row in rows)
+    total = table.about(network).get("parameters", sum(row["parameters"] for row in rows))
+    adds = sum(row["multiply_adds"] for row in rows)
+    kinds = ", ".join(f"{count} {KINDS[kind]}" for kind, count in counts.items() if count)
+    return [
+        Fact("input", rows[0]["in_shape"].replace("x", " x ")),
+        Fact("units", f"{len(rows)}: {kinds}", len(rows)),
+        Fact(
+            "residual blocks",
+            f"{len(blocks)} in {stages} stages, {resizing} of which resize" if blocks else "none",
+            len(blocks),
+        ),
+        Fact("parameters", f"{total:,}", total),
+        Fact("multiply-adds", f"{adds:,} for one input", adds),
+    ]

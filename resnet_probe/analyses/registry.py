@@ -21,12 +21,15 @@ GROUP = "resnet_probe.analyses"
 
 # In the order of the report.
 OURS = (
+    "resnet_probe.analyses.compare:ANALYSIS",
     "resnet_probe.analyses.accuracy:ANALYSIS",
     "resnet_probe.analyses.lesion:ANALYSIS",
     "resnet_probe.analyses.reorder:ANALYSIS",
     "resnet_probe.analyses.paths:ANALYSIS",
     "resnet_probe.analyses.responses:ANALYSIS",
     "resnet_probe.analyses.iterative:ANALYSIS",
+    "resnet_probe.analyses.grid:ANALYSIS",
+    "resnet_probe.analyses.inspect:ANALYSIS",
 )
 
 

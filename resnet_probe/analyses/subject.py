@@ -76,6 +76,10 @@ class Subject:
             raise ValueError(f"{self.name} is to be measured on images and none are given; give --data")
         return self._data
 
+    def without_images(self) -> Subject:
+        """The same network, to be measured without images."""
+        return Subject(self.name, self.unraveled, checkpoint=self.checkpoint, trained=self.trained)
+
     def images(self, **which: Any) -> Data:
         """Another part of the data, by `split`, `limit` and `whole`.
 

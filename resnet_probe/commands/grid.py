@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from resnet_probe.commands import options, output, training_options
+from resnet_probe.commands.runner import facts_of
+from resnet_probe.commands.session import pick_device
 from resnet_probe.commands.training_options import RECIPES, STYLES, Training
 
 if TYPE_CHECKING:
@@ -86,7 +88,6 @@ def command(
     if data is None:
         raise click.UsageError("no images given; give --data digits, cifar10, cifar100, fake or a folder")
     from resnet_probe.analyses.grid import DONE, Grid, Images
-    from resnet_probe.commands import subject
     from resnet_probe.commands.stopping import asked_to_stop
 
     if preset is None and not archs:
@@ -101,7 +102,7 @@ def command(
     if listing:
         screen.print("\n".join(cell.name for cell in cells))
         return
-    where = subject.pick_device(device)
+    where = pick_device(device)
     folder = output.run_folder(out, "grid", name)
     root = None if data_root is None else str(data_root)
     images = Images(data, root, normalize, size, limit, validation, seed)
@@ -122,15 +123,16 @@ def command(
     again = [cell.name for cell in cells if not only or cell.name in only] if fresh else ()
     with asked_to_stop() as stop:
         made = grid.train(only=only, fresh=again, report=report, stop=stop)
-    results = _tables(made, chosen, _origin(grid, name, chosen, seed))
-    files = _write(results, folder, formats)
+    results = list(_tables(made, chosen, _origin(grid, name, chosen, seed)))
     done_names = {one["row"]["cell"] for one in made if one["row"]["status"] == DONE}
     finished = [cell for cell in cells if cell.name in done_names]
-    if chosen.lesions if lesions is None else lesions:
-        files += _lesions(finished, grid, results[0], formats=formats, quiet=quiet)
-    facts = [(_name_of(row), _facts(row)) for row in results[2].rows]
+    if finished and (chosen.lesions if lesions is None else lesions):
+        results += _lesions(finished, grid, results[0], quiet=quiet)
+    drawn = formats if finished else ()
+    files = output.write(results, folder, drawn)
+    told = [(fact.label, fact.text) for fact in facts_of(results[2]).get("", [])]
     output.summarise(
-        screen, f"{name}: {len(finished)} of {len(cells)} cells", [*facts, ("written", output.listing(files))]
+        screen, f"{name}: {len(finished)} of {len(cells)} cells", [*told, ("written", output.listing(files))]
     )
 
 
@@ -181,49 +183,26 @@ def _tables(made: list[dict[str, Any]], chosen: Preset, origin: dict[str, Any]) 
     return grid_table(rows, origin), curves_table(curves, origin), summary_table(rows, origin)
 
 
-def _write(results: Sequence[Result], folder: Path, formats: Sequence[str]) -> list[Path]:
-    from resnet_probe.analyses.grid import plot, plot_grid
-
-    grid, curves, summary = results
-    files = summary.save(folder)
-    for result, draw in ((curves, plot), (grid, plot_grid)):
-        if any(row["test_error"] is not None for row in result.rows):
-            files += output.write(result, [(result.name, draw(result))], folder, formats)
-        else:
-            files += result.save(folder)
-    return files
-
-
-def _lesions(cells: Sequence[Cell], grid: Grid, trained: Result, *, formats: Sequence[str], quiet: bool) -> list[Path]:
-    """`lesion.csv` of all networks, on the images that were measured on while they trained, and what it says."""
+def _lesions(cells: Sequence[Cell], grid: Grid, trained: Result, *, quiet: bool) -> list[Result]:
+    """Every block of every network deleted, on the images that were measured on, and how much that adds by style."""
     from resnet_probe import checkpoint
     from resnet_probe.analyses import lesion
-    from resnet_probe.analyses.grid import lesions_table, plot_lesions
+    from resnet_probe.analyses.grid import lesions_table
+    from resnet_probe.analyses.runtime import Runtime
+    from resnet_probe.analyses.subject import Subject
     from resnet_probe.commands import progress
-    from resnet_probe.tables import Result
+    from resnet_probe.tables import together
     from resnet_probe.unraveled import unravel
 
     _, test = grid.images.load()
-    rows: list[dict[str, Any]] = []
-    settings: dict[str, Any] = {}
+    found: list[Result] = []
     with progress.bar(quiet, "lesions") as report:
         for number, cell in enumerate(cells):
             loaded = checkpoint.load(grid.folder / f"{cell.name}.safetensors")
             network = unravel(loaded.model.to(grid.device), test.input_shape)
-            found = lesion.run(network, test, name=cell.name, device=grid.device)
-            rows += found.rows
-            settings = found.settings
+            subject = Subject(cell.name, network, test, checkpoint=loaded)
+            (table,) = lesion.run(subject, runtime=Runtime(device=grid.device))
+            found.append(table.with_settings(subject.provenance()))
             report(number + 1, len(cells))
-    result = Result("lesion", lesion.COLUMNS, tuple(rows), {**settings, **trained.settings})
-    by_cell = {row["cell"]: row for row in trained.rows}
-    added = lesions_table(result.rows, by_cell, trained.settings)
-    return result.save(grid.folder) + output.write(added, [(added.name, plot_lesions(added))], grid.folder, formats)
-
-
-def _name_of(row: Any) -> str:
-    return row["arch"] if row["style"] == "normal" else f"{row['arch']}, {row['style']}"
-
-
-def _facts(row: Any) -> str:
-    spread = f" +- {row['test_error_std']:.3g}" if row["test_error_std"] is not None else ""
-    return f"test error {row['test_error']:.4g}{spread} %, training {row['train_error']:.4g} % (n = {row['seeds']})"
+    result = together(found).with_settings(trained.settings)
+    return [result, lesions_table(result.rows, {row["cell"]: row for row in trained.rows}, trained.settings)]

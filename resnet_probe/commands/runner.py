@@ -133,7 +133,10 @@ def _tables(analysis: Analysis, request: Request, subjects: Sequence[Subject], r
         other = analysis_called(needed.analysis)
         values = {name: getattr(request.parameters, name) for name in request.parameters.__dataclass_fields__}
         its = request.with_parameters(other.parameters, **values)
-        for table in _each(other, its, subjects, runtime, optional=needed.optional):
+        about, how = subjects, runtime
+        if not needed.images:
+            about, how = [subject.without_images() for subject in subjects], replace(runtime, say=lambda text: None)
+        for table in _each(other, its, about, how, optional=needed.optional):
             earlier[table.name] = table
     own = _each(analysis, request, subjects, replace(runtime, tables=earlier))
     return [*earlier.values(), *own]

@@ -9,6 +9,7 @@ from typing import Any
 import rich_click as click
 
 from resnet_probe.commands import options, output
+from resnet_probe.commands.session import Session
 
 
 @click.command("surgery")
@@ -48,16 +49,16 @@ def command(
     if out.is_dir():
         raise click.UsageError(f"--out {out} is a folder; give the file to write, such as {out / 'edited.safetensors'}")
 
-    from resnet_probe.commands import subject
     from resnet_probe.surgery import export
 
-    chosen = subject.load(ckpt, arch)
+    session = Session()
+    chosen = session.load(ckpt, arch)
     network = chosen.checkpoint.chain
     if network is None:
         side = size or chosen.checkpoint.input_size
         if side is None:
             raise click.UsageError(f"the size of the images that {chosen.name} is made for is not known; give --size N")
-        network = subject.unraveled(chosen, (chosen.checkpoint.in_channels, side, side))
+        network = session.unraveled(chosen, (chosen.checkpoint.in_channels, side, side))
     written = export(chosen.checkpoint, network, edits, out)
     facts = [
         ("parameters", f"{written.parameters_before:,} -> {written.parameters_after:,}"),

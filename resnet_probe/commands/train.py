@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from resnet_probe.commands import options, output, training_options
+from resnet_probe.commands.session import pick_device
 from resnet_probe.commands.training_options import RECIPES, STYLES, Training
 
 if TYPE_CHECKING:
@@ -91,11 +92,11 @@ def command(
     from dataclasses import replace
 
     from resnet_probe.analyses.grid import Cell, Images, describe, identity, train_cell
-    from resnet_probe.commands import progress, subject
+    from resnet_probe.commands import progress
     from resnet_probe.commands.stopping import asked_to_stop
     from resnet_probe.training import Keeper
 
-    where = subject.pick_device(device)
+    where = pick_device(device)
     name, values = training.recipe(recipe, data, describe(arch).depth, seed=seed, style=training_style)
     folder = output.run_folder(out, "train", arch)
     fabric = training_options.processes(

@@ -105,7 +105,7 @@ def processes(recipe: Recipe, *, device: str, devices: int, num_nodes: int, acce
     Raises:
         click.UsageError: torchrun has started another number of processes.
     """
-    from resnet_probe.commands.sweeping import check_started
+    from resnet_probe.commands.request import check_started
 
     wanted = devices * num_nodes
     check_started(devices, num_nodes)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["AVERAGES", "BINS", "Bin", "Outcome", "Tally", "average"]
+__all__ = ["BINS", "Bin", "Outcome", "Tally", "average"]
 
 BINS = 15  # Guo et al. 2017
 TOP = 5

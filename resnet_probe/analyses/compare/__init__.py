@@ -1,11 +1,13 @@
 """Networks side by side: what they cost, what they are worth, and how they take the loss of a unit.
 
+measure.py       `run`: costs, times and memory of each network
 costs.py         `costs`: parameters, multiply-adds, depth
 timing.py        `time_steps`: milliseconds per batch, forward and forward plus backward
 memory.py        `peak_memory`: bytes at the peak of a training step
-table.py         `run`: one row per network -> compare.csv
+table.py         `compared`: one row per network -> compare.csv
 figure.py        `plot`: lesions, responses and path lengths overlaid
 costs_figure.py  `plot_costs`: error, multiply-adds and times
+facts.py         what the table says
 published.py     `ZOO`: the papers' networks and the numbers that were printed about them
 variants.py      the networks that papers counted, where those in use differ
 zoo.py           `run_zoo`: both side by side -> zoo.csv
@@ -14,31 +16,169 @@ zoo_figure.py    `plot_zoo`, `plot_zoo_scatter`
 Lesions, responses and path lengths are measured by the analyses of these names; here are their tables only.
 """
 
-from resnet_probe.analyses.compare.costs import Costs, costs
-from resnet_probe.analyses.compare.costs_figure import plot_costs
-from resnet_probe.analyses.compare.figure import plot
-from resnet_probe.analyses.compare.published import ZOO, Published
-from resnet_probe.analyses.compare.table import COLUMNS, SMALL_BATCH, Measured, run
-from resnet_probe.analyses.compare.timing import Times, Timing, time_steps
-from resnet_probe.analyses.compare.zoo import ZOO_COLUMNS, run_zoo
-from resnet_probe.analyses.compare.zoo_figure import plot_zoo, plot_zoo_scatter
+from __future__ import annotations
 
-__all__ = [
-    "COLUMNS",
-    "SMALL_BATCH",
-    "ZOO",
-    "ZOO_COLUMNS",
-    "Costs",
-    "Measured",
-    "Published",
-    "Times",
-    "Timing",
-    "costs",
-    "plot",
-    "plot_costs",
-    "plot_zoo",
-    "plot_zoo_scatter",
-    "run",
-    "run_zoo",
-    "time_steps",
-]
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_probe.analyses import columns as c
+from resnet_probe.analyses.declaration import (
+    Amount,
+    Analysis,
+    BuildsOn,
+    Census,
+    Column,
+    Needs,
+    Plot,
+    Step,
+    Table,
+    option,
+)
+from resnet_probe.lazy import lazily
+
+KINDS = ("conv3x3", "conv", "all")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Which layers respond, and how many batches are timed; or the papers' networks instead."""
+
+    zoo: bool = option(False, "Count the papers' networks instead, beside the printed numbers.")
+    layers: str = option("conv3x3", "Layers for responses.", choices=KINDS)
+    timing_batches: int = option(100, "Batches to time, after 10 that do not count.", least=2, metavar="N")
+    no_timing: bool = option(False, "Measure neither times nor memory.")
+
+    @property
+    def alone(self) -> str | None:
+        """The networks of the papers, which are counted without loading anything."""
+        return "zoo" if self.zoo else None
+
+
+def _time(key: str, what: str, batch: str) -> tuple[Column, ...]:
+    small = "" if batch == "`batch_size`" else "_16"
+    words = f"batches of {batch}: " if small else ""
+    words = words.replace("`", "")
+    return (
+        Column(
+            f"{key}{small}", float, f"{what} of a batch of {batch} images, mean over batches", "ms", f"{words}{what}"
+        ),
+        Column(f"{key}{small}_std", float, "standard deviation of that over batches", "ms", f"{words}{what}, std"),
+    )
+
+
+FORWARD, BOTH, OWN = "forward", "forward and backward", "`batch_size`"
+COMPARE = Table(
+    "compare",
+    "Comparison",
+    (
+        c.NETWORK,
+        Column("parameters", int, "learned values that take part in evaluation; shared ones count once"),
+        Column("flops", int, "multiply-adds for one image", heading="multiply-adds"),
+        Column("depth", int, "convolutions and linear layers on the longest path"),
+        c.ERROR,
+        Column("worst_lesion", float, "highest error over single deletions", "%"),
+        Column("median_lesion", float, "median error over single deletions", "%"),
+        *_time("forward_ms", FORWARD, OWN),
+        *_time("backward_ms", BOTH, OWN),
+        Column("paths", int, "all paths, exact"),
+        Column("mean_path_length", float, "in layers", "layers"),
+        Column("mean_path_modules", float, "in residual branches", "residual branches", "mean path length"),
+        Column("units", int, "units that can be deleted", heading="units that can be deleted"),
+        Column("worst_unit", str, "whose deletion gives the highest error"),
+        *(c.ERROR_LOW, c.ERROR_HIGH),
+        Column("chance", float, "error of guessing", "%"),
+        c.IMAGES,
+        Column("trained", bool, "whether the weights come from a checkpoint"),
+        Column("batch_size", int, "images in a timed batch"),
+        Column("timed_batches", int, "batches that were timed, of each kind"),
+        Column("peak_memory_mb", float, "peak of a training step on a batch", "MB", "peak memory"),
+        *_time("forward_ms", FORWARD, "16"),
+        *_time("backward_ms", BOTH, "16"),
+    ),
+    question="How do the networks differ in size, cost and error?",
+    command="compare",
+    plots=(
+        Plot("compare", "resnet_probe.analyses.compare.figure:plot", ("lesion", "responses", "paths")),
+        Plot("compare_costs", "resnet_probe.analyses.compare.costs_figure:plot_costs"),
+    ),
+    facts="resnet_probe.analyses.compare.facts:facts",
+    printed=(
+        *("network", "parameters", "flops", "depth", "error", "median_lesion", "worst_lesion"),
+        *("forward_ms", "backward_ms", "peak_memory_mb"),
+    ),
+)
+
+ZOO_TABLE = Table(
+    "zoo",
+    "Networks of the papers",
+    (
+        c.NETWORK,
+        Column("title", str, "name in the paper"),
+        Column("input", str, "size of one input"),
+        Column("depth", int, "convolutions and linear layers on the longest path"),
+        Column("parameters", int, "counted here"),
+        Column("published_parameters", int, "as printed"),
+        Column("parameters_ratio", float, "counted over printed"),
+        Column("multiply_adds", int, "counted here, for one input"),
+        Column("published_multiply_adds", int, "as printed"),
+        Column("multiply_adds_ratio", float, "counted over printed"),
+        Column("as_counted_parameters", int, "of the network that the source counted, where that is another one"),
+        Column("as_counted_multiply_adds", int, "of that network"),
+        Column("as_counted_ratio", float, "its multiply-adds over the printed ones"),
+        Column("parameters_source", str, "where the number of parameters is printed"),
+        Column("multiply_adds_source", str, "where the number of multiply-adds is printed"),
+        Column("note", str, "what the source counted, where that is another network"),
+    ),
+    question="What do the published networks cost?",
+    source="He et al. 2015, Table 1",
+    command="compare --zoo",
+    plots=(
+        Plot("zoo", "resnet_probe.analyses.compare.zoo_figure:plot_zoo"),
+        Plot("zoo_scatter", "resnet_probe.analyses.compare.zoo_figure:plot_zoo_scatter"),
+    ),
+    printed=(
+        *("title", "input", "depth", "parameters", "parameters_ratio", "multiply_adds", "multiply_adds_ratio"),
+        "as_counted_ratio",
+    ),
+)
+
+
+def _side_by_side(amount: Amount, census: Census) -> Mapping[str, Any] | None:
+    if not census.compared:
+        return None
+    return {"timing_batches": amount.batches} if amount.batches else {"no_timing": True}
+
+
+ANALYSIS = Analysis(
+    "compare",
+    help="Set networks side by side in one table and one figure.",
+    description="""Set networks side by side: lesions, responses, paths, costs, times and memory.
+
+    Every unit of every network is deleted as by `lesion`, responses are measured as by `responses` and paths counted
+    as by `paths`; compare.csv has one row per network. FLOPs are multiply-adds for one image; `backward_ms` is forward
+    plus backward. Times are means over batches of 16 and of --batch-size (64 without it). An interrupted run goes
+    on where it stopped, --fresh starts over. With --zoo no data is needed: the networks of the papers are counted and
+    compared with the printed numbers, in zoo.csv.""",
+    parameters=Parameters,
+    needs=Needs(sweep=True, together=True, side_by_side=True),
+    run="resnet_probe.analyses.compare.measure:run",
+    tables=(COMPARE, ZOO_TABLE),
+    builds_on=(BuildsOn("lesion"), BuildsOn("responses", optional=True), BuildsOn("paths", images=False)),
+    study=(Step("{network} side by side with the other", "compare", _side_by_side),),
+)
+
+_NAMES = {
+    "costs": ("Costs", "costs"),
+    "costs_figure": ("plot_costs",),
+    "figure": ("plot",),
+    "measure": ("run",),
+    "published": ("ZOO", "Published"),
+    "table": ("SMALL_BATCH", "Measured", "compared"),
+    "timing": ("Times", "Timing", "time_steps"),
+    "zoo": ("run_zoo",),
+    "zoo_figure": ("plot_zoo", "plot_zoo_scatter"),
+}
+__getattr__, __dir__ = lazily(
+    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
+)

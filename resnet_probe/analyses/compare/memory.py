@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from resnet_probe.analyses.compare.timing import _generators, example, step
+from resnet_probe.analyses.compare.timing import example, generators, step
 
 __all__ = ["LiveBytes", "peak_memory"]
 
@@ -86,7 +86,7 @@ def peak_memory(
         ValueError: the network cannot train on batches of this size.
     """
     cuda = device.startswith("cuda")
-    with torch.random.fork_rng(devices=_generators(device)):
+    with torch.random.fork_rng(devices=generators(device)):
         torch.manual_seed(seed)
         before = torch.cuda.memory_allocated(device) if cuda else 0
         copy = deepcopy(model).to(device).train()

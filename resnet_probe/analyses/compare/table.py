@@ -8,19 +8,13 @@ from fractions import Fraction
 from statistics import median
 from typing import Any
 
+from resnet_probe.analyses.compare import COMPARE
 from resnet_probe.analyses.compare.costs import Costs
 from resnet_probe.analyses.compare.timing import Timing
 from resnet_probe.tables import Result
 
-__all__ = ["COLUMNS", "INTACT", "Measured", "run"]
+__all__ = ["INTACT", "SMALL_BATCH", "Measured", "compared"]
 
-COLUMNS = (
-    *("network", "parameters", "flops", "depth", "error", "worst_lesion", "median_lesion"),
-    *("forward_ms", "forward_ms_std", "backward_ms", "backward_ms_std"),
-    *("paths", "mean_path_length", "mean_path_modules", "units", "worst_unit", "error_low", "error_high", "chance"),
-    *("images", "trained", "batch_size", "timed_batches", "peak_memory_mb"),
-    *("forward_ms_16", "forward_ms_16_std", "backward_ms_16", "backward_ms_16_std"),
-)
 INTACT = "(intact)"  # the first row of a lesion study
 SMALL_BATCH = 16
 
@@ -50,14 +44,8 @@ class Measured:
     batch_size: int | None = None
 
 
-def run(networks: Sequence[Measured], lesions: Result, paths: Result) -> Result:
+def compared(networks: Sequence[Measured], lesions: Result, paths: Result) -> Result:
     """One row per network, in their order.
-
-    Columns: `flops` are multiply-adds for one input; `depth` counts convolutions and linear layers on the longest path;
-    errors are in percent, `worst_lesion` and `median_lesion` over single deletions; `forward_ms` and `backward_ms` are
-    means per batch of `batch_size` images (`*_16`: of 16), where **`backward_ms` is forward plus backward**, with the
-    standard deviation over batches; `paths` is exact; `mean_path_length` is in layers and `mean_path_modules` in
-    residual branches; `units` is how many could be deleted.
 
     Args:
         networks: what was measured of each.
@@ -73,7 +61,7 @@ def run(networks: Sequence[Measured], lesions: Result, paths: Result) -> Result:
         "unit_of_times": "milliseconds per batch; backward_ms is forward plus backward; std over batches",
         "unit_of_memory": "1e6 bytes, peak of one training step",
     }
-    return Result("compare", COLUMNS, tuple(rows), settings)
+    return COMPARE.result(rows, **settings)
 
 
 def _of(name: str, table: Result) -> list[dict[str, Any]]:

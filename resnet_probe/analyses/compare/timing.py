@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Times", "Timing", "step", "time_steps"]
+__all__ = ["Times", "Timing", "example", "generators", "step", "time_steps"]
 
 WARM_UP = 10
 
@@ -74,7 +74,7 @@ def time_steps(
     if batches < 2:
         raise ValueError(f"{batches} timed batches have no standard deviation; give 2 or more")
     done, total = 0, 2 * (warm_up + batches)
-    with torch.random.fork_rng(devices=_generators(device)):
+    with torch.random.fork_rng(devices=generators(device)):
         torch.manual_seed(seed)
         copy = deepcopy(model).to(device)
         images, labels = example(shape, batch_size, classes, device)
@@ -85,10 +85,10 @@ def time_steps(
             taken = []
             for number in range(-warm_up, batches):
                 copy.zero_grad(set_to_none=True)
-                _wait(device)
+                _wait()
                 start = perf_counter()
                 step(copy, images, labels if train else None)
-                _wait(device)
+                _wait()
                 milliseconds = 1000 * (perf_counter() - start)
                 if number >= 0:
                     taken.append(milliseconds)
@@ -138,15 +138,13 @@ def _scores(output: Any) -> Tensor:
     return output
 
 
-def _wait(device: str) -> None:
+def _wait() -> None:
     import torch  # noqa: PLC0415
 
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    elif device.startswith("mps"):
-        torch.mps.synchronize()
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
 
 
-def _generators(device: str) -> list[str]:
+def generators(device: str) -> list[str]:
     """Devices whose random state `fork_rng` has to keep, besides the CPU's."""
     return [device] if device.startswith("cuda") else []

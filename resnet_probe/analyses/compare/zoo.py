@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.compare import ZOO_TABLE
 from resnet_probe.analyses.compare.published import ZOO, Published
-from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ZOO_COLUMNS", "run_zoo"]
+    from resnet_probe.tables import Result
 
-ZOO_COLUMNS = (
-    *("network", "title", "input", "depth"),
-    *("parameters", "published_parameters", "parameters_ratio"),
-    *("multiply_adds", "published_multiply_adds", "multiply_adds_ratio"),
-    *("as_counted_parameters", "as_counted_multiply_adds", "as_counted_ratio"),
-    *("parameters_source", "multiply_adds_source", "note"),
-)
+__all__ = ["run_zoo"]
+
 UNIT = "multiply-adds (one multiplication and its addition) for one input"
 
 
@@ -41,7 +36,7 @@ def run_zoo(*, entries: tuple[Published, ...] = ZOO, progress: Callable[[int, in
         rows.append(_row(entry))
         if progress:
             progress(number, len(entries))
-    return Result("zoo", ZOO_COLUMNS, tuple(rows), {"unit_of_multiply_adds": UNIT})
+    return ZOO_TABLE.result(rows, unit_of_multiply_adds=UNIT)
 
 
 def _row(entry: Published) -> dict[str, Any]:

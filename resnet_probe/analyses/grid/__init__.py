@@ -8,50 +8,120 @@ plot_grid    final error against depth, from the table `grid` alone
 plot_lesions what deleting each block adds, by style, from the table `grid_lesions` alone
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
-from resnet_probe.analyses.grid.figure import plot, plot_grid, plot_lesions
-from resnet_probe.analyses.grid.presets import PRESETS, Preset, adapted, cells_of
-from resnet_probe.analyses.grid.table import DONE, curves_table, grid_table, lesions_table, summary_table
+from resnet_probe.analyses import columns as c
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Table
+from resnet_probe.lazy import lazily
 
-if TYPE_CHECKING:
-    from resnet_probe.analyses.grid.cells import Cell, Images, curve_rows, describe, identity, train_cell
-    from resnet_probe.analyses.grid.engine import Grid
-    from resnet_probe.analyses.grid.errors import GridError
+HE_2015, HE_2016 = "He et al. 2015 (arXiv 1512.03385)", "He et al. 2016 (arXiv 1603.05027)"
+VEIT = "Veit et al. 2016 (arXiv 1605.06431)"
+RULES = "resnet_probe.claims.training"
+CELL = Column("cell", str, "name of the cell: network, style and seed")
+ARCH = Column("arch", str, "name of the architecture")
+FAMILY = Column("family", str, "`resnet`, `plain`, `vgg` or `lenet`")
+DEPTH = Column("depth", int, "layers on the longest path")
+VARIANT = Column("variant", str, "what follows the depth in the name")
+STYLE = Column("style", str, "of training: `normal`, `stochastic-depth` or `effective-paths`")
+SEED = Column("seed", int, "of weights and images")
+SECONDS = Column("seconds", float, "that training took", "s")
+TRAIN_ERROR = Column("train_error", float, "of the training images as they came by", "%")
+TRAIN_LOSS = Column("train_loss", float, "of the training images as they came by", "nats")
+TEST_ERROR = Column("test_error", float, "of the held-out images", "%")
+TEST_LOSS = Column("test_loss", float, "of the held-out images", "nats")
+PARAMETERS = Column("parameters", int, "learned values")
 
-__all__ = [
-    "DONE",
-    "PRESETS",
-    "Cell",
-    "Grid",
-    "GridError",
-    "Images",
-    "Preset",
-    "adapted",
-    "cells_of",
-    "curve_rows",
-    "curves_table",
-    "describe",
-    "grid_table",
-    "identity",
-    "lesions_table",
-    "plot",
-    "plot_grid",
-    "plot_lesions",
-    "summary_table",
-    "train_cell",
-]
+GRID = Table(
+    "grid",
+    "Trained grid",
+    (
+        *(CELL, ARCH, FAMILY, DEPTH, VARIANT, STYLE, SEED, PARAMETERS),
+        Column("epochs", float, "that were trained"),
+        *(TRAIN_ERROR, TRAIN_LOSS, TEST_ERROR, TEST_LOSS, SECONDS),
+        Column("iterations", int, "that were trained"),
+        Column("status", str, "`done`, or why the cell was not trained to its end"),
+    ),
+    question="What errors do the trained networks reach?",
+    source="He et al. 2015, Fig. 6",
+    command="grid",
+    plots=(Plot("grid", "resnet_probe.analyses.grid.figure:plot_grid"),),
+    facts="resnet_probe.analyses.grid.facts:cells",
+    claims=(
+        Claim(
+            3, "Deeper plain networks train worse", "training error rises with depth", f"{HE_2015}, Figs. 1 and 6",
+            f"{RULES}:degradation",
+        ),
+        Claim(
+            5, "Test error of shortcut and activation variants", "by variant", f"{HE_2016}, Tables 1 and 2",
+            f"{RULES}:variants",
+        ),
+        Claim(
+            13, "Training on effective paths only is as good", "5.96 % against 6.10 % test error", f"{VEIT}, section 5",
+            f"{RULES}:effective_training",
+        ),
+    ),
+)  # fmt: skip
 
-_WHERE = {
-    "Cell": "cells", "Images": "cells", "curve_rows": "cells", "describe": "cells", "identity": "cells",
-    "train_cell": "cells", "Grid": "engine", "GridError": "errors",
-}  # fmt: skip
+SUMMARY = Table(
+    "grid_summary",
+    "Means over seeds",
+    (
+        *(ARCH, FAMILY, DEPTH, VARIANT, STYLE),
+        Column("seeds", int, "that were trained to their end"),
+        *(PARAMETERS, TRAIN_ERROR),
+        Column("train_error_std", float, "standard deviation over seeds (n - 1)", "%"),
+        TEST_ERROR,
+        Column("test_error_std", float, "standard deviation over seeds (n - 1)", "%"),
+        Column("test_error_median", float, "median over seeds", "%"),
+        SECONDS,
+    ),
+    facts="resnet_probe.analyses.grid.facts:means",
+    parent="grid",
+)
 
+CURVES = Table(
+    "curves",
+    "Training curves",
+    (
+        CELL,
+        Column("epoch", int, "counted from 1"),
+        Column("iteration", int, "after the epoch"),
+        Column("learning_rate", float, "in the epoch's last iteration"),
+        *(TRAIN_LOSS, TRAIN_ERROR, TEST_LOSS, TEST_ERROR, ARCH, FAMILY, DEPTH, VARIANT, STYLE, SEED, SECONDS),
+        Column("images", int, "training images in the epoch"),
+    ),
+    question="How do the errors fall during training?",
+    source="He et al. 2015, Figs. 1 and 6",
+    plots=(Plot("curves", "resnet_probe.analyses.grid.figure:plot"),),
+)
 
-def __getattr__(name: str) -> Any:
-    """What needs torch to train is imported when it is asked for; the figures do without."""
-    from importlib import import_module  # noqa: PLC0415
+LESIONS = Table(
+    "grid_lesions",
+    "Lesions by style",
+    (
+        *(CELL, ARCH, STYLE, SEED, c.BLOCK, c.INDEX, c.RESIZES, c.IMAGES, c.ERROR),
+        Column("intact_error", float, "error of the intact network", "%"),
+        Column("increase", float, "what deleting the block adds to it", "points"),
+    ),
+    plots=(Plot("grid_lesions", "resnet_probe.analyses.grid.figure:plot_lesions"),),
+)
 
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+ANALYSIS = Analysis(
+    "grid",
+    help="Train a grid of networks and draw their learning curves.",
+    needs=Needs(images="all"),
+    tables=(GRID, SUMMARY, CURVES, LESIONS),
+    command="resnet_probe.commands.grid:command",
+)
+
+_NAMES = {
+    "cells": ("Cell", "Images", "curve_rows", "describe", "identity", "train_cell"),
+    "engine": ("Grid",),
+    "errors": ("GridError",),
+    "figure": ("plot", "plot_grid", "plot_lesions"),
+    "presets": ("PRESETS", "Preset", "adapted", "cells_of"),
+    "table": ("DONE", "curves_table", "grid_table", "lesions_table", "summary_table"),
+}
+__getattr__, __dir__ = lazily(
+    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
+)

@@ -7,34 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from resnet_probe.analyses.grid import CURVES, GRID, LESIONS, SUMMARY
 from resnet_probe.tables import Result
 
 DONE = "done"  # status of a cell that was trained to its end; any other says why it was not
-GRID_COLUMNS = (
-    "cell", "arch", "family", "depth", "variant", "style", "seed", "parameters", "epochs", "train_error", "train_loss",
-    "test_error", "test_loss", "seconds", "iterations", "status",
-)  # fmt: skip
-CURVE_COLUMNS = (
-    "cell", "epoch", "iteration", "learning_rate", "train_loss", "train_error", "test_loss", "test_error", "arch",
-    "family", "depth", "variant", "style", "seed", "seconds", "images",
-)  # fmt: skip
-LESION_COLUMNS = (
-    "cell", "arch", "style", "seed", "block", "index", "resizes", "images", "error", "intact_error", "increase",
-)  # fmt: skip
-SUMMARY_COLUMNS = (
-    "arch", "family", "depth", "variant", "style", "seeds", "parameters", "train_error", "train_error_std",
-    "test_error", "test_error_std", "test_error_median", "seconds",
-)  # fmt: skip
 
 
 def grid_table(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> Result:
     """Table `grid`: what each cell ended with. Errors are in percent, those of training as the images came by."""
-    return Result("grid", GRID_COLUMNS, tuple(dict(row) for row in rows), dict(settings))
+    return GRID.result(rows, **settings)
 
 
 def curves_table(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> Result:
     """Table `curves`: loss and error of each cell after each epoch."""
-    return Result("curves", CURVE_COLUMNS, tuple(dict(row) for row in rows), dict(settings))
+    return CURVES.result(rows, **settings)
 
 
 def lesions_table(
@@ -56,7 +42,7 @@ def lesions_table(
         found = {"cell": row["network"], **{key: cell[key] for key in ("arch", "style", "seed")}}
         found |= {key: row[key] for key in ("block", "index", "resizes", "images", "error")}
         rows.append(found | {"intact_error": before, "increase": row["error"] - before})
-    return Result("grid_lesions", LESION_COLUMNS, tuple(rows), dict(settings))
+    return LESIONS.result(rows, **settings)
 
 
 def summary_table(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Result:
@@ -77,4 +63,4 @@ def summary_table(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
         entry["test_error_median"] = (tested[(len(tested) - 1) // 2] + tested[len(tested) // 2]) / 2
         entry["seconds"] = math.fsum(row["seconds"] for row in mine)
         found.append(entry)
-    return Result("grid_summary", SUMMARY_COLUMNS, tuple(found), dict(settings))
+    return SUMMARY.result(found, **settings)

@@ -43,10 +43,12 @@ SPREADS = ("ratio", "cos_input", "cos_gradient", "cos_gradient_out", "first_orde
 class Parameters:
     """The damage to be predicted, and whether early exits are adapted."""
 
-    lesion: Path | None = option(
-        None, "Lesion table of the same network.", metavar="FILE",
+    lesion: Path | None = option(  # noqa: RUF009 - a field, as the others
+        None,
+        "Lesion table of the same network.",
+        metavar="FILE",
         shown="lesion.csv in the folder of --out, if it is there",
-    )  # fmt: skip
+    )
     adapter: bool = option(False, "Also early exits from every stage, through a least-squares adapter.")
 
 

@@ -78,6 +78,10 @@ LESION = Table(
     facts="resnet_probe.analyses.lesion.facts:single",
     claims=(
         Claim(
+            2, "Test error of a CIFAR ResNet", "by depth", "He et al. 2015 (arXiv 1512.03385), Table 6",
+            "resnet_probe.claims.sizes:errors",
+        ),
+        Claim(
             6, "Deleting any one layer of a VGG brings the error to chance", "about 90 %", f"{VEIT}, Fig. 3",
             f"{RULES}:lesions", needs="lesion of a VGG",
         ),
