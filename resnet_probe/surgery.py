@@ -7,13 +7,13 @@ The file holds the tensors that the edited network still uses, and in its header
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from resnet_probe.checkpoint import Checkpoint, save
+from resnet_probe.files import write_text
 from resnet_probe.unraveled import UnraveledNetwork
 
 __all__ = ["Exported", "export"]
@@ -71,7 +71,5 @@ def export(
     counts = [sum(p.numel() for p in model.parameters()) for model in (source.model, edited)]
     recipe_path = path.with_suffix(".recipe.json")
     text = json.dumps({**recipe, "parameters": {"before": counts[0], "after": counts[1]}}, indent=2)
-    temporary = recipe_path.with_name(f".{recipe_path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(recipe_path)
+    write_text(recipe_path, text + "\n")
     return Exported(path, recipe_path, *counts)

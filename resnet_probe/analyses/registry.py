@@ -12,10 +12,11 @@ import warnings
 from functools import cache
 from importlib import metadata
 
-from resnet_probe.analyses.declaration import Analysis, Claim, Plot, Table
+from resnet_probe.analyses.declaration import Analysis, Claim, Fact, Plot, Table
 from resnet_probe.lazy import named
+from resnet_probe.tables import Result
 
-__all__ = ["GROUP", "OURS", "analyses", "analysis", "claims", "declared", "owner", "plots", "tables"]
+__all__ = ["GROUP", "OURS", "analyses", "analysis", "claims", "declared", "facts_of", "plots", "studied", "tables"]
 
 GROUP = "resnet_probe.analyses"
 
@@ -81,9 +82,24 @@ def declared(name: str) -> Table:
     return tables().get(name) or Table(name, name.replace("_", " ").capitalize(), ())
 
 
-def owner(table: str) -> Analysis | None:
-    """The analysis that writes the table."""
-    return next((each for each in analyses().values() if any(t.name == table for t in each.tables)), None)
+def facts_of(table: Result) -> dict[str, list[Fact]]:
+    """Network -> what the table says of it; of a table without networks, what it says under an empty name.
+
+    A table that nobody has words for, or that lacks a column because an older version wrote it, says nothing.
+    """
+    place = declared(table.name).facts
+    if not place or not table.rows:
+        return {}
+    try:
+        return {network: named(place)(table, network) for network in table.networks or [""]}
+    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
+        return {}
+
+
+def studied() -> list[Table]:
+    """The tables that a full study of one network has, in the order of the report."""
+    steps = {step.table for each in analyses().values() for step in each.study if not each.needs.together}
+    return [table for name, table in tables().items() if name in steps]
 
 
 def plots() -> dict[str, tuple[Table, Plot]]:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.unraveled import UnraveledNetwork
+
 if TYPE_CHECKING:
     from resnet_probe.checkpoint import Checkpoint
     from resnet_probe.data import Data
-    from resnet_probe.unraveled import UnraveledNetwork
 
 __all__ = ["Subject"]
 
@@ -41,7 +42,8 @@ class Subject:
         images: Callable[..., Data] | None = None,
     ) -> None:
         self.name, self.checkpoint, self.trained = name, checkpoint, trained
-        self._network, self._data, self._images = network, data, images
+        self._unravel = (lambda shape: network) if isinstance(network, UnraveledNetwork) else network
+        self._data, self._images = data, images
 
     @cached_property
     def network(self) -> UnraveledNetwork:
@@ -58,7 +60,7 @@ class Subject:
         Raises:
             UntraceableError, ValueError: as `unraveled.unravel`.
         """
-        return self._network if hasattr(self._network, "units") else self._network(shape)
+        return self._unravel(shape)
 
     @property
     def has_data(self) -> bool:

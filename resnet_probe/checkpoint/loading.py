@@ -10,9 +10,7 @@ that nothing has to be guessed when it is read.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from torch import Tensor, nn
 
 from resnet_probe.checkpoint import architecture
 from resnet_probe.checkpoint.weights import OWN_KEY, CheckpointError, Weights, read_weights
+from resnet_probe.files import whole
 from resnet_probe.models import family_of, resolve
 from resnet_probe.unraveled import UnraveledNetwork, unravel
 
@@ -142,14 +141,11 @@ def save(
         ) from None
     # One entry only: safetensors writes several in random order.
     content = safetensors.torch.save(tensors, metadata={OWN_KEY: description})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        with whole(path) as part:
+            part.write_bytes(content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise CheckpointError(
             f"cannot write {path}: {error.strerror}; give a file in a folder that can be written"
         ) from None

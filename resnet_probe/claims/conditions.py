@@ -75,7 +75,7 @@ def other_training(table: SavedTable, epochs: Any) -> str:
 
 def chance(table: SavedTable) -> float | None:
     """Error of guessing in percent, with equally frequent classes; None where their number is not known."""
-    classes = table.result.settings.get("classes")
+    classes = next((table.about(name).get("classes") for name in table.networks), table.result.settings.get("classes"))
     return 100 * (1 - 1 / classes) if isinstance(classes, int) and classes > 1 else None
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from statistics import NormalDist, fmean, median
 from typing import Any
 
+from resnet_probe.analyses.registry import facts_of
 from resnet_probe.claims.conditions import chance, family_of, untaught
 from resnet_probe.claims.published import ALMOST_NOTHING, AT_CHANCE, JUMP, LEAST_RANK
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, together, withheld
@@ -181,8 +182,7 @@ def several(run: Run) -> Iterator[Verdict]:
             numbers = sorted({row["deleted"] for row in rows})
             groups = [[row["error"] for row in rows if row["deleted"] == number] for number in numbers]
             means = [fmean(group) for group in groups]
-            settings = table.result.settings
-            rank, low, high = (settings.get(key) for key in ("spearman", "spearman_low", "spearman_high"))
+            rank, low, high = _rank(table, network)
             about: dict[str, Any] = {
                 "table": str(table.path),
                 "published_value": None,
@@ -233,6 +233,12 @@ def several(run: Run) -> Iterator[Verdict]:
             yield withheld(found, untaught(table, network, intact=intact))
 
 
+def _rank(table: SavedTable, network: str) -> tuple[float | None, float | None, float | None]:
+    """The rank correlation with its interval, from the facts of the table."""
+    found = [fact for fact in facts_of(table.result).get(network, []) if fact.label == "rank correlation"]
+    return (found[0].value, found[0].low, found[0].high) if found else (None, None, None)
+
+
 def _jump(
     numbers: Sequence[int], means: Sequence[float], reach: Sequence[tuple[float | None, float | None]],
     intact: Mapping[str, Any] | None,
@@ -251,8 +257,8 @@ def orders(run: Run) -> Iterator[Verdict]:
     """Claim 9: the rank correlation of disorder and error, by its bootstrap interval."""
     for table in run.named("reorder"):
         for network in table.networks:
-            settings, rows = table.result.settings, table.rows(network)
-            rank, low, high = (settings.get(key) for key in ("spearman", "spearman_low", "spearman_high"))
+            rows = table.rows(network)
+            rank, low, high = _rank(table, network)
             about: dict[str, Any] = {"table": str(table.path), "unit": "Spearman's rank correlation"}
             if rank is None or low is None or high is None:
                 yield Verdict(

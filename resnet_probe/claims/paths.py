@@ -51,7 +51,7 @@ def gradients(run: Run) -> Iterator[Verdict]:
     """Claims 11 and 12: from what `gradients.csv` says of each network."""
     for table in run.named("gradients"):
         for network in table.networks:
-            found = table.result.settings.get("networks", {}).get(network, {})
+            found = table.about(network)
             if not found.get("blocks"):
                 continue  # one path: no lengths to compare
             reason = untaught(table, network)

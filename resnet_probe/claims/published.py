@@ -12,7 +12,6 @@ __all__ = [
     "ALMOST_NOTHING",
     "AS_GOOD",
     "AT_CHANCE",
-    "CLAIMS",
     "EFFECTIVE",
     "ERRORS",
     "FAILS",
@@ -24,7 +23,6 @@ __all__ = [
     "TEST_IMAGES",
     "TRAINING_ITERATIONS",
     "VARIANTS",
-    "Claim",
     "Variant",
 ]
 
@@ -32,16 +30,6 @@ HE_2015 = "He et al. 2015 (arXiv 1512.03385)"
 HE_2016 = "He et al. 2016 (arXiv 1603.05027)"
 VEIT = "Veit et al. 2016 (arXiv 1605.06431)"
 JASTRZEBSKI = "Jastrzebski et al. 2018"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement of a paper, with the place where it stands."""
-
-    number: int
-    statement: str
-    published: str
-    source: str
 
 
 @dataclass(frozen=True)
@@ -53,71 +41,6 @@ class Variant:
     error: float | None
     source: str
 
-
-CLAIMS: dict[int, Claim] = {
-    claim.number: claim
-    for claim in (
-        Claim(1, "Number of parameters of a CIFAR ResNet", "by depth", f"{HE_2015}, section 4.2 and Table 6; computed"),
-        Claim(2, "Test error of a CIFAR ResNet", "by depth", f"{HE_2015}, Table 6"),
-        Claim(3, "Deeper plain networks train worse", "training error rises with depth", f"{HE_2015}, Figs. 1 and 6"),
-        Claim(
-            4,
-            "ResNets respond less than plain networks, deeper ResNets less than shallower ones",
-            "smaller standard deviation of the layers' responses",
-            f"{HE_2015}, section 4.2 and Fig. 7",
-        ),
-        Claim(5, "Test error of shortcut and activation variants", "by variant", f"{HE_2016}, Tables 1 and 2"),
-        Claim(6, "Deleting any one layer of a VGG brings the error to chance", "about 90 %", f"{VEIT}, Fig. 3"),
-        Claim(
-            7,
-            "Deleting one residual block changes almost nothing; blocks that resize matter more",
-            "almost no change; more for blocks that downsample",
-            f"{VEIT}, section 4.1 and Fig. 3",
-        ),
-        Claim(
-            8,
-            "The error rises smoothly with the number of deleted blocks",
-            "mean error rises step by step",
-            f"{VEIT}, section 4.2 and Fig. 5a",
-        ),
-        Claim(
-            9,
-            "The error rises smoothly as the order of the blocks is shuffled",
-            "error rises as Kendall's tau falls",
-            f"{VEIT}, section 4.3 and Fig. 5b",
-        ),
-        Claim(
-            10,
-            "More than 95 % of the paths of ResNet-110 go through 19 to 35 blocks",
-            "more than 95 % (98.02 % computed)",
-            f"{VEIT}, section 5 and Fig. 6a",
-        ),
-        Claim(
-            11,
-            "The gradient of a path falls exponentially with its length",
-            "straight line in the logarithm; slope about -1.35 implied for ResNet-110",
-            f"{VEIT}, section 5 and Fig. 6b; slope computed",
-        ),
-        Claim(
-            12,
-            "Almost all gradient comes from short paths",
-            "5 to 17 of 54 blocks, 0.45 % of all paths (ResNet-110)",
-            f"{VEIT}, section 5 and Fig. 6c",
-        ),
-        Claim(
-            13,
-            "Training on effective paths only is as good",
-            "5.96 % against 6.10 % test error",
-            f"{VEIT}, section 5",
-        ),
-        Claim(
-            14,
-            "The branch of a block opposes the gradient of the loss",
-            "cos(F(h), dL/dh) below 0 in every block",
-            f"{JASTRZEBSKI}, section 4",
-        ),
-    )
-}
 
 # Depth -> parameters, option A shortcuts, 10 classes, colour images. Source: computed from He et al. 2015, section 4.2.
 PARAMETERS: dict[int, int] = {

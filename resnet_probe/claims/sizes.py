@@ -29,7 +29,7 @@ def parameters(run: Run) -> Iterator[Verdict]:
                 if network in judged:
                     continue
                 rows = table.rows(network)
-                measured = table.result.settings.get("parameters") if name == "inspect" else rows[0].get("parameters")
+                measured = table.about(network).get("parameters") if name == "inspect" else rows[0].get("parameters")
                 if isinstance(measured, int):
                     judged.add(network)
                     yield _parameters(table, network, depth, measured, rows)

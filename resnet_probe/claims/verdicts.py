@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
-from resnet_probe.claims.published import CLAIMS
+from resnet_probe.analyses.registry import claims
 from resnet_probe.tables import Result
 
 __all__ = [
@@ -35,7 +35,7 @@ class Verdict:
     """The answer to one claim for one network (or one comparison of networks).
 
     Args:
-        claim: its number in `published.CLAIMS`.
+        claim: its number among the declared claims.
         network: name of the network, or of the compared ones.
         verdict: one of `VERDICTS`.
         why: one sentence, made from the numbers.
@@ -65,7 +65,7 @@ class Verdict:
 
     def __post_init__(self) -> None:
         assert self.verdict in VERDICTS
-        known = CLAIMS[self.claim]
+        known, _ = claims()[self.claim]
         for name in ("published", "source", "statement"):
             if not getattr(self, name):
                 object.__setattr__(self, name, getattr(known, name))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from resnet_probe.analyses.registry import claims as known
 from resnet_probe.commands import options, output
 
 if TYPE_CHECKING:
@@ -78,8 +79,6 @@ def judged(run: Run) -> Result:
 
 
 def _print(screen: Console, result: Result, run: Run) -> None:
-    from resnet_probe.claims import CLAIMS, NEEDED
-
     claim: Any = None
     for row in result.rows:
         if (row["claim"], row["statement"]) != claim:
@@ -91,8 +90,9 @@ def _print(screen: Console, result: Result, run: Run) -> None:
         screen.print("None of the claims can be tested with these tables.")
     facts = [(verdict, str(count)) for verdict, count in result.settings["counts"].items()]
     if silent := result.settings["silent"]:
-        facts.append(("not tested", "; ".join(f"{number} (needs {NEEDED[number]})" for number in silent)))
+        needed = {number: claim.needs or about.command for number, (claim, about) in known().items()}
+        facts.append(("not tested", "; ".join(f"{number} (needs {needed[number]})" for number in silent)))
     facts += [("left out", note) for note in result.settings["unusable"]]
     facts += [("not read", reason) for _, reason in run.broken]
     facts += [("unfinished", f"{each.journal} has no table yet: run its command again") for each in run.unfinished]
-    output.summarise(screen, f"{len(result.rows)} verdicts on {len(CLAIMS)} claims", facts)
+    output.summarise(screen, f"{len(result.rows)} verdicts on {len(known())} claims", facts)

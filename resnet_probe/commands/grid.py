@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from resnet_probe.analyses.registry import facts_of
 from resnet_probe.commands import options, output, training_options
-from resnet_probe.commands.runner import facts_of
 from resnet_probe.commands.session import pick_device
 from resnet_probe.commands.training_options import RECIPES, STYLES, Training
 

@@ -1,39 +1,13 @@
 """`resnet-probe replot`: the figures of a run again, from its tables alone."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 import rich_click as click
 
+from resnet_probe.analyses.registry import plots
 from resnet_probe.commands import options, output
-
-# Result name -> what draws it. These modules must not import torch.
-PLOTS = {
-    "lesion": "resnet_probe.analyses.lesion:plot",
-    "lesion_multi": "resnet_probe.analyses.multi:plot",
-    "lesion_pairs": "resnet_probe.analyses.pairs:plot",
-    "reorder": "resnet_probe.analyses.reorder:plot",
-    "paths": "resnet_probe.analyses.paths:plot",
-    "gradients": "resnet_probe.analyses.paths:plot_gradients",
-    "survival": "resnet_probe.analyses.paths:plot_survival",
-    "responses": "resnet_probe.analyses.responses:plot",
-    "evaluate": "resnet_probe.analyses.accuracy:plot",
-    "evaluate_classes": "resnet_probe.analyses.accuracy:plot_classes",
-    "evaluate_reliability": "resnet_probe.analyses.accuracy:plot_reliability",
-    "iterative": "resnet_probe.analyses.iterative:plot",
-    "curves": "resnet_probe.analyses.grid:plot",
-    "grid": "resnet_probe.analyses.grid:plot_grid",
-    "grid_lesions": "resnet_probe.analyses.grid:plot_lesions",
-    "iterative_ranks": "resnet_probe.analyses.iterative:plot_ranks",
-    "zoo": "resnet_probe.analyses.compare:plot_zoo",
-}
-# Other figures -> what draws it, and the tables that it takes in this order; only the first has to be there.
-MORE = {
-    "compare": ("resnet_probe.analyses.compare:plot", ("compare", "lesion", "responses", "paths")),
-    "compare_costs": ("resnet_probe.analyses.compare:plot_costs", ("compare",)),
-    "zoo_scatter": ("resnet_probe.analyses.compare:plot_zoo_scatter", ("zoo",)),
-}
+from resnet_probe.lazy import named
 
 
 @click.command("replot")
@@ -55,30 +29,25 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
     Takes every table in the folder that a command of this program writes. Where the settings stand beside a
     table, the figures say again which command and checkpoint they come from.
     """
-    drawn = {name: (where, (name,)) for name, where in PLOTS.items()} | MORE
-    drawn = {name: by for name, by in drawn.items() if (run / f"{by[1][0]}.csv").is_file()}
+    drawn = {name: found for name, found in plots().items() if (run / f"{found[0].name}.csv").is_file()}
     if not drawn:
         raise click.UsageError(_nothing_in(run))
     folder = output.run_folder(out or run, "replot", run.name)
     output.keep_colours(run)
 
-    from resnet_probe.figures import save
     from resnet_probe.tables import read
 
-    facts = []
-    for name, (where, tables) in drawn.items():
-        results = [read(run, table) if (run / f"{table}.csv").is_file() else None for table in tables]
-        module, function = where.split(":")
-        figure = getattr(import_module(module), function)(*results)
-        first = results[0]
-        assert first is not None
-        files = save(figure, folder, name, formats, metadata=first.origin())
-        facts.append((f"{tables[0]}.csv", f"{len(first.rows)} rows -> {output.listing(files)}"))
-    output.summarise(output.console(quiet), str(run), facts)
+    told = []
+    for name, (declared, plot) in drawn.items():
+        table = read(run, declared.name)
+        others = [read(run, other) if (run / f"{other}.csv").is_file() else None for other in plot.takes]
+        files = output.save_figures([(name, named(plot.draw)(table, *others), table.origin())], folder, formats)
+        told.append((f"{declared.name}.csv", f"{len(table.rows)} rows -> {output.listing(files)}"))
+    output.summarise(output.console(quiet), str(run), told)
 
 
 def _nothing_in(run: Path) -> str:
-    names = dict.fromkeys((*PLOTS, *(tables[0] for _, tables in MORE.values())))
+    names = dict.fromkeys(table.name for table, _ in plots().values())
     expected = ", ".join(f"{name}.csv" for name in names)
     below = sorted({path.parent for name in names for path in run.glob(f"*/{name}.csv")})
     hint = f"; did you mean {below[0]}?" if below else "; give the folder that another command wrote with --out"

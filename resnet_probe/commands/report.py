@@ -8,6 +8,7 @@ from pathlib import Path
 import rich_click as click
 
 from resnet_probe.commands import claims, options, output
+from resnet_probe.files import write_text
 
 
 @click.command("report")
@@ -37,8 +38,6 @@ def write(folders: Sequence[Path], out: Path | None = None) -> Path:
         click.UsageError: the place cannot be written to.
         ValueError: there is no table in the folders.
     """
-    from resnet_probe.claims import CLAIMS
-    from resnet_probe.commands.replot import MORE, PLOTS
     from resnet_probe.report import build
     from resnet_probe.tables import read_run
 
@@ -46,14 +45,7 @@ def write(folders: Sequence[Path], out: Path | None = None) -> Path:
     if path.is_dir():
         path = path / "report.html"
     run = read_run(folders)
-    plots = {name: (where, (name,)) for name, where in PLOTS.items()} | MORE
-    statements = {number: claim.statement for number, claim in CLAIMS.items()}
-    page = build(run, claims=claims.judged(run), plots=plots, claimed=statements)
+    page = build(run, claims=claims.judged(run))
     output.run_folder(path.parent, "report", "")
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(page, encoding="utf-8", newline="\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_text(path, page)
     return path

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from resnet_probe.analyses.declaration import Analysis, Fact
+from resnet_probe.analyses.declaration import Analysis
 from resnet_probe.analyses.registry import analysis as analysis_called
-from resnet_probe.analyses.registry import declared
+from resnet_probe.analyses.registry import declared, facts_of
 from resnet_probe.commands import output, progress
 from resnet_probe.commands.request import Request, processes
 from resnet_probe.commands.session import Session, pick_device
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
 
-__all__ = ["Measured", "facts_of", "measure", "run", "tell"]
+__all__ = ["Measured", "measure", "run", "tell"]
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,6 @@ def tell(screen: Console, found: Measured) -> None:
     told.setdefault(last, []).append(("written", output.listing(found.files)))
     for network, lines in told.items():
         output.summarise(screen, network, lines)
-
-
-def facts_of(table: Result) -> dict[str, list[Fact]]:
-    """Network -> what the table says of it; nothing for a table without words."""
-    function = declared(table.name).facts
-    if not function:
-        return {}
-    return {network: named(function)(table, network) for network in table.networks or [""]}
 
 
 def measure(analysis: Analysis, request: Request, session: Session, *, command: str) -> Measured | None:

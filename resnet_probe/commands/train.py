@@ -129,10 +129,7 @@ def command(
         made = _by_all(first, train_cell, cell, train, test, folder=folder, **how)
     if not first:
         return
-    from resnet_probe.analyses.grid import plot
-
-    table = log.table(made["curve"])
-    files = output.write(table, [("curves", plot(table))], folder, formats)
+    files = output.write([log.table(made["curve"])], folder, formats)
     row = made["row"]
     facts = [
         ("training error", f"{row['train_error']:.4g} % in the last of {row['epochs']} epochs, as the images came by"),

@@ -1,7 +1,7 @@
 """One page that tells the story of a run: a single HTML file that needs no network and no JavaScript.
 
 - `build`: the page, from the tables of a run, the verdicts on them, and what draws their figures.
-- `sections`: the analyses in the order of the page. `words`: a paragraph for each, from its numbers.
+- The sections, their order, headings and figures are those of the declared analyses; the words are their facts.
 - `anatomy`: the picture of a network. `drawings`: figures as inline SVG. `cells`: tables. `missing`: what is not there.
 - `page/`: the template, the style and the script.
 """
@@ -15,23 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from resnet_probe import __version__
+from resnet_probe.analyses.declaration import Table
+from resnet_probe.analyses.registry import claims as claims_by_number
+from resnet_probe.analyses.registry import declared, facts_of, tables
 from resnet_probe.report.anatomy import Network, Picture, collect, picture
 from resnet_probe.report.cells import Sheet, sheet
-from resnet_probe.report.drawings import Plots, figure_of, figures_of
+from resnet_probe.report.drawings import figure_of
 from resnet_probe.report.missing import missing
-from resnet_probe.report.sections import SECTIONS, Section, section
-from resnet_probe.report.words import paragraph
 from resnet_probe.tables import Result, Run, SavedTable
 
 __all__ = ["build"]
 
 PAGE = Path(__file__).parent / "page"
-ATTACHED = {  # tables in the section of another
-    "lesion_multi": ("lesion_multi_summary",),
-    "responses": ("responses_channels",),
-    "grid": ("grid_summary",),
-}
-NOT_SHOWN = ("responses_channels",)  # thousands of rows; the CSV has them
+MOST_TOLD = 4  # networks that a section goes through one by one
 
 
 @dataclass(frozen=True)
@@ -40,18 +36,18 @@ class Shown:
 
     table: SavedTable
     title: str
-    words: str
+    words: tuple[tuple[str, str], ...]
     figures: tuple[str, ...]
     trouble: str
     sheet: Sheet | None
 
 
 @dataclass(frozen=True)
-class Part:
+class Section:
     """A section of the page: one kind of table, of one or several networks."""
 
     anchor: str
-    about: Section
+    about: Table
     shown: tuple[Shown, ...]
 
 
@@ -66,15 +62,12 @@ class Drawn:
     data: Mapping[str, Any]
 
 
-def build(run: Run, *, claims: Result, plots: Plots, claimed: Mapping[int, str] | None = None) -> str:
+def build(run: Run, *, claims: Result) -> str:
     """The page as text.
 
     Args:
         run: from `runs.read_run`.
         claims: the verdicts on it, the table `claims`.
-        plots: name of a figure -> `module:function` that draws it, and the tables that it takes, the one that it
-            belongs to first; for figures that were not saved.
-        claimed: statement of each claim by its number, to name those that no table speaks to.
 
     Returns:
         HTML with its style, script and figures inside.
@@ -87,17 +80,18 @@ def build(run: Run, *, claims: Result, plots: Plots, claimed: Mapping[int, str] 
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # numbers in the order of the analyses
     networks = run.networks()
-    silent = [number for number in claims.settings.get("silent", []) if claimed and number in claimed]
+    known = claims_by_number()
+    silent = [number for number in claims.settings.get("silent", []) if number in known]
     return environment.get_template("report.html").render(
         title=f"{_spell(networks)}: report" if networks else "Report",
         networks=networks,
         style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
         script=Markup((PAGE / "script.js").read_text(encoding="utf-8")),
-        parts=_parts(run, plots),
+        sections=_sections(run),
         drawn=[_drawn(network, number) for number, network in enumerate(_networks(run, networks))],
         claims=claims.rows,
         counts=claims.settings.get("counts", {}),
-        silent=[(number, (claimed or {})[number]) for number in silent],
+        silent=[(number, known[number][0].statement) for number in silent],
         unusable=claims.settings.get("unusable", []),
         missing=missing(run),
         origins=[_origin(table) for table in run.tables],
@@ -111,34 +105,48 @@ def _networks(run: Run, names: Sequence[str]) -> list[Network]:
     return [network for name in names if (network := collect(run, name)) is not None and network.units]
 
 
-def _parts(run: Run, plots: Plots) -> list[Part]:
-    """Sections in the order of `SECTIONS`, then tables of other names."""
-    there = set(run.names())
-    attached = {more for name, others in ATTACHED.items() if name in there for more in others}
-    names = [name for name in (*SECTIONS, *sorted(there - set(SECTIONS))) if name in there - attached]
-    parts = []
-    number = 0
+def _sections(run: Run) -> list[Section]:
+    """Sections in the order of the declared tables, then tables that nobody declares."""
+    there, known = set(run.names()), tables()
+    children = {name: table.parent for name, table in known.items() if table.parent in there}
+    names = [name for name in (*known, *sorted(there - set(known))) if name in there and name not in children]
+    sections, number = [], 0
     for name in names:
         shown = []
-        tables = [table for each in (name, *ATTACHED.get(name, ())) for table in _different(run.named(each))]
-        for table in tables:
+        within = [child for child, parent in children.items() if parent == name and child in there]
+        for table in [table for each in (name, *within) for table in _different(run.named(each))]:
+            about = declared(table.name)
             title = _spell(table.networks) or table.folder.name
             if table.name != name:
-                title = f"{title}: {section(table.name).title.lower()}"
+                title = f"{title}: {about.title.lower()}"
             elif table.networks and len({_spell(each.networks) for each in run.named(name)}) < len(run.named(name)):
                 title = f"{title} ({table.folder.name})"  # the same network twice, in different folders
-            words, figures, trouble = paragraph(table), [], ""
-            for figure in figures_of(table, plots):
+            words, figures, trouble = _words(table), [], ""
+            for plot in about.plots:
                 number += 1
-                label = f"{section(table.name).title}, {title}. {words}"
+                label = f"{about.title}, {title}. {' '.join(f'{label}: {text}.' for label, text in words)}"
                 try:
-                    figures.append(figure_of(table, figure, plots, f"f{number}-", label))
+                    figures.append(figure_of(table, plot, f"f{number}-", label))
                 except ValueError as error:
-                    trouble = f"The figure {figure} could not be drawn: {error}."
-            listed = None if table.name in NOT_SHOWN else sheet(table)
+                    trouble = f"The figure {plot.name} could not be drawn: {error}."
+            listed = sheet(table) if about.listed else None
             shown.append(Shown(table, title, words, tuple(figures), trouble, listed))
-        parts.append(Part(f"analysis-{_anchor(name)}", section(name), tuple(shown)))
-    return parts
+        sections.append(Section(f"analysis-{_anchor(name)}", declared(name), tuple(shown)))
+    return sections
+
+
+def _words(table: SavedTable) -> tuple[tuple[str, str], ...]:
+    """What the table says: label and text of its facts; of a table that has no words for them, how much there is."""
+    found = facts_of(table.result)
+    told = [
+        (f"{network}, {fact.label}" if len(found) > 1 else fact.label.capitalize(), fact.text)
+        for network in list(found)[:MOST_TOLD]
+        for fact in found[network]
+    ]
+    rows = len(table.result.rows)
+    if more := len(found) - MOST_TOLD:
+        told += [("More", f"the numbers of {more} more networks are in the table")] if more > 0 else []
+    return tuple(told) or (("Rows", f"{rows:,}"),)
 
 
 def _different(tables: Sequence[SavedTable]) -> list[SavedTable]:

@@ -5,35 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from resnet_probe.analyses.registry import declared
 from resnet_probe.tables import SavedTable
 from resnet_probe.tables.cells import written
 
-__all__ = ["Cell", "Sheet", "sheet"]
+__all__ = ["Sheet", "TableCell", "sheet"]
 
 MOST_ROWS = 300
 SHORT = 12  # rows up to which a table is shown at once
 FEW, MANY = 4, 9  # a table of at most so many rows and more columns is turned: one line for each column
-# Column -> heading, where the name of the column does not say it.
-HEADINGS = {
-    "error": "error, %", "error_low": "low, %", "error_high": "high, %", "loss": "loss, nats", "std": "std",
-    "error_recalibrated": "error, BN re-estimated, %", "test_error": "test error, %", "train_error": "train error, %",
-    "kendall_tau": "Kendall's tau", "flops": "multiply-adds", "cos_gradient": "cos(F, dL/dh)",
-    "cos_gradient_out": "cos(F, dL/dh) at output", "cos_input": "cos(F, h)", "ratio": "|F| / |h|",
-    "interaction": "interaction, points", "worst_lesion": "worst lesion, %", "median_lesion": "median lesion, %",
-    "backward_ms": "forward and backward, ms", "forward_ms": "forward, ms", "rho": "rank correlation",
-    "peak_memory_mb": "peak memory, MB",
-    "backward_ms_std": "forward and backward, ms, std",
-    "forward_ms_std": "forward, ms, std",
-    "forward_ms_16": "batches of 16: forward, ms", "forward_ms_16_std": "batches of 16: forward, ms, std",
-    "backward_ms_16": "batches of 16: forward and backward, ms",
-    "backward_ms_16_std": "batches of 16: forward and backward, ms, std",
-    "units": "units that can be deleted", "mean_path_length": "mean path length, layers",
-    "mean_path_modules": "mean path length, residual branches",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A cell: its text, and the raw value to sort by."""
 
     text: str
@@ -55,7 +39,7 @@ class Sheet:
     """
 
     headings: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     same: str
     left_out: int
     short: bool
@@ -65,6 +49,8 @@ class Sheet:
 def sheet(table: SavedTable) -> Sheet:
     """The columns that differ between rows; what is the same in all of them goes into a sentence, empty ones go."""
     rows = table.result.rows
+    titles = {column.key: column.title for column in declared(table.name).columns}
+    headings = {key: titles.get(key, key.replace("_", " ")) for key in table.result.columns}
     shown: list[str] = []
     same: list[str] = []
     for column in table.result.columns:
@@ -72,25 +58,21 @@ def sheet(table: SavedTable) -> Sheet:
         if values == {None}:
             continue
         if len(values) == 1 and len(rows) > 1:
-            same.append(f"{_heading(column)} {written(values.pop())}")
+            same.append(f"{headings[column]} {written(values.pop())}")
         else:
             shown.append(column)
     numeric = {column: all(_is_number(row[column]) for row in rows) for column in shown}
     cells = tuple(
-        tuple(Cell(written(row[column]), _sortable(row[column]), numeric[column]) for column in shown)
+        tuple(TableCell(written(row[column]), _sortable(row[column]), numeric[column]) for column in shown)
         for row in rows[:MOST_ROWS]
     )
     if len(rows) <= FEW and len(shown) > MANY:
         first, *others = range(len(shown))
-        headings = (_heading(shown[first]), *(row[first].text for row in cells))
-        turned = tuple((Cell(_heading(shown[i]), "", number=False), *(row[i] for row in cells)) for i in others)
-        return Sheet(headings, turned, "; ".join(same), 0, short=True, turned=True)
+        across = (headings[shown[first]], *(row[first].text for row in cells))
+        turned = tuple((TableCell(headings[shown[i]], "", number=False), *(row[i] for row in cells)) for i in others)
+        return Sheet(across, turned, "; ".join(same), 0, short=True, turned=True)
     left_out = max(0, len(rows) - MOST_ROWS)
-    return Sheet(tuple(map(_heading, shown)), cells, "; ".join(same), left_out, len(rows) <= SHORT)
-
-
-def _heading(column: str) -> str:
-    return HEADINGS.get(column, column.replace("_", " "))
+    return Sheet(tuple(headings[key] for key in shown), cells, "; ".join(same), left_out, len(rows) <= SHORT)
 
 
 def _is_number(value: Any) -> bool:

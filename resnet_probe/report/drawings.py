@@ -6,17 +6,15 @@ The saved figure is taken if it is not older than its table, else the figure is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
+from resnet_probe.analyses.declaration import Plot
+from resnet_probe.lazy import named
 from resnet_probe.tables import SavedTable, read
 
-__all__ = ["Plots", "figure_of", "figures_of", "inline"]
-
-Plots = Mapping[str, tuple[str, Sequence[str]]]
+__all__ = ["figure_of", "inline"]
 
 # What matplotlib writes; anything else, such as a script, is left out.
 TAGS = {
@@ -27,26 +25,19 @@ _REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"]+)['\"]?\s*\)")
 _FETCHES = re.compile(r"url\(\s*['\"]?(?!#)|expression\(|@import", re.IGNORECASE)
 
 
-def figures_of(table: SavedTable, plots: Plots) -> dict[str, str]:
-    """The figures that belong to a table: name -> `module:function`, in the order of `plots`."""
-    return {name: where for name, (where, tables) in plots.items() if tables[0] == table.name}
-
-
-def figure_of(table: SavedTable, name: str, plots: Plots, prefix: str, label: str) -> str:
+def figure_of(table: SavedTable, plot: Plot, prefix: str, label: str) -> str:
     """A figure of a table as inline SVG.
 
     Args:
         table: with the folder that the saved figure may be in.
-        name: of the figure.
-        plots: name of a figure -> `module:function` that draws it, and the names of the tables that it takes; only the
-            first has to be there.
+        plot: what draws it; the further tables that it takes need not be there.
         prefix: of all ids, different for every figure of a page.
         label: what it shows, for those who cannot see it.
 
     Raises:
         ValueError: neither the saved figure nor the table can be drawn.
     """
-    saved = table.folder / f"{name}.svg"
+    saved = table.folder / f"{plot.name}.svg"
     if saved.is_file() and saved.stat().st_mtime >= table.path.stat().st_mtime:
         try:
             return inline(saved.read_text(encoding="utf-8"), prefix, label)
@@ -54,15 +45,13 @@ def figure_of(table: SavedTable, name: str, plots: Plots, prefix: str, label: st
             pass  # a damaged file; the table is there to draw it again
     from resnet_probe.figures import save  # noqa: PLC0415 - matplotlib is slow to import, and often not needed
 
-    where, names = plots[name]
-    module, function = where.split(":")
     try:
-        others = [read(table.folder, n) if (table.folder / f"{n}.csv").is_file() else None for n in names[1:]]
-        figure = getattr(import_module(module), function)(table.saved or table.result, *others)
+        others = [read(table.folder, n) if (table.folder / f"{n}.csv").is_file() else None for n in plot.takes]
+        figure = named(plot.draw)(table.saved or table.result, *others)
     except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
         raise ValueError(f"{table.path} cannot be drawn ({type(error).__name__}: {error})") from error
     with TemporaryDirectory() as scratch:
-        (path,) = save(figure, Path(scratch), name, ["svg"], metadata=table.result.origin())
+        (path,) = save(figure, Path(scratch), plot.name, ["svg"], metadata=table.result.origin())
         return inline(path.read_text(encoding="utf-8"), prefix, label)
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_probe.report.sections import EXPECTED, section
+from resnet_probe.analyses.registry import analyses, declared, studied
 from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["Missing", "missing"]
 
 STUDY = "study.json"
+IMAGES = ("data", "normalize", "limit")  # options that say which images
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def missing(run: Run) -> list[Missing]:
         why = "the sweep was interrupted; what it has finished is kept, and the same command goes on from there"
         network = _network_of(run, folder)
         command = _command(run, each.table, network, folder) if network else ""
-        found.append(Missing(f"{section(each.table).title} ({folder.name})", why, command))
+        found.append(Missing(f"{declared(each.table).title} ({folder.name})", why, command))
     for path, reason in run.broken:
         found.append(Missing(f"{path.name} in {path.parent}", f"not read: {reason}"))
     for network in run.networks():
@@ -48,14 +49,15 @@ def missing(run: Run) -> list[Missing]:
             continue
         blocks = _has_blocks(tables, network)
         folder = tables[0].folder
-        for name in EXPECTED:
-            if any(table.name == name for table in tables) or (name, folder) in unfinished:
+        for table in studied():
+            name = table.name
+            if any(each.name == name for each in tables) or (name, folder) in unfinished:
                 continue
-            if section(name).blocks and blocks is False:
+            if table.blocks and blocks is False:
                 continue
             why = failed.get((name, network), "this analysis has not been run")
             command = _command(run, name, network, folder)
-            found.append(Missing(f"{section(name).title} of {network}", why, command))
+            found.append(Missing(f"{table.title} of {network}", why, command))
     return found
 
 
@@ -85,41 +87,39 @@ def _network_of(run: Run, folder: Path) -> str:
 def _has_blocks(tables: Iterable[SavedTable], network: str) -> bool | None:
     """Whether the network has residual blocks; None where no table says."""
     for table in tables:
-        if table.name in ("inspect", "lesion"):
-            return any(row.get("kind") == "block" for row in table.rows(network))
-        if table.name in ("reorder", "lesion_pairs", "iterative"):
+        if declared(table.name).blocks:
             return True
-        if table.name == "paths":
-            return sum(row["count"] for row in table.rows(network) if row["unit"] == "module") > 1
+        if any(row.get("kind") for row in table.rows(network)):
+            return any(row.get("kind") == "block" for row in table.rows(network))
     return None
 
 
 def _command(run: Run, name: str, network: str, folder: Path) -> str:
     """The command that makes a table of a network, with the options that its other tables were made with."""
-    words = ["resnet-probe", *section(name).command.replace(" --data", "").split()]
+    words = declared(name).command.replace(" --data", "").split()
     given = _options(run, network)
     if name == "inspect" and "ckpt" in given:
         words.append(given.pop("ckpt"))
-    wanted = ("ckpt", "arch") if name in ("inspect", "paths") else ("ckpt", "arch", "data", "normalize", "limit")
+    owner = next(each for each in analyses().values() if any(table.name == name for table in each.tables))
+    taken = ("ckpt", "arch") if owner.needs.images == "none" or name == "paths" else ("ckpt", "arch", *IMAGES)
     if not given and name != "inspect":
-        return " ".join([*words, "--ckpt FILE --data DATA --out", shlex.quote(str(folder))])
-    for option in wanted:
+        return " ".join(["resnet-probe", *words, "--ckpt FILE --data DATA --out", shlex.quote(str(folder))])
+    for option in taken:
         if option in given:
-            words += [f"--{option}", str(given[option])]
-    return shlex.join([*words, "--out", str(folder)])
+            words += [f"--{option}", given[option]]
+    return shlex.join(["resnet-probe", *words, "--out", str(folder)])
 
 
-def _options(run: Run, network: str) -> dict[str, Any]:
+def _options(run: Run, network: str) -> dict[str, str]:
     """Network, images and normalisation, from the first table of this network alone that says them."""
-    found: dict[str, Any] = {}
+    found: dict[str, str] = {}
     for table in run.tables:
         if table.networks != [network]:
             continue
-        for option in ("ckpt", "arch", "data", "normalize", "limit"):
-            value = table.argument(option)
-            if value is None and option == "ckpt":
-                several = table.argument("ckpts") or [table.argument("checkpoint")]
-                value = several[0] if len(several) == 1 else None
+        for option, argument in (("ckpt", "ckpts"), ("arch", "arch"), *((name, name) for name in IMAGES)):
+            value = table.argument(argument)
+            if isinstance(value, list):  # an option that can be given several times
+                value = value[0] if len(value) == 1 else None
             if value is not None:
-                found.setdefault(option, value)
+                found.setdefault(option, str(value))
     return found

@@ -11,7 +11,6 @@ and back. Nothing here imports torch, and pandas only where a data frame is aske
 import csv
 import json
 import math
-import os
 import platform
 import re
 from collections.abc import Iterable, Mapping
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe import __version__
+from resnet_probe.files import write_text
 
 if TYPE_CHECKING:
     import pandas
@@ -131,7 +131,7 @@ class Result:
             folder / f"{self.name}.json": json.dumps(described, indent=2, ensure_ascii=False) + "\n",
         }
         for path, content in files.items():
-            _write_whole(path, content)
+            write_text(path, content)
         return list(files)
 
 
@@ -311,12 +311,3 @@ def _read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a settings file: expected the JSON that stands beside a table") from error
     return settings, kinds
-
-
-def _write_whole(path: Path, content: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(content, encoding="utf-8", newline="\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -6,8 +6,6 @@ StateError   a state that cannot be written, or is of another training
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from typing import Any
 
 import torch
 
+from resnet_probe.files import whole
 from resnet_probe.training.errors import TrainingError
 
 FORMAT = 1
@@ -84,17 +83,11 @@ class Keeper:
             StateError: it cannot be written; the states before it are still there.
         """
         path = self.folder / f"state-{step:08d}.pt"
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with whole(path, lasting=True) as part, part.open("wb") as file:
                 torch.save({"format": FORMAT, "identity": dict(self.identity), **state}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
         except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError of its own
-            with contextlib.suppress(OSError):
-                part.unlink()
             known = self.paths()
             kept = f"step {_step(known[-1])} is still there" if known else "no earlier state is there"
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.grid.table import CURVE_COLUMNS, DONE, GRID_COLUMNS
+from resnet_probe.analyses.grid import CURVES, GRID
+from resnet_probe.analyses.grid.table import DONE
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -119,7 +120,7 @@ def train_cell(
         how: as `training.fit` takes it (device, compiled, progress, stop, ...).
 
     Returns:
-        `row`, by GRID_COLUMNS, and `curve`, a list of rows by CURVE_COLUMNS.
+        `row`, by GRID.keys, and `curve`, a list of rows by CURVES.keys.
 
     Raises:
         TrainingError, StateError: as `fit`. LookupError, ValueError: as `models.resolve`.
@@ -147,7 +148,7 @@ def train_cell(
             "error": last["test_error"], "measured_on": f"{len(test)} images ({test.split})", "trained_on": len(train),
         }  # fmt: skip
         checkpoint.save(folder / f"{cell.name}.safetensors", model, arch=untrained.arch, metadata=about)
-    return {"row": {column: row[column] for column in GRID_COLUMNS}, "curve": curve}
+    return {"row": {column: row[column] for column in GRID.keys}, "curve": curve}
 
 
 def identity(cell: Cell, train: Data, test: Data) -> dict[str, Any]:
@@ -159,6 +160,6 @@ def identity(cell: Cell, train: Data, test: Data) -> dict[str, Any]:
 
 
 def curve_rows(cell: Cell, epochs: Iterable[Epoch]) -> list[dict[str, Any]]:
-    """The curve of a training, one row per epoch by CURVE_COLUMNS."""
+    """The curve of a training, one row per epoch by CURVES.keys."""
     rows = [{**asdict(epoch), **cell.labels} for epoch in epochs]
-    return [{column: row[column] for column in CURVE_COLUMNS} for row in rows]
+    return [{column: row[column] for column in CURVES.keys} for row in rows]

@@ -10,9 +10,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.grid import GRID
 from resnet_probe.analyses.grid.cells import Cell, Images, identity, train_cell
 from resnet_probe.analyses.grid.journal import GridJournal
-from resnet_probe.analyses.grid.table import DONE, GRID_COLUMNS
+from resnet_probe.analyses.grid.table import DONE
 
 if TYPE_CHECKING:
     from ctypes import c_byte
@@ -129,7 +130,7 @@ class Grid:
                 stop=stop,
             )  # fmt: skip
         except DivergedError as error:  # a network that cannot be trained so is a result, too: the paper prints "fail"
-            row = dict.fromkeys(GRID_COLUMNS) | cell.labels | {"status": str(error)}
+            row = dict.fromkeys(GRID.keys) | cell.labels | {"status": str(error)}
             return {"row": row, "curve": []}
 
 

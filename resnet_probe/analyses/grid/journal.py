@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from resnet_probe.analyses.grid.errors import GridError
+from resnet_probe.files import database
 
-PATIENCE_S = 60.0  # how long to wait for another process that writes
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS cell (
+    name TEXT PRIMARY KEY, identity TEXT NOT NULL, status TEXT NOT NULL, row TEXT NOT NULL, curve TEXT NOT NULL
+) WITHOUT ROWID
+"""
 
 
 class GridJournal:
@@ -19,13 +24,7 @@ class GridJournal:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS cell (name TEXT PRIMARY KEY, identity TEXT NOT NULL, status TEXT NOT NULL, "
-                "row TEXT NOT NULL, curve TEXT NOT NULL) WITHOUT ROWID"
-            )
+            self._connection = database(path, SCHEMA)
         except sqlite3.Error as error:
             raise GridError(f"{path} is no journal of a grid that can be used ({error}); give another --out") from error
 

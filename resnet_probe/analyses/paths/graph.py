@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from resnet_probe.files import write_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -86,12 +87,7 @@ def write_graph(graph: nx.DiGraph, folder: Path, name: str = "anatomy") -> list[
         folder / f"{name}.graph.json": json.dumps(nx.node_link_data(graph, edges="edges"), indent=1) + "\n",
     }
     for path, content in contents.items():
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            part.write_text(content, encoding="utf-8", newline="\n")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_text(path, content)
     return list(contents)
 
 

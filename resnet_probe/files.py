@@ -1,0 +1,71 @@
+"""Files that appear whole or not at all, and SQLite databases that several processes write to."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["PATIENCE_S", "database", "transaction", "whole", "write_text"]
+
+PATIENCE_S = 60.0  # how long to wait for another process that writes
+
+
+@contextmanager
+def whole(path: Path, *, lasting: bool = False) -> Iterator[Path]:
+    """A path beside `path` to write to; at the end it takes the place of `path`, after an error it is gone.
+
+    Args:
+        path: of the file that is to appear.
+        lasting: wait until the disk has it, so that it survives a loss of power.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        if lasting:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        with suppress(OSError):  # a disk that cannot be written to has told so before
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8 with lines that end in a line feed."""
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def database(path: Path, schema: str) -> sqlite3.Connection:
+    """Open an SQLite database, in which what is committed survives a kill; the schema's statements make its tables.
+
+    Raises:
+        sqlite3.Error: it cannot be opened, or is no database.
+    """
+    connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        with transaction(connection):
+            for statement in schema.split(";"):
+                connection.execute(statement)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing of what is executed within; another writer is waited for."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
