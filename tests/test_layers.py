@@ -22,6 +22,7 @@ LAYERS = {
     "models": 1,
     "data": 1,
     "anatomy": 1,
+    "tasks": 1,
     "unraveled": 1,
     "tables": 1,
     "statistics": 1,

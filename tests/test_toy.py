@@ -91,7 +91,7 @@ def test_it_stands_in_a_study_in_the_report_and_among_the_claims(tiny, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Halved branches of tiny" in done.stdout
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "<h2>Halving one branch</h2>" in page
+    assert ">Halving one branch</h2>" in page
     assert "What happens to the error when one branch is halved?" in page
     assert "with one branch halved" in page
     (verdict,) = [row for row in read(tmp_path, "claims").rows if row["claim"] == 900]

@@ -31,7 +31,7 @@ class Data:
         name: the data set, or the folder's name.
         split: the part of it that this is.
         images: uint8 (N, C, H, W) in memory, or the files that are decoded when a batch needs them.
-        labels: int64 (N,).
+        labels: int64 (N,); for a task other than classification, numbers of any shape (N, ...).
         classes: the name of each label.
         normalization: what `batches` applies: a name from NORMALIZATIONS or "mean;std".
         folder: whether they come from a folder of images, whose name says nothing certain about what they are.
@@ -96,7 +96,8 @@ class Data:
             self.images.add_to(digest)
         else:
             digest.update(self.images.cpu().contiguous().numpy().data)
-        digest.update(self.labels.cpu().numpy().astype("<i8").tobytes())
+        exact = "<f8" if self.labels.is_floating_point() else "<i8"
+        digest.update(self.labels.cpu().numpy().astype(exact).tobytes())
         return digest.hexdigest()
 
     @property

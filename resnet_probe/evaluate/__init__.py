@@ -2,7 +2,8 @@
 
 tree.py        variants -> a prefix tree in which common beginnings are run once
 fast.py        units with batch norm folded, channels-last, in lower precision
-engine.py      the tree over a batch of images; outcomes per image
+engine.py      the tree over a batch of images
+executors.py   how a tree is run: made ready once, then chunk by chunk
 calibrate.py   how many images to run at a time, within the memory budget
 sweep.py       the tree over a data set, shard by shard
 journal.py     finished shards in SQLite, so that a sweep goes on where it stopped
@@ -13,7 +14,8 @@ workers.py     the processes that share a sweep
 baseline.py    the unlesioned error, and whether the normalisation is the right one
 """
 
-from resnet_probe.evaluate.engine import Outcome, run_tree, score
+from resnet_probe.evaluate.engine import run_tree
+from resnet_probe.evaluate.executors import CompiledExecutor, Executor
 from resnet_probe.evaluate.fast import PRECISIONS, FastUnits
 from resnet_probe.evaluate.identity import fingerprint, has_statistics
 from resnet_probe.evaluate.journal import Journal, JournalError
@@ -26,10 +28,11 @@ from resnet_probe.evaluate.workers import SOLO, Workers
 __all__ = [
     "PRECISIONS",
     "SOLO",
+    "CompiledExecutor",
+    "Executor",
     "FastUnits",
     "Journal",
     "JournalError",
-    "Outcome",
     "Score",
     "Sweep",
     "Tree",
@@ -42,5 +45,4 @@ __all__ = [
     "has_statistics",
     "recalibrate",
     "run_tree",
-    "score",
 ]

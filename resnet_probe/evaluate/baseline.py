@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_probe.data import NORMALIZATIONS, Data, normalizations_for
+from resnet_probe.tasks import CLASSIFICATION
 
 __all__ = ["Baseline", "baseline"]
 
@@ -70,5 +71,5 @@ def baseline(
 
 def _wrong(model: nn.Module, data: Data, device: str, batch_size: int) -> Tensor:
     with torch.inference_mode():
-        parts = [model(x).argmax(1) != y for x, y in data.batches(batch_size, device=device)]
+        parts = [CLASSIFICATION.wrong(model(x), y) for x, y in data.batches(batch_size, device=device)]
     return torch.cat(parts)

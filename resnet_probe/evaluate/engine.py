@@ -13,30 +13,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from resnet_probe.evaluate.fast import FastUnits
 from resnet_probe.evaluate.tree import Edge, Tree
 from resnet_probe.unraveled import Step
 
-__all__ = ["Outcome", "run_tree", "score"]
+__all__ = ["run_tree"]
 
 States = dict[int, Tensor]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What all variants did on some images; `V` variants, `N` images.
-
-    Attributes:
-        wrong: bool `(V, N)`, whether the prediction is wrong.
-        changed: bool `(V, N)`, whether it differs from the first variant's prediction.
-        loss: float64 `(V, N)`, cross-entropy in nats.
-    """
-
-    wrong: Tensor
-    changed: Tensor
-    loss: Tensor
 
 
 @dataclass(frozen=True)
@@ -72,19 +56,6 @@ def run_tree(tree: Tree, units: FastUnits, images: Tensor, *, stack: int) -> lis
             states = _advance(tree, units, position, states, outputs)
             position += 1
     return [outputs[state] for state in tree.finals]
-
-
-def score(outputs: Sequence[Tensor], labels: Tensor) -> Outcome:
-    """Compare outputs with the labels, and with the outputs of the first variant.
-
-    Args:
-        outputs: per variant `(N, classes)`.
-        labels: int64 `(N,)`.
-    """
-    logits = torch.stack(list(outputs))
-    predicted = logits.argmax(2)
-    loss = F.cross_entropy(logits.flatten(0, 1).float(), labels.repeat(len(outputs)), reduction="none")
-    return Outcome(predicted != labels, predicted != predicted[0], loss.double().view(len(outputs), -1))
 
 
 def _advance(tree: Tree, units: FastUnits, position: int, states: States, outputs: States) -> States:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, cast
 
 import torch
@@ -29,20 +29,25 @@ class FastUnits:
         network: the network whose units are run.
         precision: `fp32`, or `bf16` or `fp16` for weights and activations.
         fold: fold batch norm into the convolution before it. Off for exact equality with the model.
-        compiled: pass each unit through `torch.compile`.
+        prepare: what is done to each module at last, such as to compile it.
 
     Raises:
         ValueError: unknown precision.
     """
 
     def __init__(
-        self, network: UnraveledNetwork, *, precision: str = "fp32", fold: bool = True, compiled: bool = False
+        self,
+        network: UnraveledNetwork,
+        *,
+        precision: str = "fp32",
+        fold: bool = True,
+        prepare: Callable[[nn.Module], nn.Module] | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"unknown precision {precision!r}: give one of {', '.join(PRECISIONS)}")
         self.network = network
         self.dtype = PRECISIONS[precision]
-        self._fold, self._compiled = fold, compiled
+        self._fold, self._finish = fold, prepare
         self._modules: dict[tuple[Step, ...], nn.Module] = {}
         self._plain: dict[int, bool] = {}
 
@@ -78,7 +83,7 @@ class FastUnits:
             module = cast(fx.GraphModule, fuse(module, no_trace=True))
         module = module.to(dtype=self.dtype).to(memory_format=torch.channels_last).eval()
         _overwrite_where_unshared(module)
-        return cast(nn.Module, torch.compile(module, dynamic=True)) if self._compiled else module
+        return self._finish(module) if self._finish else module
 
 
 def _one_module_per_call(module: fx.GraphModule) -> None:

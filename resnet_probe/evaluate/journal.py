@@ -14,19 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resnet_probe.files import database, transaction
+
 __all__ = ["Journal", "JournalError", "Row"]
 
-FORMAT = 1
-PATIENCE_S = 60.0  # how long to wait for another process that writes
+FORMAT = 2
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outcome (
-    shard INTEGER NOT NULL, variant INTEGER NOT NULL,
-    images INTEGER NOT NULL, wrong INTEGER NOT NULL, changed INTEGER NOT NULL, loss INTEGER NOT NULL,
-    flags BLOB NOT NULL,
+    shard INTEGER NOT NULL, variant INTEGER NOT NULL, examples INTEGER NOT NULL, sums TEXT NOT NULL, kept BLOB NOT NULL,
     PRIMARY KEY (shard, variant)
-) WITHOUT ROWID;
+) WITHOUT ROWID
 """
 
 
@@ -36,23 +35,21 @@ class JournalError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """Outcome of one variant on one shard of images.
+    """Outcome of one variant on one shard of examples, by the columns of the task.
 
     Attributes:
         shard, variant: their numbers.
-        images: images in the shard.
-        wrong, changed: counts of wrong predictions, and of predictions that differ from the first variant's.
-        loss: sum of the cross-entropy over the images, in 2^-24 nats; an integer, so that sums are exact.
-        flags: one bit per image, set where the prediction is wrong, in order, most significant bit first.
+        examples: in the shard.
+        sums: per column the sum over the examples, but for values; of numbers in 2^-24, so that sums are exact.
+        kept: what is kept of each example: per column of flags one bit, most significant first, padded to whole bytes;
+            per column of values a little-endian float64.
     """
 
     shard: int
     variant: int
-    images: int
-    wrong: int
-    changed: int
-    loss: int
-    flags: bytes
+    examples: int
+    sums: Mapping[str, int]
+    kept: bytes
 
 
 class Journal:
@@ -79,13 +76,9 @@ class Journal:
                 file.unlink(missing_ok=True)
         expected = {key: json.dumps(value, sort_keys=True) for key, value in {**about, "format": FORMAT}.items()}
         try:
-            connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            connection = database(path, _SCHEMA)
             journal = cls(connection, path)
             with journal._transaction():
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
                 found = journal._about()
                 empty = connection.execute("SELECT 1 FROM outcome LIMIT 1").fetchone() is None
                 if empty and found != expected and (not found or "format" in found):  # there is nothing to lose
@@ -142,16 +135,17 @@ class Journal:
 
     def commit(self, rows: Iterable[Row]) -> None:
         """Write the rows of one shard; they count from then on. Rows that are there already stay as they are."""
-        values = [(r.shard, r.variant, r.images, r.wrong, r.changed, r.loss, r.flags) for r in rows]
+        values = [(r.shard, r.variant, r.examples, json.dumps(r.sums), r.kept) for r in rows]
         with self._transaction():
             self._connection.executemany(
-                "INSERT INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (shard, variant) DO NOTHING", values
+                "INSERT INTO outcome VALUES (?, ?, ?, ?, ?) ON CONFLICT (shard, variant) DO NOTHING", values
             )
 
     def rows(self) -> Iterator[Row]:
         """All rows, by shard and variant."""
-        for values in self._connection.execute("SELECT * FROM outcome ORDER BY shard, variant"):
-            yield Row(*values)
+        found = self._connection.execute("SELECT * FROM outcome ORDER BY shard, variant")
+        for shard, variant, examples, sums, kept in found:
+            yield Row(shard, variant, examples, json.loads(sums), kept)
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
@@ -160,19 +154,10 @@ class Journal:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            yield
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise OSError(f"cannot write to {self.path} ({error}); finished work is kept") from error
-            raise
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
+            with transaction(self._connection):
+                yield
+        except sqlite3.OperationalError as error:
+            raise OSError(f"cannot write to {self.path} ({error}); finished work is kept") from error
 
 
 def _explained(path: Path, error: sqlite3.DatabaseError) -> Exception:

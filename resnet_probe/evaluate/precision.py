@@ -10,6 +10,7 @@ from resnet_probe.data import Data
 from resnet_probe.evaluate.engine import run_tree
 from resnet_probe.evaluate.fast import FastUnits
 from resnet_probe.evaluate.tree import grow
+from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
 __all__ = ["changed_by_precision"]
@@ -34,7 +35,9 @@ def changed_by_precision(
     with torch.inference_mode():
         images, _ = next(data.subset(slice(0, SAMPLE)).batches(SAMPLE, device=device))
         predicted = [
-            torch.stack(run_tree(tree, FastUnits(network, precision=name), images, stack=len(images))).argmax(2)
+            CLASSIFICATION.predict(
+                torch.stack(run_tree(tree, FastUnits(network, precision=name), images, stack=len(images)))
+            )
             for name in ("fp32", precision)
         ]
     return {"compared": predicted[0].numel(), "differ": int((predicted[0] != predicted[1]).sum())}

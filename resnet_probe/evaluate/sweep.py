@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from resnet_probe.data import Data
-from resnet_probe.evaluate.calibrate import (
-    Budget,
-    cache_chunk,
-    calibrate,
-    default_memory,
-    is_out_of_memory,
-    memory_bound,
-)
-from resnet_probe.evaluate.engine import Outcome, run_tree, score
-from resnet_probe.evaluate.fast import FastUnits
-from resnet_probe.evaluate.journal import Journal, Row
-from resnet_probe.evaluate.tree import Tree, grow
+from resnet_probe.evaluate.calibrate import Budget
+from resnet_probe.evaluate.engine import run_tree
+from resnet_probe.evaluate.executors import CompiledExecutor, Executor
+from resnet_probe.evaluate.journal import Journal, JournalError, Row
+from resnet_probe.evaluate.tree import grow
 from resnet_probe.evaluate.workers import SOLO, Workers
+from resnet_probe.tasks import CLASSIFICATION, Measured, Task
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
 __all__ = ["Score", "Sweep", "evaluate", "run_alone", "scores_of"]
@@ -31,32 +26,54 @@ __all__ = ["Score", "Sweep", "evaluate", "run_alone", "scores_of"]
 SHARD_STEPS = 60_000  # steps of one image that a shard should cost; a few seconds on two CPU cores
 CALIBRATION_IMAGES = 128
 LEAST_SHARDS = 8  # if the images are that many chunks
-LOSS_SCALE = 2**24  # losses are summed as integers, so that the order of shards cannot change the last digit
-LOSS_CEILING = 1e5  # nats; a network that overflows has no more than this per image
+SCALE = 2**24  # numbers are summed as integers, so that the order of shards cannot change the last digit
+CEILING = 1e5  # of one number; the loss of a network that overflows is no more than this per image, in nats
 
 
 @dataclass(frozen=True)
 class Score:
-    """A variant's result over a data set.
+    """A variant's result over a data set, by the columns of the task.
 
     Attributes:
-        images: how many images were evaluated.
-        wrong: how many of them were classified wrongly.
-        changed: how many predictions differ from the first variant's.
-        loss: mean cross-entropy, in nats.
-        flags: bool `(images,)`, whether each image was classified wrongly, in the order of the data.
+        images: how many examples were evaluated.
+        sums: per column the sum over them; of flags how many are true.
+        kept: per column of flags or values what each example has, `(images,)`, in the order of the data.
+
+    Those of classification have names of their own: `wrong`, `changed`, `loss`, `error`, `flags`.
     """
 
     images: int
-    wrong: int
-    changed: int
-    loss: float
-    flags: np.ndarray = field(repr=False, compare=False)
+    sums: Mapping[str, float]
+    kept: Mapping[str, np.ndarray] = field(repr=False, compare=False)
+
+    def mean(self, column: str) -> float:
+        """Mean of a column over the examples; of flags, the share of those that are true."""
+        return self.sums[column] / self.images if self.images else math.nan
+
+    @property
+    def wrong(self) -> int:
+        """How many images were classified wrongly."""
+        return int(self.sums["wrong"])
+
+    @property
+    def changed(self) -> int:
+        """How many predictions differ from the first variant's."""
+        return int(self.sums["changed"])
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy, in nats."""
+        return self.mean("loss")
 
     @property
     def error(self) -> float:
         """Share of wrong predictions, in percent."""
         return 100.0 * self.wrong / self.images
+
+    @property
+    def flags(self) -> np.ndarray:
+        """Whether each image was classified wrongly, bool `(images,)`."""
+        return self.kept["wrong"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,8 @@ def evaluate(
     journal: Journal | None = None,
     workers: Workers = SOLO,
     progress: Callable[[int, int], None] | None = None,
+    task: Task = CLASSIFICATION,
+    measure: Callable[[Any, Any], Mapping[str, Tensor]] | None = None,
 ) -> dict[str, Score]:
     """Evaluate variants of `network` over `data`; what they share is computed once.
 
@@ -100,6 +119,9 @@ def evaluate(
         journal: where finished shards are kept and found; without one, nothing is.
         workers: processes that share the work.
         progress: called with (variants x images) done and their total.
+        task: what outputs and targets become.
+        measure: a function of one's own instead: from outputs and targets of a batch to named measures of each example,
+            as `tasks.Measured` takes it.
 
     Returns:
         Per variant its score, in every process.
@@ -114,16 +136,22 @@ def evaluate(
     device = torch.device(device)
     data = _resident(data, device)
     tree = grow(list(variants.values()), network.is_identity)
-    units = FastUnits(network, precision=sweep.precision, fold=sweep.fold, compiled=sweep.compiled)
+    how: dict[str, Any] = {"precision": sweep.precision, "fold": sweep.fold}
+    executor = (CompiledExecutor if sweep.compiled else Executor)(network, tree, device, **how)
+    if measure is not None:
+        task = Measured(measure)
     with torch.inference_mode():
-        at_most = memory_bound(network, tree, units.dtype, sweep.memory or default_memory(device))
-        images = _first_images(network, units, data, device)
+        images = _fit(network, executor, data, device, task)
+        if journal:
+            _same_columns(journal, task)
         if workers.rank == 0:
-            budget = _kept(journal, lambda: _budget(units, images, sweep, at_most, len(data)))
+            budget = _kept(
+                journal, lambda: executor.plan(images, len(data), chunk=sweep.batch_size, memory=sweep.memory)
+            )
         budget = workers.agree(budget if workers.rank == 0 else None)
         if workers.rank > 0:
             _require(journal, budget)
-        job = _Job(tree, units, budget, device)
+        executor.budget = budget
         shards = _shards(len(data), budget, len(tree.edges))
         finished = workers.known(journal)
         total = len(data) * len(variants)
@@ -134,7 +162,7 @@ def evaluate(
         todo = [i for i in range(len(shards)) if i not in finished]
         for number in todo[workers.rank :: workers.count]:
             start, end = shards[number]
-            made = job.run_shard(data.subset(slice(start, end)), number)
+            made = run_shard(executor, task, data.subset(slice(start, end)), number)
             if journal:
                 journal.commit(made)
             else:
@@ -142,7 +170,7 @@ def evaluate(
             done += (end - start) * len(variants) * workers.count
             if progress:
                 progress(min(done, total), total)
-    return scores_of(list(variants), workers.gather(rows, journal))
+    return scores_of(list(variants), workers.gather(rows, journal), task)
 
 
 def _resident(data: Data, device: torch.device) -> Data:
@@ -153,30 +181,26 @@ def _resident(data: Data, device: torch.device) -> Data:
     return data.to(device) if data.images.nbytes <= free // 4 else data
 
 
-def _first_images(network: UnraveledNetwork, units: FastUnits, data: Data, device: torch.device) -> Tensor:
-    """Some images to calibrate with, after a check that the network's classes are those of the data."""
-    images, _ = next(data.subset(slice(0, CALIBRATION_IMAGES)).batches(CALIBRATION_IMAGES, device=device))
-    classes = run_tree(grow([network.steps], network.is_identity), units, images[:1], stack=1)[0].shape[-1]
-    if classes != len(data.classes):
-        raise ValueError(
-            f"the network has {classes} classes and {data.name} has {len(data.classes)}; "
-            "give a network and data with the same classes"
-        )
+def _fit(network: UnraveledNetwork, executor: Executor, data: Data, device: torch.device, task: Task) -> Tensor:
+    """Some images to calibrate with, after a check that the network fits the data."""
+    images, targets = next(data.subset(slice(0, CALIBRATION_IMAGES)).batches(CALIBRATION_IMAGES, device=device))
+    intact = grow([network.steps], network.is_identity)
+    (output,) = run_tree(intact, executor.units, images[:1], stack=1)
+    if isinstance(task, Measured):
+        task.learn(output, targets[:1])
+    task.check(output, len(data.classes), data.name)
     return images
 
 
-def _budget(units: FastUnits, images: Tensor, sweep: Sweep, at_most: int, count: int) -> Budget:
-    """Images per pass: as told, or what fits the cache (CPU), or as calibrated; never more than the memory allows.
-
-    On a CPU nothing is timed, so that a run that is repeated ends in the same table to the last digit.
-    """
-    chunk = sweep.batch_size
-    if chunk is None and images.device.type == "cpu":
-        chunk = cache_chunk(units.network, units.dtype)
-    if chunk is not None:
-        chunk = min(chunk, at_most)
-        return Budget(chunk, chunk)
-    return calibrate(units, images, count=count, at_most=at_most, device=images.device)
+def _same_columns(journal: Journal, task: Task) -> None:
+    """A journal holds the columns of one task."""
+    ours = {"task": task.name, **task.columns}
+    theirs = journal.remember("columns", ours)
+    if theirs != ours:
+        raise JournalError(
+            f"{journal.path} holds results of another task ({theirs['task']}, now {task.name}); give another --out, or "
+            "--fresh to start over"
+        )
 
 
 def _kept(journal: Journal | None, decide: Callable[[], Budget]) -> Budget:
@@ -201,80 +225,84 @@ def _shards(images: int, budget: Budget, edges: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, images)) for start in range(0, images, size)]
 
 
-@dataclass
-class _Job:
-    """A tree with all that is needed to run it; the budget shrinks when the memory turns out to be less."""
-
-    tree: Tree
-    units: FastUnits
-    budget: Budget
-    device: torch.device
-
-    def run_shard(self, data: Data, number: int) -> list[Row]:
-        """All variants on one shard of the data."""
-        return _rows(list(self._outcomes(data)), number)
-
-    def _outcomes(self, data: Data) -> Iterator[Outcome]:
-        """Chunk by chunk; one that does not fit the memory after all is halved, and so are those that follow."""
-        for images, labels in data.batches(self.budget.chunk, device=self.device):
-            parts = [(images, labels)]
-            while parts:
-                x, y = parts.pop()
-                if len(x) > self.budget.stack:
-                    half = len(x) // 2
-                    parts += [(x[half:], y[half:]), (x[:half], y[:half])]
-                    continue
-                try:
-                    outcome = score(run_tree(self.tree, self.units, x, stack=self.budget.stack), y)
-                except RuntimeError as error:
-                    if self.budget.stack == 1 or not is_out_of_memory(error):
-                        raise
-                    outcome = None
-                if outcome is not None:
-                    yield outcome
-                    continue
-                # here the error and the values that its traceback holds are gone
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
-                self.budget = replace(self.budget, stack=self.budget.stack // 2)
-                parts.append((x, y))
+def run_shard(executor: Executor, task: Task, data: Data, number: int) -> list[Row]:
+    """All variants on one shard of the data."""
+    parts = [
+        [task.measure(output, y, outputs[0]) for output in outputs]
+        for images, targets in data.batches(executor.budget.chunk, device=executor.device)
+        for outputs, y in executor.run(images, targets)
+    ]
+    return _rows(parts, task, number)
 
 
-def run_alone(model: nn.Module, data: Data, number: int, *, batch_size: int, device: torch.device) -> Row:
-    """One network on all the data, as the row of variant `number`; `changed` is not known and 0."""
+def run_alone(
+    model: nn.Module, data: Data, number: int, *, batch_size: int, device: torch.device, task: Task = CLASSIFICATION
+) -> Row:
+    """One network on all the data, as the row of variant `number`; nothing counts as changed."""
     with torch.inference_mode():
-        outcomes = [score([model(x)], y) for x, y in data.batches(batch_size, device=device)]
-    return replace(_rows(outcomes, 0)[0], variant=number)
+        outputs = ((model(x), y) for x, y in data.batches(batch_size, device=device))
+        parts = [[task.measure(output, y, output)] for output, y in outputs]
+    return replace(_rows(parts, task, 0)[0], variant=number)
 
 
-def _rows(outcomes: Sequence[Outcome], number: int) -> list[Row]:
-    """The outcomes of a shard, chunk after chunk, as rows; the device is asked once."""
-    wrong = torch.cat([o.wrong for o in outcomes], dim=1)
-    changed = torch.cat([o.changed for o in outcomes], dim=1).sum(1)
-    loss = torch.cat([o.loss for o in outcomes], dim=1)
-    loss = torch.nan_to_num(loss, nan=LOSS_CEILING, posinf=LOSS_CEILING).clamp(max=LOSS_CEILING)
-    loss = (loss * LOSS_SCALE).round().to(torch.int64).sum(1)
-    flags = np.packbits(wrong.cpu().numpy(), axis=1)
-    values = zip(wrong.sum(1).tolist(), changed.tolist(), loss.tolist(), strict=True)
-    images = wrong.shape[1]
-    return [Row(number, i, images, w, c, total, flags[i].tobytes()) for i, (w, c, total) in enumerate(values)]
+def _rows(parts: Sequence[Sequence[Mapping[str, Tensor]]], task: Task, number: int) -> list[Row]:
+    """The measures of a shard, chunk after chunk and variant after variant, as rows; the device is asked once."""
+    columns = {
+        name: torch.stack([torch.cat([part[v][name] for part in parts]) for v in range(len(parts[0]))])
+        for name in task.columns
+    }
+    sums: dict[str, list[int]] = {}
+    kept: list[list[bytes]] = [[] for _ in parts[0]]
+    for name, kind in task.columns.items():
+        values = columns[name]
+        if kind in ("flag", "count"):
+            sums[name] = values.sum(1).tolist()
+        elif kind == "sum":
+            values = torch.nan_to_num(values, nan=CEILING, posinf=CEILING).clamp(max=CEILING)
+            sums[name] = (values * SCALE).round().to(torch.int64).sum(1).tolist()
+        if kind in ("flag", "value"):
+            array = values.cpu().numpy()
+            array = np.packbits(array, axis=1) if kind == "flag" else array.astype("<f8")
+            for mine, row in zip(kept, array, strict=True):
+                mine.append(row.tobytes())
+    examples = next(iter(columns.values())).shape[1]
+    return [
+        Row(number, v, examples, {name: totals[v] for name, totals in sums.items()}, b"".join(kept[v]))
+        for v in range(len(parts[0]))
+    ]
 
 
-def scores_of(names: Sequence[str], rows: Sequence[Row]) -> dict[str, Score]:
+def scores_of(names: Sequence[str], rows: Sequence[Row], task: Task = CLASSIFICATION) -> dict[str, Score]:
     """Per variant the sum of its rows; `names` in the order of the variants' numbers."""
     by_variant: list[list[Row]] = [[] for _ in names]
     for row in sorted(rows, key=lambda row: row.shard):
         by_variant[row.variant].append(row)
     scores = {}
-    for name, parts in zip(names, by_variant, strict=True):
-        images = sum(row.images for row in parts)
-        bits = [np.unpackbits(np.frombuffer(row.flags, np.uint8), count=row.images).astype(bool) for row in parts]
-        total = sum(row.loss for row in parts)
-        scores[name] = Score(
-            images,
-            sum(row.wrong for row in parts),
-            sum(row.changed for row in parts),
-            total / LOSS_SCALE / images if images else math.nan,
-            np.concatenate(bits),
-        )
+    for name, mine in zip(names, by_variant, strict=True):
+        kept = _unpacked(mine, task)
+        sums: dict[str, float] = {}
+        for column, kind in task.columns.items():
+            if kind == "value":
+                sums[column] = math.fsum(kept[column])
+            else:
+                total = sum(row.sums[column] for row in mine)
+                sums[column] = total / SCALE if kind == "sum" else total
+        scores[name] = Score(sum(row.examples for row in mine), sums, kept)
     return scores
+
+
+def _unpacked(rows: Sequence[Row], task: Task) -> dict[str, np.ndarray]:
+    """Per column what each example has, shard after shard."""
+    found: dict[str, list[np.ndarray]] = {c: [] for c, kind in task.columns.items() if kind in ("flag", "value")}
+    for row in rows:
+        start = 0
+        for column, parts in found.items():
+            if task.columns[column] == "flag":
+                end = start + (row.examples + 7) // 8
+                bits = np.unpackbits(np.frombuffer(row.kept[start:end], np.uint8), count=row.examples)
+                parts.append(bits.astype(bool))
+            else:
+                end = start + 8 * row.examples
+                parts.append(np.frombuffer(row.kept[start:end], "<f8"))
+            start = end
+    return {column: np.concatenate(parts) if parts else np.empty(0) for column, parts in found.items()}

@@ -10,7 +10,9 @@ DIGITS = {"data_set": {"name": "digits", "split": "test", "images": 355, "folder
 
 def table(name, rows, **settings):
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
-    return SavedTable(Path("run"), Result(name, columns, tuple({c: row.get(c) for c in columns} for row in rows), settings))
+    return SavedTable(
+        Path("run"), Result(name, columns, tuple({c: row.get(c) for c in columns} for row in rows), settings)
+    )
 
 
 def run(*tables):

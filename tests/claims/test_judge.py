@@ -1,16 +1,20 @@
 import re
 
-from resnet_probe.claims import CLAIMS, NEEDED, RULES, judge
+from resnet_probe.analyses.registry import claims
+from resnet_probe.claims import judge
 from resnet_probe.claims.published import ERRORS, PARAMETERS, VARIANTS
+from resnet_probe.lazy import named
 from tests.claims.runs import lesions, run, table
 
 
 def test_every_claim_has_a_source_a_rule_and_a_command_that_speaks_to_it():
-    assert sorted(number for numbers in RULES for number in numbers) == list(CLAIMS) == list(range(1, 15))
-    assert set(NEEDED) == set(CLAIMS)
-    for claim in CLAIMS.values():
+    known = claims()
+    assert list(known) == list(range(1, 15))
+    for claim, about in known.values():
         assert re.search(r"20\d\d", claim.source)
         assert re.search(r"section|Table|Fig", claim.source)
+        assert callable(named(claim.rule))
+        assert claim.needs or about.command
     assert PARAMETERS.keys() == ERRORS.keys()
     assert len({variant.arch for variant in VARIANTS}) == len(VARIANTS)
 

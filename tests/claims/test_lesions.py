@@ -123,7 +123,10 @@ def test_error_rises_with_the_number_of_deleted_blocks(found, verdict):
      ((0.2, 0.1, 0.28), "does not hold"), ((0.4, 0.2, 0.6), "cannot say"), ((None, None, None), "cannot say")],
 )  # fmt: skip
 def test_error_rises_with_disorder(rank, verdict):
-    rows = [{"network": "net", "kendall_tau": tau, "error": error} for tau, error in ((1.0, 5.0), (0.8, 9.0))]
+    rows = [
+        {"network": "net", "swaps": n, "kendall_tau": tau, "error": error}
+        for n, (tau, error) in enumerate(((1.0, 5.0), (0.8, 9.0)))
+    ]
     keys = ("spearman", "spearman_low", "spearman_high")
     (answer,) = rules.orders(run(table("reorder", rows, **dict(zip(keys, rank, strict=True)))))
     assert (answer.claim, answer.verdict) == (9, verdict)

@@ -3,25 +3,22 @@
 from html.parser import HTMLParser
 
 from resnet_probe.analyses import paths
-from resnet_probe.claims import CLAIMS, judge
-from resnet_probe.commands.replot import MORE, PLOTS
+from resnet_probe.claims import judge
 from resnet_probe.report import build
 from resnet_probe.tables import Result, read_run
 from tests.claims.runs import DIGITS, lesions
 
-DRAWN = {name: (where, (name,)) for name, where in PLOTS.items()} | MORE
 SETTINGS = {
     **DIGITS, "arch": "resnet8", "checkpoint_sha256": "ab" * 32, "data_fingerprint": "cd" * 32, "device": "cpu",
     "command": "resnet-probe lesion --ckpt net.pt", "time": "2026-01-02T03:04:05+00:00",
     "versions": {"torch": "2.9"}, "platform": "Linux",
-    "arguments": {"ckpt": "my net.pt", "data": "digits", "limit": 100},
+    "arguments": {"ckpts": ["my net.pt"], "data": "digits", "limit": 100},
 }  # fmt: skip
 
 
 def page(folder, *more):
     run = read_run([folder, *more])
-    statements = {number: claim.statement for number, claim in CLAIMS.items()}
-    return build(run, claims=judge(run), plots=DRAWN, claimed=statements)
+    return build(run, claims=judge(run))
 
 
 def save_lesion(folder, network="net", **settings):

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from resnet_probe.report.cells import sheet, written
+from resnet_probe.report.cells import sheet
 from resnet_probe.tables import Result, SavedTable
+from resnet_probe.tables.cells import written
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from resnet_probe.report.drawings import figure_of, figures_of, inline
+from resnet_probe.analyses.paths import PATHS
+from resnet_probe.report.drawings import figure_of, inline
 from resnet_probe.tables import read_run
-from tests.report.pages import DRAWN, save_paths
+from tests.report.pages import save_paths
 
+(PLOT,) = PATHS.plots
 HOSTILE = """<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"
  viewBox="0 0 144 72" onload="alert(1)"><script>alert(2)</script><style>*{color:red}</style><foreignObject/>
  <defs><clipPath id="c"><rect width="1" height="2"/></clipPath><path id="p" d="M0 0"/></defs>
@@ -39,8 +41,7 @@ def table(tmp_path):
 
 
 def test_a_figure_is_drawn_from_the_table_where_none_was_saved(table):
-    assert list(figures_of(table, DRAWN)) == ["paths"]
-    drawn = figure_of(table, "paths", DRAWN, "x-", "label")
+    drawn = figure_of(table, PLOT, "x-", "label")
     assert drawn.startswith('<svg viewBox="0 0 ')
     assert len(re.findall("<path", drawn)) > 20
     assert sorted(path.name for path in table.folder.iterdir()) == ["paths.csv", "paths.json"]
@@ -52,4 +53,4 @@ def test_the_saved_figure_is_taken_if_it_is_whole_and_not_older_than_the_table(t
     saved.write_text(HOSTILE.replace('id="p"', f'id="{content}"') if content == "mark" else content, encoding="utf-8")
     then = table.path.stat().st_mtime + age
     os.utime(saved, (then, then))
-    assert ('id="x-mark"' in figure_of(table, "paths", DRAWN, "x-", "label")) is taken
+    assert ('id="x-mark"' in figure_of(table, PLOT, "x-", "label")) is taken

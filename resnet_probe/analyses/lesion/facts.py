@@ -21,13 +21,11 @@ def single(table: Result, network: str) -> list[Fact]:
     intact, *deleted = table.of(network)
     worst, mildest = (pick(deleted, key=lambda row: row["error"]) for pick in (max, min))
     middle = median(row["error"] for row in deleted)
+    low, high = intact.get("error_low"), intact.get("error_high")
+    text = f"{intact['error']:.4g} % error, {intact['wrong']} wrong of {intact['images']:,} images"
+    text += "" if low is None else f" (95 % interval {low:.3g} to {high:.3g} %)"
     facts = [
-        Fact(
-            "intact",
-            f"{intact['error']:.4g} % error, {intact['wrong']} wrong of {intact['images']:,} images "
-            f"(95 % interval {intact['error_low']:.3g} to {intact['error_high']:.3g} %)",
-            intact["error"], intact["error_low"], intact["error_high"], PERCENT,
-        ),
+        Fact("intact", text, intact["error"], low, high, PERCENT),
         Fact("median lesion", f"{middle:.4g} % error over {len(deleted)} single deletions", middle, unit=PERCENT),
         Fact("worst lesion", f"{worst['error']:.4g} % ({_named(worst)})", worst["error"], unit=PERCENT),
         Fact("mildest lesion", f"{mildest['error']:.4g} % ({_named(mildest)})", mildest["error"], unit=PERCENT),

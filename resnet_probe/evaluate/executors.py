@@ -1,0 +1,116 @@
+"""How a tree of variants is run: made ready once, then chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from resnet_probe.evaluate.calibrate import (
+    Budget,
+    cache_chunk,
+    calibrate,
+    default_memory,
+    is_out_of_memory,
+    memory_bound,
+)
+from resnet_probe.evaluate.engine import run_tree
+from resnet_probe.evaluate.fast import FastUnits
+from resnet_probe.evaluate.tree import Tree
+from resnet_probe.unraveled import UnraveledNetwork
+
+__all__ = ["CompiledExecutor", "Executor"]
+
+
+class Executor:
+    """Runs the variants of a tree, unit by unit, on one device.
+
+    Args:
+        network: whose units are run; its model must be on the device.
+        tree: the variants.
+        device: where to compute.
+        precision: `fp32`, `bf16` or `fp16`.
+        fold: fold batch norm into convolutions.
+    """
+
+    def __init__(
+        self,
+        network: UnraveledNetwork,
+        tree: Tree,
+        device: torch.device,
+        *,
+        precision: str = "fp32",
+        fold: bool = True,
+    ) -> None:
+        self.tree, self.device = tree, device
+        self.units = FastUnits(network, precision=precision, fold=fold, prepare=self.prepare)
+        self.budget = Budget(1, 1)
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """What is done to each unit, when it is first needed."""
+        return module
+
+    def plan(self, images: Tensor, count: int, *, chunk: int | None = None, memory: int | None = None) -> Budget:
+        """Images per pass: as told, or what fits the cache (CPU), or as calibrated; never more than the memory allows.
+
+        On a CPU nothing is timed, so that a run that is repeated ends in the same table to the last digit.
+
+        Args:
+            images: some of them, to calibrate with.
+            count: images of the data set.
+            chunk: images per pass, where that is told.
+            memory: bytes that activations may take; None is what the device can spare.
+
+        Raises:
+            ValueError: the memory does not hold one image.
+        """
+        units = self.units
+        at_most = memory_bound(units.network, self.tree, units.dtype, memory or default_memory(self.device))
+        if chunk is None and self.device.type == "cpu":
+            chunk = cache_chunk(units.network, units.dtype)
+        if chunk is not None:
+            chunk = min(chunk, at_most)
+            return Budget(chunk, chunk)
+        return calibrate(units, images, count=count, at_most=at_most, device=self.device)
+
+    def run(self, images: Tensor, targets: Any) -> Iterator[tuple[list[Any], Any]]:
+        """Outputs of all variants, in the order of the tree, with their targets.
+
+        Images that do not fit the memory after all are halved, and so are those that follow.
+
+        Args:
+            images: a chunk, `(N, C, H, W)`.
+            targets: of the images, in the same order.
+        """
+        parts = [(images, targets)]
+        while parts:
+            x, y = parts.pop()
+            if len(x) > self.budget.stack:
+                half = len(x) // 2
+                parts += [(x[half:], y[half:]), (x[:half], y[:half])]
+                continue
+            try:
+                outputs = run_tree(self.tree, self.units, x, stack=self.budget.stack)
+            except RuntimeError as error:
+                if self.budget.stack == 1 or not is_out_of_memory(error):
+                    raise
+                outputs = None
+            if outputs is not None:
+                yield outputs, y
+                continue
+            # here the error and the values that its traceback holds are gone
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.budget = replace(self.budget, stack=self.budget.stack // 2)
+            parts.append((x, y))
+
+
+class CompiledExecutor(Executor):
+    """Passes each unit through `torch.compile`, for batches of any size."""
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """The unit, compiled when it first runs."""
+        return cast(nn.Module, torch.compile(module, dynamic=True))

@@ -1,0 +1,65 @@
+"""Classification: one class for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from resnet_probe.tasks.task import Kind, Task
+
+__all__ = ["CLASSIFICATION", "Classification"]
+
+
+class Classification(Task):
+    """Scores `(N, classes)` and labels int64 `(N,)`.
+
+    Measures: `wrong`, whether the class with the highest score is not the label; `changed`, whether it is not that of
+    the intact network; `loss`, the cross-entropy in nats.
+    """
+
+    def __init__(self) -> None:
+        self.name = "classification"
+        self.columns: Mapping[str, Kind] = {"wrong": "flag", "changed": "count", "loss": "sum"}
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """The class with the highest score, `(N,)`."""
+        return outputs.argmax(-1)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of each image, in nats."""
+        return F.cross_entropy(outputs, targets, reduction="none")
+
+    def total_loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy of all images together, in nats."""
+        return F.cross_entropy(outputs, targets, reduction="sum", label_smoothing=label_smoothing)
+
+    def wrong(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Whether the predicted class of each image is not its label."""
+        return self.predict(outputs) != targets
+
+    def measure(self, outputs: Tensor, targets: Tensor, intact: Tensor) -> Mapping[str, Tensor]:
+        """`wrong`, `changed` and `loss` of each image."""
+        predicted = self.predict(outputs)
+        return {
+            "wrong": predicted != targets,
+            "changed": predicted != self.predict(intact),
+            "loss": self.loss(outputs.float(), targets).double(),
+        }
+
+    def check(self, outputs: Tensor, classes: int, name: str) -> None:
+        """Whether there is one score for each class.
+
+        Raises:
+            ValueError: there is not.
+        """
+        if outputs.shape[-1] != classes or not torch.is_floating_point(outputs):
+            raise ValueError(
+                f"the network has {outputs.shape[-1]} classes and {name} has {classes}; "
+                "give a network and data with the same classes"
+            )
+
+
+CLASSIFICATION = Classification()
