@@ -124,7 +124,9 @@ def test_rows_by_hand(digits, how):
     networks = {"a": Linear(seed=0), "b": Linear(seed=1)}
     norms = {"a": "none", "b": "digits"}
     views = [accuracy.single(), accuracy.ten_crop(8, padding=1), accuracy.multi_scale([6, 8])]
-    found = accuracy.run(networks, digits, normalizations=norms, views=views, ensemble=True, average=how, batch_size=64)
+    found = accuracy.tabulate(
+        networks, digits, normalizations=norms, views=views, ensemble=True, average=how, batch_size=64
+    )
     assert [(row["network"], row["view"]) for row in found.table.rows] == [
         (name, view) for name in ("a", "b", accuracy.ENSEMBLE) for view in ("single", "ten-crop", "multi-scale")
     ]
@@ -172,7 +174,7 @@ def test_batches_do_not_matter_and_pixels_are_read_once(digits, monkeypatch):
     monkeypatch.setattr(Data, "pixel_batches", lambda self, *a, **k: passes.append(1) or original(self, *a, **k))
     networks = {"a": Linear(seed=0), "b": Linear(seed=1)}
     tables = [
-        accuracy.run(networks, digits, views=[accuracy.single()], ensemble=True, batch_size=size).table
+        accuracy.tabulate(networks, digits, views=[accuracy.single()], ensemble=True, batch_size=size).table
         for size in (7, 150)
     ]
     assert len(passes) == 2
@@ -190,7 +192,7 @@ def test_commonest_confusion():
         def forward(self, x):
             return 9.0 * F.one_hot((x[:, 0, 0, 0] * 255).round().long(), 4)
 
-    found = accuracy.run({"net": Reads()}, data, views=[accuracy.single()])
+    found = accuracy.tabulate({"net": Reads()}, data, views=[accuracy.single()])
     told = [(row["class"], row["images"], row["wrong"], row["mostly_taken_for"]) for row in found.classes.rows]
     assert told == [("x", 4, 3, "y"), ("y", 1, 0, None), ("z", 1, 1, "y"), ("never", 0, 0, None)]
     assert found.classes.rows[3]["error"] is None
@@ -200,12 +202,14 @@ def test_commonest_confusion():
 def test_wrong_use(digits):
     net, single = {"net": Linear()}, [accuracy.single()]
     for expected, call in {
-        "0 views": lambda: accuracy.run(net, digits, views=[]),
-        "0 images": lambda: accuracy.run(net, digits.subset(slice(0, 0)), views=single),
-        "ensemble of one": lambda: accuracy.run(net, digits, views=single, ensemble=True),
-        "unknown average 'mean'": lambda: accuracy.run(net, digits, views=single, average="mean"),
-        r"net puts out \(7,\) values .* 10 classes": lambda: accuracy.run({"net": Linear(7)}, digits, views=single),
-        "net does not take the 6x6 inputs of view multi-scale": lambda: accuracy.run(
+        "0 views": lambda: accuracy.tabulate(net, digits, views=[]),
+        "0 images": lambda: accuracy.tabulate(net, digits.subset(slice(0, 0)), views=single),
+        "ensemble of one": lambda: accuracy.tabulate(net, digits, views=single, ensemble=True),
+        "unknown average 'mean'": lambda: accuracy.tabulate(net, digits, views=single, average="mean"),
+        r"net puts out \(7,\) values .* 10 classes": lambda: accuracy.tabulate(
+            {"net": Linear(7)}, digits, views=single
+        ),
+        "net does not take the 6x6 inputs of view multi-scale": lambda: accuracy.tabulate(
             {"net": nn.Sequential(nn.Flatten(), nn.Linear(64, 10))}, digits, views=[accuracy.multi_scale([6])]
         ),
     }.items():
@@ -215,7 +219,9 @@ def test_wrong_use(digits):
 
 def test_figures_come_from_the_tables(digits):
     networks = {"resnet20": Linear(seed=0), "vgg16": Linear(seed=1)}
-    found = accuracy.run(networks, digits, views=[accuracy.single(), accuracy.ten_crop(8, padding=1)], ensemble=True)
+    found = accuracy.tabulate(
+        networks, digits, views=[accuracy.single(), accuracy.ten_crop(8, padding=1)], ensemble=True
+    )
     axes = accuracy.plot(found.table).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()][:2] == ["resnet20, single", "resnet20, ten-crop"]
     legend = [text.get_text() for text in accuracy.plot_classes(found.classes).legends[0].get_texts()]
@@ -237,7 +243,7 @@ def test_figure_of_many_classes_and_wrong_tables():
         }
         for i in range(40)
     )  # fmt: skip
-    axes = accuracy.plot_classes(Result("evaluate_classes", accuracy.CLASS_COLUMNS, rows, {})).axes[0]
+    axes = accuracy.plot_classes(Result("evaluate_classes", accuracy.CLASSES.keys, rows, {})).axes[0]
     (line,) = axes.get_lines()
     assert line.get_ydata().tolist() == sorted((row["error"] for row in rows), reverse=True)
     for draw in (accuracy.plot, accuracy.plot_classes, accuracy.plot_reliability):

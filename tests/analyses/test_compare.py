@@ -212,7 +212,7 @@ def test_peak_is_what_the_allocator_saw(arch):
 
 
 def lesion_rows(name, intact, deleted):
-    row = dict.fromkeys(lesion.COLUMNS)
+    row = dict.fromkeys(lesion.LESION.keys)
     row |= {"network": name, "images": 200, "error_low": intact - 1, "error_high": intact + 1}
     rows = [{**row, "block": INTACT, "error": intact}]
     row |= {"error_low": 1.0, "error_high": 99.0}
@@ -226,7 +226,7 @@ def example_tables():
     counted = [paths.counted({"module": [(1, 1)] * 3, "layer": [(0, 1)] + [(1, 0, 1)] * 3}, "a"),
                paths.counted({"module": [(1,)] * 3, "layer": [(0, 1)] * 3}, "b")]  # fmt: skip
     return (
-        Result("lesion", lesion.COLUMNS, tuple(lesions), {"classes": 10}),
+        Result("lesion", lesion.LESION.keys, tuple(lesions), {"classes": 10}),
         Result("paths", paths.PATHS.keys, tuple(row for each in counted for row in each.rows), {}),
     )
 
@@ -238,7 +238,7 @@ def measured(name, **more):
 def test_the_table_has_the_columns_of_the_design_and_the_numbers_of_its_parts():
     times = [compare.Timing(n, compare.Times(n, 0.1 * n), compare.Times(3 * n, 0.3 * n)) for n in (64, 16)]
     full = measured("a", timings=tuple(times), batches=100, peak_memory=2_500_000, batch_size=64)
-    result = compare.run([full, replace(measured("b"), trained=False)], *example_tables())
+    result = compare.compared([full, replace(measured("b"), trained=False)], *example_tables())
     assert result.columns[:11] == (
         "network", "parameters", "flops", "depth", "error", "worst_lesion", "median_lesion",
         "forward_ms", "forward_ms_std", "backward_ms", "backward_ms_std",
@@ -259,13 +259,13 @@ def test_the_table_has_the_columns_of_the_design_and_the_numbers_of_its_parts():
 def test_numbers_of_paths_stay_exact():
     lesions, _ = example_tables()
     deep = paths.counted({"module": [(1, 1)] * 600, "layer": [(1, 0, 1)] * 600}, "a")
-    (row,) = compare.run([measured("a")], lesions, deep).rows
+    (row,) = compare.compared([measured("a")], lesions, deep).rows
     assert (row["paths"], row["mean_path_length"]) == (2**600, 600.0)
 
 
 def test_a_network_that_a_table_does_not_have_is_named():
     with pytest.raises(ValueError, match="table lesion has no rows of c; give one table with all networks"):
-        compare.run([measured("c")], *example_tables())
+        compare.compared([measured("c")], *example_tables())
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def test_a_network_that_a_table_does_not_have_is_named():
 
 def drawn():
     lesions, counted = example_tables()
-    table = compare.run([measured("a"), measured("b")], lesions, counted)
+    table = compare.compared([measured("a"), measured("b")], lesions, counted)
     rows = [{"network": n, "index": i, "std": 0.1 * (i + 1), "part": "trunk"} for n in "ab" for i in range(4)]
     return table, lesions, Result("responses", tuple(rows[0]), tuple(rows), {}), counted
 

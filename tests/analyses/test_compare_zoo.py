@@ -119,7 +119,7 @@ def test_counted_is_one_multiplication_and_its_addition():
 
 
 def test_the_figures_show_every_network_and_its_print(rows):
-    result = Result("zoo", compare.ZOO_COLUMNS, tuple(rows.values()), {})
+    result = Result("zoo", compare.ZOO_TABLE.keys, tuple(rows.values()), {})
     figure = compare.plot_zoo(result)
     for axes, quantity in zip(figure.axes, ("parameters", "multiply_adds"), strict=False):
         assert [bar.get_width() for bar in axes.patches][: len(rows)] == [row[quantity] for row in rows.values()]
@@ -133,4 +133,4 @@ def test_the_figures_show_every_network_and_its_print(rows):
     assert drawn == [(row["parameters"], row["multiply_adds"]) for row in rows.values()]
     for plot in (compare.plot_zoo, compare.plot_zoo_scatter):
         with pytest.raises(ValueError, match="table zoo has no rows"):
-            plot(Result("zoo", compare.ZOO_COLUMNS, (), {}))
+            plot(Result("zoo", compare.ZOO_TABLE.keys, (), {}))

@@ -112,7 +112,7 @@ def test_the_table_has_its_columns_and_can_be_read_again(tmp_path):
     model = trained(lambda: resolve("resnet8-w2"))
     result = inspect.run(unravel(model, (3, 8, 8)), name="tiny")
     assert result.name == "inspect"
-    assert result.columns == inspect.COLUMNS
+    assert result.columns == inspect.INSPECT.keys
     assert {row["network"] for row in result.rows} == {"tiny"}
     result.save(tmp_path)
     assert read(tmp_path, "inspect").rows == result.rows

@@ -11,14 +11,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from resnet_probe.analyses import iterative
-from resnet_probe.analyses.iterative.table import MEASURES
+from resnet_probe.analyses.iterative import MEASURES
 from resnet_probe.data import Data
 from resnet_probe.models import resolve
 from resnet_probe.tables import Result
 from resnet_probe.unraveled import unravel
+from tests.analyses.running import tables
 from tests.networks import MADE, make
 
 CLASSES = tuple("abcdefghij")
+
+
+def run(network, data, **how):
+    return tables("iterative", network, data, **how)["iterative"]
 
 
 def network(arch, seed=0):
@@ -101,7 +106,7 @@ def cosine(a, b):
 @pytest.mark.parametrize("arch", ["resnet14-w4", "resnet14-w4-preact", "resnet14-w4-B"])
 def test_every_measure_is_that_of_the_blocks_written_out(arch, data):
     model, unraveled = network(arch)
-    table = iterative.run(unraveled, data, name=arch, batch_size=5)
+    table = run(unraveled, data, name=arch, batch_size=5)
     expected = oracle(model, data, pre="preact" in arch)
     assert [row["block"] for row in table.rows] == [f"layer{s}.{b}" for s in (1, 2, 3) for b in (0, 1)]
     assert [row["index"] for row in table.rows] == list(range(6))
@@ -129,8 +134,8 @@ def test_every_measure_is_that_of_the_blocks_written_out(arch, data):
 
 def test_batch_size_makes_no_difference(data):
     _, unraveled = network("resnet8-w4")
-    one = iterative.run(unraveled, data, name="it", batch_size=14)
-    other = iterative.run(unraveled, data, name="it", batch_size=3)
+    one = run(unraveled, data, name="it", batch_size=14)
+    other = run(unraveled, data, name="it", batch_size=3)
     for a, b in zip(one.rows, other.rows, strict=True):
         for column, value in a.items():
             assert b[column] == pytest.approx(value, rel=1e-4, abs=1e-7) if isinstance(value, float) else True
@@ -150,7 +155,7 @@ def test_first_order_is_the_slope_of_the_loss_as_the_branch_fades(data):
         def batches(self, *_, **__):
             return doubles
 
-    table = iterative.run(unraveled, Doubles(), name="it")
+    table = run(unraveled, Doubles(), name="it")
 
     def loss(block, factor):
         return F.cross_entropy(unraveled.scale({block: factor})(doubles[0][0]), doubles[0][1]).item()
@@ -164,7 +169,7 @@ def test_first_order_is_the_slope_of_the_loss_as_the_branch_fades(data):
 @pytest.mark.parametrize("arch", ["resnet26-w4", "resnet26-w4-preact"])
 def test_an_early_exit_is_the_network_without_the_blocks_after_it(arch, data):
     _, unraveled = network(arch)
-    table = iterative.run(unraveled, data, name="it")
+    table = run(unraveled, data, name="it")
     last = [row for row in table.rows if row["stage"] == 3]
     with torch.no_grad():
         for i, row in enumerate(last):
@@ -178,7 +183,7 @@ def test_a_block_without_a_branch_does_nothing(data):
     model, _ = network("resnet14-w4")
     nn.init.zeros_(model.layer2[1].bn2.weight)
     nn.init.zeros_(model.layer2[1].bn2.bias)
-    row = iterative.run(unravel(model, (3, 8, 8)), data, name="it").rows[3]
+    row = run(unravel(model, (3, 8, 8)), data, name="it").rows[3]
     assert row["block"] == "layer2.1"
     assert row["ratio"] == row["first_order"] == 0
     assert row["influence"] == pytest.approx(0, abs=1e-12)
@@ -194,9 +199,7 @@ def test_adapted_exits_are_least_squares(data):
     with torch.no_grad():  # centre the logits, so that the images differ in their predictions
         model.fc.bias -= model(next(more.batches(84))[0]).mean(0)
     told = []
-    table = iterative.run(
-        unraveled, more, name="it", adapter=True, batch_size=9, progress=lambda *both: told.append(both)
-    )
+    table = run(unraveled, more, name="it", adapter=True, batch_size=9, progress=lambda *both: told.append(both))
     assert told[-1] == (168, 168)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert table.settings["adapter_images"] == 42
@@ -221,7 +224,7 @@ def test_adapted_exits_are_least_squares(data):
             labels = more.labels.clone()
             labels[1::2] = logits.argmax(1)  # whoever predicts otherwise for any image is now wrong
             judged = Data("noise", "test", more.images, labels, CLASSES, "imagenet")
-            again = iterative.run(unraveled, judged, name="it", adapter=True)
+            again = run(unraveled, judged, name="it", adapter=True)
             assert next(r for r in again.rows if r["block"] == key)["adapter_accuracy"] == 100
 
 
@@ -229,12 +232,12 @@ def test_transformers_have_blocks_too_but_no_adapter():
     images = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     data = Data("noise", "test", images, torch.arange(6) % 5, tuple("abcde"), "imagenet")
     unraveled = unravel(make("tokens"), (3, 8, 8))
-    table = iterative.run(unraveled, data, name="tokens")
+    table = run(unraveled, data, name="tokens")
     assert len(table.rows) == 4
     assert all(row["exit_accuracy"] is not None for row in table.rows)
     assert table.rows[-1]["exit_accuracy"] == pytest.approx(100 - table.settings["error"])
     with pytest.raises(ValueError, match=r"yields \(5, 8\), not maps \(C, H, W\): leave out the adapter"):
-        iterative.run(unraveled, data, name="tokens", adapter=True)
+        run(unraveled, data, name="tokens", adapter=True)
 
 
 @pytest.mark.parametrize("name", ["flat", "blocks", "pre-activation", "three terms", "gated", "projections", "bare"])
@@ -243,7 +246,7 @@ def test_networks_of_every_style(name):
     data = Data("noise", "test", images, torch.arange(6) % 5, tuple("abcde"), "imagenet")
     assert name in MADE
     model = make(name)
-    table = iterative.run(unravel(model, (3, 8, 8)), data, name=name)
+    table = run(unravel(model, (3, 8, 8)), data, name=name)
     with torch.no_grad():
         x, y = next(data.batches(6))
         assert table.settings["error"] == pytest.approx(100 * (model(x).argmax(1) != y).double().mean().item())
@@ -255,29 +258,29 @@ def test_the_callers_model_is_left_alone(data):
     model, unraveled = network("resnet8-w4")
     model.conv1.weight.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    iterative.run(unraveled, data, name="it", adapter=True)
+    run(unraveled, data, name="it", adapter=True)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not model.conv1.weight.requires_grad
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     with torch.no_grad():
-        iterative.run(unraveled, data, name="it")
+        run(unraveled, data, name="it")
 
 
 def test_frozen_weights_are_no_obstacle(data):
     model, unraveled = network("resnet8-w4")
-    one = iterative.run(unraveled, data, name="it")
+    one = run(unraveled, data, name="it")
     model.requires_grad_(False)
-    assert iterative.run(unraveled, data, name="it").rows == one.rows
+    assert run(unraveled, data, name="it").rows == one.rows
 
 
 def test_wrong_use(data):
     _, unraveled = network("resnet8-w4")
     with pytest.raises(ValueError, match="noise has no images"):
-        iterative.run(unraveled, data.subset([]), name="it")
+        run(unraveled, data.subset([]), name="it")
     with pytest.raises(ValueError, match="needs images to fit and others"):
-        iterative.run(unraveled, data.subset([0]), name="it", adapter=True)
+        run(unraveled, data.subset([0]), name="it", adapter=True)
     with pytest.raises(ValueError, match="no residual blocks"):
-        iterative.run(network("vgg11-w4")[1], data, name="it")
+        run(network("vgg11-w4")[1], data, name="it")
 
 
 # -- damage and ranks -----------------------------------------------------------------------------------------------
@@ -300,7 +303,7 @@ def lesion_of(table, name="it", scale=1.0):
 
 @pytest.fixture(scope="module")
 def table(data):
-    return iterative.run(network("resnet20-w4")[1], data, name="it")
+    return run(network("resnet20-w4")[1], data, name="it")
 
 
 def test_damage_is_what_deletion_adds(table):
@@ -325,7 +328,7 @@ def test_a_lesion_table_that_does_not_fit(table):
 def test_rank_correlations_are_scipys(table):
     damaged = iterative.with_damage(table, lesion_of(table))
     ranks = iterative.rank(damaged, draws=300)
-    assert ranks.columns == iterative.RANK_COLUMNS
+    assert ranks.columns == iterative.RANKS.keys
     seen = set()
     for row in ranks.rows:
         rows = [

@@ -1,5 +1,7 @@
 """Responses against hooks that keep everything and two passes in float64; where each layer is measured."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torchvision
@@ -10,8 +12,14 @@ from resnet_probe.analyses import responses
 from resnet_probe.analyses.responses.points import AFTER_BN, AFTER_NORM, OUTPUT, is_preactivated, measured_layers
 from resnet_probe.data import Data
 from resnet_probe.models import resolve
-from resnet_probe.tables import Result
+from resnet_probe.tables import Result, together
 from resnet_probe.unraveled import unravel
+from tests.analyses.running import tables as tables_of
+
+
+def run(network, data, **how):
+    found = tables_of("responses", network, data, **how)
+    return SimpleNamespace(layers=found["responses"], channels=found.get("responses_channels"))
 
 
 def network(arch, size=8, seed=0):
@@ -63,7 +71,7 @@ def norms_of(layers):
 @pytest.mark.parametrize("arch", ["resnet14-w4", "plain8-w4"])
 def test_every_3x3_layer_is_measured_after_its_norm(arch, data):
     model, unraveled = network(arch)
-    table = responses.run(unraveled, data, name="it", batch_size=7).layers
+    table = run(unraveled, data, name="it", batch_size=7).layers
     layers = [name for name, m in model.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     assert [row["layer"] for row in table.rows] == layers
     assert layers[0] == "conv1"
@@ -78,7 +86,7 @@ def test_every_3x3_layer_is_measured_after_its_norm(arch, data):
 
 def test_a_vgg_is_measured_by_the_data_flow_and_not_by_names(data):
     model, unraveled = network("vgg11-w4")
-    table = responses.run(unraveled, data, name="vgg").layers
+    table = run(unraveled, data, name="vgg").layers
     after = {row["layer"]: f"features.{int(row['layer'].split('.')[1]) + 1}" for row in table.rows}
     check(table.rows, kept(model, after.values(), data).values())
     assert len(table.rows) == 8
@@ -87,9 +95,9 @@ def test_a_vgg_is_measured_by_the_data_flow_and_not_by_names(data):
 
 def test_batch_size_and_order_make_no_difference(data):
     _, unraveled = network("resnet8-w4")
-    whole = responses.run(unraveled, data, name="it", batch_size=30).layers
+    whole = run(unraveled, data, name="it", batch_size=30).layers
     for other, size in ((data, 4), (data.subset(list(range(29, -1, -1))), 11)):
-        again = responses.run(unraveled, other, name="it", batch_size=size).layers
+        again = run(unraveled, other, name="it", batch_size=size).layers
         for a, b in zip(whole.rows, again.rows, strict=True):
             assert (a["layer"], a["rank"], a["values"]) == (b["layer"], b["rank"], b["values"])
             assert a["std"] == pytest.approx(b["std"], rel=1e-6)
@@ -99,7 +107,7 @@ def test_batch_size_and_order_make_no_difference(data):
 @pytest.mark.parametrize("arch", ["resnet14-w4-preact", "resnet14-w4-preactraw"])
 def test_a_preactivation_network_is_measured_at_the_layers_own_output_and_says_so(arch, data):
     model, unraveled = network(arch)
-    found = responses.run(unraveled, data, name="pre").layers
+    found = run(unraveled, data, name="pre").layers
     assert {row["point"] for row in found.rows} == {OUTPUT}
     assert "pre-activation network" in found.settings["measured"]["pre"]
     check(found.rows, kept(model, [row["layer"] for row in found.rows], data).values())
@@ -107,7 +115,7 @@ def test_a_preactivation_network_is_measured_at_the_layers_own_output_and_says_s
 
 def test_a_network_without_normalisation_is_measured_at_the_layers_own_output_and_says_so(data):
     model, unraveled = network("vgg11-w4-nobn")
-    found = responses.run(unraveled, data, name="plain").layers
+    found = run(unraveled, data, name="plain").layers
     assert {row["point"] for row in found.rows} == {OUTPUT}
     assert found.settings["measured"]["plain"].startswith("no normalisation follows the layers")
     check(found.rows, kept(model, [row["layer"] for row in found.rows], data).values())
@@ -164,7 +172,7 @@ def test_points_that_are_no_modules_output(data):
         "measured after batch norm and after normalisation, before nonlinearity or addition; layers that no "
         "normalisation follows at their own output"
     )
-    table = responses.run(unraveled, data, name="odd").layers
+    table = run(unraveled, data, name="odd").layers
     with torch.no_grad():
         x = torch.cat([images for images, _ in data.batches(30)])
         a = F.batch_norm(model.first(x), model.bn.running_mean, model.bn.running_var, model.bn.weight)
@@ -179,7 +187,7 @@ def test_points_that_are_no_modules_output(data):
 @pytest.mark.parametrize(("kind", "number"), [("conv3x3", 1 + 6), ("conv", 1 + 18 + 3), ("all", 1 + 18 + 3 + 1)])
 def test_kinds_of_layers(kind, number, data):
     model, unraveled = network("resnet20-w4-bottleneck")
-    rows = responses.run(unraveled, data, name="it", layers=kind).layers.rows
+    rows = run(unraveled, data, name="it", layers=kind).layers.rows
     assert len(rows) == number
     wanted = {
         name
@@ -197,7 +205,7 @@ def test_all_layers_of_torchvisions_resnet18():
     model = torchvision.models.resnet18(num_classes=10).eval()
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     data = Data("noise", "test", images, torch.arange(3), tuple("abcdefghij"), "imagenet")
-    table = responses.run(unravel(model, (3, 32, 32)), data, name="r18", layers="all", channels=True)
+    table = run(unravel(model, (3, 32, 32)), data, name="r18", layers="all", channels=True)
     rows = {row["layer"]: row for row in table.layers.rows}
     assert len(rows) == 21
     assert rows["fc"]["point"] == OUTPUT
@@ -210,8 +218,8 @@ def test_all_layers_of_torchvisions_resnet18():
 
 def test_channels_agree_with_copies_and_with_the_layers(data):
     model, unraveled = network("resnet8-w4")
-    both = responses.run(unraveled, data, name="it", batch_size=8, channels=True)
-    alone = responses.run(unraveled, data, name="it", batch_size=8)
+    both = run(unraveled, data, name="it", batch_size=8, channels=True)
+    alone = run(unraveled, data, name="it", batch_size=8)
     assert alone.channels is None
     for a, b in zip(both.layers.rows, alone.layers.rows, strict=True):
         assert a["std"] == pytest.approx(b["std"], rel=1e-6)
@@ -224,15 +232,15 @@ def test_channels_agree_with_copies_and_with_the_layers(data):
 def test_training_mode_uses_each_batch_and_changes_nothing(data):
     model, unraveled = network("resnet8-w4")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    table = responses.run(unraveled, data, name="it", mode="train", batch_size=30, seed=3).layers
+    table = run(unraveled, data, name="it", mode="train", batch_size=30, seed=3).layers
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not model.training
     twin, _ = network("resnet8-w4")
     twin.train()
     check(table.rows, kept(twin, norms_of(row["layer"] for row in table.rows), data).values(), rel=2e-5)
     assert table.settings["batch_size"] == 30
-    again = responses.run(unraveled, data, name="it", mode="train", batch_size=10, seed=3).layers
-    other = responses.run(unraveled, data, name="it", mode="train", batch_size=10, seed=4).layers
+    again = run(unraveled, data, name="it", mode="train", batch_size=10, seed=3).layers
+    other = run(unraveled, data, name="it", mode="train", batch_size=10, seed=4).layers
     assert again.rows[0]["std"] != other.rows[0]["std"]
 
 
@@ -240,37 +248,35 @@ def test_the_callers_model_keeps_its_hooks_and_mode(data):
     model, unraveled = network("resnet8-w4")
     model.bn1.register_forward_hook(lambda *_: None)
     model.train()
-    responses.run(unraveled, data, name="it")
+    run(unraveled, data, name="it")
     assert model.training
     assert sum(len(m._forward_hooks) for m in model.modules()) == 1
 
 
 def test_progress_is_told(data):
     told = []
-    responses.run(network("resnet8-w4")[1], data, name="it", batch_size=20, progress=lambda *a: told.append(a))
+    run(network("resnet8-w4")[1], data, name="it", batch_size=20, progress=lambda *a: told.append(a))
     assert told == [(20, 30), (30, 30)]
 
 
 def test_wrong_use(data):
     _, unraveled = network("resnet8-w4")
     with pytest.raises(ValueError, match="unknown kind of layers 'conv5'"):
-        responses.run(unraveled, data, name="it", layers="conv5")
-    with pytest.raises(ValueError, match="unknown mode 'test'"):
-        responses.run(unraveled, data, name="it", mode="test")
+        run(unraveled, data, name="it", layers="conv5")
     with pytest.raises(ValueError, match="noise has no images"):
-        responses.run(unraveled, data.subset([]), name="it")
+        run(unraveled, data.subset([]), name="it")
     linear = unravel(nn.Sequential(nn.Flatten(), nn.Linear(192, 10)), (3, 8, 8))
     with pytest.raises(ValueError, match="no layer of kind conv3x3; give all"):
-        responses.run(linear, data, name="it")
+        run(linear, data, name="it")
 
 
 def test_several_networks_in_one_table(data):
-    tables = [responses.run(network(a)[1], data, name=a).layers for a in ("resnet8-w4", "plain8-w4")]
-    joined = responses.together(tables)
+    tables = [run(network(a)[1], data, name=a).layers for a in ("resnet8-w4", "plain8-w4")]
+    joined = together(tables)
     assert joined.rows == tables[0].rows + tables[1].rows
-    assert set(joined.settings["measured"]) == {"resnet8-w4", "plain8-w4"}
-    with pytest.raises(ValueError, match="different names; resnet8-w4 given"):
-        responses.together([tables[0], tables[0]])
+    assert all(joined.about(a)["measured"] for a in ("resnet8-w4", "plain8-w4"))
+    with pytest.raises(ValueError, match="two networks are called 'resnet8-w4'"):
+        together([tables[0], tables[0]])
     figure = responses.plot(joined)
     above, below = figure.axes
     for axes in (above, below):
