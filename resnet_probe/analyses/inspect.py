@@ -44,7 +44,7 @@ INSPECT = Table(
             "resnet_probe.claims.sizes:parameters",
         ),
     ),
-    printed=("unit", "kind", "stage", "shortcut", "out_shape", "parameters", "multiply_adds", "paths"),
+    printed=("unit", "kind", "stage", "shortcut", "out_shape", "parameters", "multiply_adds", "paths", "branches"),
 )  # fmt: skip
 
 ANALYSIS = Analysis(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -17,7 +18,7 @@ from resnet_probe.analyses.registry import analysis as analysis_called
 from resnet_probe.analyses.registry import declared, facts_of
 from resnet_probe.commands import output, progress
 from resnet_probe.commands.request import Request, processes
-from resnet_probe.commands.session import Session, pick_device
+from resnet_probe.commands.session import Loaded, Session, pick_device
 from resnet_probe.lazy import named
 from resnet_probe.tables import Result, provenance, together
 
@@ -77,16 +78,17 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
     """
     alone = getattr(request.parameters, "alone", None)
     if alone and (request.ckpts or request.arch or request.data):
-        raise click.UsageError(f"{alone} is counted from the papers alone; leave out --ckpt, --arch and --data")
+        raise click.UsageError(f"{alone} needs no network and no images; leave out --ckpt, --arch and --data")
     networks = [] if alone else session.networks(request, analysis.needs)
     name = alone or "+".join(one.name for one in networks)
     folder = output.run_folder(request.out, analysis.name, name)
     before = [each for needed in analysis.builds_on for each in analysis_called(needed.analysis).tables]
     output.refuse_others(folder, (*before, *analysis.tables), networks, fresh=request.fresh)
-    workers, device = processes(request, "cpu" if alone else pick_device(request.device))
-    images = not alone and (
-        analysis.needs.images == "all" or (analysis.needs.images == "optional" and request.data is not None)
-    )
+    if alone:
+        made = named(analysis.run)(None, request.parameters, _light(request, session))
+        return _written(analysis, request, folder, list(made), [], [], command)
+    workers, device = processes(request, pick_device(request.device))
+    images = analysis.needs.images == "all" or (analysis.needs.images == "optional" and request.data is not None)
     if workers.rank > 0:
         session.tell = lambda text, important=False: None
     subjects = session.subjects(networks, request, analysis.needs, device, images=images)
@@ -102,6 +104,27 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
     tables = list(_tables(analysis, request, subjects, runtime))
     if workers.rank > 0:
         return None
+    return _written(analysis, request, folder, tables, networks, subjects, command, device)
+
+
+def _light(request: Request, session: Session) -> Any:
+    """What an analysis that needs no network is given for a runtime: importing it does not import torch."""
+    return SimpleNamespace(
+        device="cpu", seed=request.seed, say=session.tell, progress=lambda what: progress.bar(request.quiet, what)
+    )
+
+
+def _written(  # noqa: PLR0917 - what a run is made of, in its order
+    analysis: Analysis,
+    request: Request,
+    folder: Path,
+    tables: list[Result],
+    networks: Sequence[Loaded],
+    subjects: Sequence[Subject],
+    command: str,
+    device: str = "cpu",
+) -> Measured:
+    """Stamp the tables with where they come from, and write them with their figures."""
     origin = provenance(
         arguments=request.arguments(analysis),
         seed=request.seed,

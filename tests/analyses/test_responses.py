@@ -109,7 +109,7 @@ def test_a_preactivation_network_is_measured_at_the_layers_own_output_and_says_s
     model, unraveled = network(arch)
     found = run(unraveled, data, name="pre").layers
     assert {row["point"] for row in found.rows} == {OUTPUT}
-    assert "pre-activation network" in found.settings["measured"]["pre"]
+    assert "pre-activation network" in found.settings["measured"]
     check(found.rows, kept(model, [row["layer"] for row in found.rows], data).values())
 
 
@@ -117,7 +117,7 @@ def test_a_network_without_normalisation_is_measured_at_the_layers_own_output_an
     model, unraveled = network("vgg11-w4-nobn")
     found = run(unraveled, data, name="plain").layers
     assert {row["point"] for row in found.rows} == {OUTPUT}
-    assert found.settings["measured"]["plain"].startswith("no normalisation follows the layers")
+    assert found.settings["measured"].startswith("no normalisation follows the layers")
     check(found.rows, kept(model, [row["layer"] for row in found.rows], data).values())
 
 

@@ -4,11 +4,11 @@ from shutil import copytree
 
 import pytest
 import torch
+from resnet_probe.commands.compare import TABLES
 
 from resnet_probe.checkpoint import load, save
 from resnet_probe.cli import main
 from resnet_probe.commands import comparing, output, subject
-from resnet_probe.commands.compare import TABLES
 from resnet_probe.models import resolve
 from resnet_probe.tables import read
 from tests.commands.subjects import is_one_line, write_good

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -38,23 +39,22 @@ def test_blocks_are_listed_with_stage_shortcut_and_numbers(capsys):
         "conv1x1",
         "32x16x16",
         f"{weights + 6 * 32:,}",
-        f"{weights * 256 / 1e6:.3g}",
-        "M",
+        f"{weights * 256:,}",
     ]
-    assert cells(out, "layer2.0") == [*shown, "2"]
+    assert cells(out, "layer2.0")[:-1] == [*shown, "2"]
     assert cells(out, "layer1.1")[2:4] == ["1", "identity"]
-    assert "residual blocks  6 in 3 stages" in out
-    assert "input            3x32x32" in out
+    assert re.search(r"residual blocks +6\ in\ 3\ stages", out)
+    assert re.search(r"input +3\ x\ 32\ x\ 32", out)
 
 
 @pytest.mark.slow
 def test_resnet50_has_16_blocks_and_vgg16_none(capsys):
     _, out, _ = run(capsys, "--arch", "torchvision:resnet50")
-    assert "residual blocks  16 in 4 stages" in out
-    assert "parameters       25,557,032" in out
+    assert re.search(r"residual blocks +16\ in\ 4\ stages", out)
+    assert re.search(r"parameters +25,557,032", out)
     assert cells(out, "layer1.0")[:5] == ["layer1.0", "block", "1", "conv1x1", "256x56x56"]
     _, out, _ = run(capsys, "--arch", "torchvision:vgg16_bn", "--size", "32")
-    assert "residual blocks  none" in out
+    assert re.search(r"residual blocks +none", out)
     assert cells(out, "features.0")[1] == "layer"
 
 
@@ -65,7 +65,7 @@ def test_a_checkpoint_is_an_argument_or_an_option(capsys, how):
     code, out, err = run(capsys, *words)
     assert (code, err) == (0, "")
     assert "tiny (resnet14-w3)" in out
-    assert "input            1x8x8" in out
+    assert re.search(r"input +1\ x\ 8\ x\ 8", out)
     assert list(Path().iterdir()) == [Path("tiny.safetensors")]
 
 
@@ -78,7 +78,7 @@ def test_with_a_folder_the_table_is_written(capsys):
     assert [row["unit"] for row in result.rows if row["kind"] == "block"][:2] == ["layer1.0", "layer1.1"]
     settings = json.loads(Path("out/inspect.json").read_text(encoding="utf-8"))
     assert settings["command"] == "resnet-probe inspect tiny.safetensors --out out"
-    assert settings["blocks"] == 6
+    assert settings["networks"]["tiny"]["blocks"] == 6
     assert len(settings["checkpoint_sha256"]) == 64
 
 
@@ -89,14 +89,14 @@ def test_quiet_prints_nothing_and_writes_all_the_same(capsys):
 
 def test_the_size_of_the_input_can_be_chosen(capsys):
     _, out, _ = run(capsys, "--arch", "resnet8-w2", "--size", "16")
-    assert "input            3x16x16" in out
+    assert re.search(r"input +3\ x\ 16\ x\ 16", out)
     assert cells(out, "layer3.0")[4] == "8x4x4"
 
 
 def test_branches_of_a_parallel_region_are_shown_without_its_name(capsys):
     Path("net.py").write_text("from tests.networks import Concatenated\n", encoding="utf-8")
     _, out, _ = run(capsys, "--arch", "net.py:Concatenated", "--size", "8")
-    assert "left, right" in out
+    assert re.search(r"left, .*right", out)
     assert "1 parallel regions" in out or "1 parallel region" in out
 
 

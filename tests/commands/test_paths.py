@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from resnet_probe.analyses.registry import facts_of
 from resnet_probe.cli import main
 from resnet_probe.tables import read
 
@@ -32,8 +33,9 @@ def test_depth_110_prints_and_writes_what_fig_6a_shows(capsys):
     code, out, err = run(capsys, "--depth", "110")
     assert (code, err) == (0, "")
     assert "2^54 = 18,014,398,509,481,984" in out
-    assert "in modules  mean 27, std 3.674, mode 27, central 95 % interval 20 to 34 (holds 95.98 %)" in out
-    assert "in layers   mean 56," in out
+    assert "mean 27, std 3.674, mode 27, central 95 % interval 20 to 34 (holds 95.98 %)" in out
+    facts = {fact.label: fact.value for fact in facts_of(read(Path("results/paths-resnet110"), "paths"))["resnet110"]}
+    assert facts == {"paths": 2**54, "length in residual branches": 27, "length in layers": 56}
     folder = Path("results/paths-resnet110")
     assert {path.name for path in folder.iterdir()} == {f"paths.{end}" for end in ("csv", "json", "pdf", "svg", "png")}
     assert sum(counts(folder, "module").values()) == 2**54
@@ -45,7 +47,7 @@ def test_settings_say_how_to_make_the_table_again(capsys):
     assert settings["command"] == "resnet-probe paths --depth 20 --out 'my run' --format png"
     assert settings["arguments"]["depth"] == 20
     assert settings["arguments"]["formats"] == ["png"]
-    assert (settings["blocks"], settings["block"]) == (9, "basic")
+    assert settings["networks"]["resnet20"]["blocks"] == 9
     assert b"resnet-probe paths --depth 20" in Path("my run/paths.png").read_bytes()
 
 
@@ -61,16 +63,18 @@ def test_the_second_reading_of_a_depth_is_noted(capsys):
 def test_depth_1202_is_counted_to_the_last_digit(capsys):
     _, out, _ = run(capsys, "--depth", "1202", "--format", "png")
     assert "2^600 = about 4.150e+180 (all digits in paths.json)" in out
-    assert (
-        json.loads(Path("results/paths-resnet1202/paths.json").read_text())["statistics"]["module"]["total"] == 2**600
-    )
+    about = json.loads(Path("results/paths-resnet1202/paths.json").read_text())["networks"]["resnet1202"]
+    assert about["statistics"]["module"]["total"] == 2**600
 
 
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        ([], "no network given; give one of --depth N, --arch NAME or --ckpt FILE"),
-        (["--depth", "20", "--arch", "resnet20"], "--depth together with --arch or --ckpt given"),
+        ([], "no network given; give --ckpt FILE or --arch NAME"),
+        (
+            ["--depth", "20", "--arch", "resnet20"],
+            "resnet20 needs no network and no images",
+        ),
         (["--depth", "111"], "the nearest are 110 and 116"),
         (["--depth", "20", "--format", "tiff,png"], "tiff given; choose from pdf, svg, png"),
         (["--depth", "20", "--format", ","], "nothing given; choose from pdf, svg, png"),
@@ -88,7 +92,7 @@ def test_wrong_use_is_one_line_and_writes_nothing(capsys, words, problem):
 @pytest.mark.parametrize("out", ["file", "file/inside"])
 def test_a_folder_that_cannot_be_written_is_found_before_anything_is_counted(capsys, monkeypatch, out):
     Path("file").touch()
-    monkeypatch.setattr("resnet_probe.analyses.paths.run", None)
+    monkeypatch.setattr("resnet_probe.analyses.paths.measure.run", None)
     code, _, err = run(capsys, "--depth", "20", "--out", out)
     assert (code, err.count("\n")) == (2, 1)
     assert f"cannot write to the folder {out}" in err
@@ -96,6 +100,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_anything_is_counted(cap
 
 PROGRAM = """
 import sys
+from resnet_probe.analyses.registry import facts_of
 from resnet_probe.cli import main
 assert main(["paths", "--depth", "110", "--quiet"]) == 0
 heavy = ("torch", "pandas", "scipy", "seaborn", "matplotlib.pyplot")
@@ -121,8 +126,8 @@ def test_a_traced_network_has_the_paths_that_its_depth_says(capsys, depth):
 def test_a_network_without_blocks_has_one_path_and_says_so(capsys):
     code, out, _ = run(capsys, "--arch", "vgg11-w4", "--format", "png")
     assert code == 0
-    assert "paths       1: no residual block or parallel branch" in out
-    assert "in layers   all of length 9" in out
+    assert "1: no residual block or parallel branch" in out
+    assert "all of length 9" in out
 
 
 @pytest.mark.real
@@ -131,7 +136,7 @@ def test_a_real_checkpoint_has_the_paths_that_its_depth_says(capsys):
     run(capsys, "--depth", "56", "--out", "formula", "--format", "png")
     code, out, _ = run(capsys, "--ckpt", str(CHECKPOINTS / "resnet56-4bfd9763.th"), "--out", "real", "--format", "png")
     assert code == 0
-    assert out.startswith("resnet56-4bfd9763\n")
+    assert "resnet56-4bfd9763\n" in out
     for unit in ("module", "layer"):
         assert counts("real", unit) == counts("formula", unit)
     assert read(Path("real"), "paths").settings["checkpoint_sha256"].startswith("4bfd9763")

@@ -51,11 +51,10 @@ def test_images_give_gradients_beside_the_lengths(capsys):
     assert {row["samples"] for row in result.rows} == {6}
     assert result.settings["networks"]["net"]["identity_error"] < 1e-5
     assert len(result.settings["data_fingerprint"]) == 64
-    assert result.settings["normalization"] == "none"
+    assert result.about("net")["normalization"] == "none"
     assert result.settings["checkpoint_sha256"]
     assert "relative error" in out
-    assert "Veit et al. 2016, ResNet-110: 5 to 17 of 54, 0.45 % of all paths" in out
-    assert "implied: slope -1.35, x0.26 per branch" in out
+    assert "ResNet-110: 5 to 17 of 54, 0.45 % of all paths; slope -1.35 implied, a factor of 0.26 per branch" in out
     assert main(["replot", "--run", str(folder), "--out", "again", "--format", "png", "--quiet"]) == 0
     assert Path("again/gradients.png").read_bytes() == (folder / "gradients.png").read_bytes()
 
@@ -63,7 +62,7 @@ def test_images_give_gradients_beside_the_lengths(capsys):
 def test_without_images_lengths_alone_and_how_to_get_the_rest(capsys):
     code, out, _ = run(capsys, "--ckpt", saved("net.safetensors"), "--format", "png")
     assert code == 0
-    assert "not measured; give images, such as --data cifar10 --split train" in out
+    assert "not measured without images; give them, such as --data cifar10 --split train" in out
     assert not Path("results/paths-net/gradients.csv").exists()
 
 
@@ -73,7 +72,7 @@ def test_two_checkpoints_of_one_name_are_drawn_together(capsys):
     assert code == 0
     result = read(Path("out"), "gradients")
     assert list(dict.fromkeys(row["network"] for row in result.rows)) == ["a/net", "b/net"]
-    assert set(result.settings["checkpoints"]) == {"a/net", "b/net"}
+    assert set(result.settings["networks"]) == {"a/net", "b/net"}
     assert out.count("identity") == 2
     assert run(capsys, *words[:2], *words[:2])[0] == 2
 
@@ -88,7 +87,7 @@ def test_a_network_beside_itself_untrained(capsys):
     assert (code, err) == (0, "")
     result = read(Path("out"), "gradients")
     assert list(dict.fromkeys(row["network"] for row in result.rows)) == ["net", "net untrained"]
-    assert result.settings["normalization"] == "cifar10"
+    assert result.about("net untrained")["normalization"] == "cifar10"
     assert run(capsys, "--arch", "resnet8-w4", "--untrained")[0] == 2
 
 
@@ -107,14 +106,14 @@ def test_deleted_blocks_move_the_distribution(capsys):
     assert [row["surviving"] for row in rows if row["unit"] == "module"] == [1, 1, 0, 0]
     name = "net without layer1.0, layer2.0"
     assert [row["count"] for row in read(Path("out"), "gradients").rows if row["network"] == name] == [1, 1]
-    assert "25 % of all paths are left" in out
+    assert "25 % of all paths" in out
     assert {row["network"] for row in read(Path("out"), "paths").rows} == {"net", name}
 
 
 def test_deletion_by_depth_needs_no_network(capsys):
     code, out, _ = run(capsys, "--depth", "20", "--delete", "layer1.0,layer3.2", "--format", "png", "--out", "out")
     assert code == 0
-    assert "by length C(n-2, x) / C(n, x) with n = 9" in out
+    assert "C(n-2, x) / C(n, x) with n = 9" in out
     for unit in ("module", "layer"):
         rows = [row for row in read(Path("out"), "survival").rows if row["unit"] == unit]
         assert [row["surviving"] for row in rows] == [math.comb(7, x) for x in range(10)]
@@ -151,7 +150,7 @@ def test_the_papers_picture_of_three_blocks_needs_no_network(capsys):
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["--depth", "20", "--data", "digits"], "--depth names no weights"),
+        (["--depth", "20", "--data", "digits"], "resnet20 needs no network and no images"),
         (["--depth", "8", "--colour", "x.csv:y"], "--colour without a network to draw"),
         (["--arch", "resnet8-w4", "--data", "digits"], "takes images of 3 channels and digits has 1"),
         (["--arch", "resnet8-w4", "--data", "fake", "--memory", "nothing"], "is no amount of memory"),
@@ -178,7 +177,7 @@ def test_a_network_without_blocks_says_that_there_is_one_path(capsys):
     code, out, _ = run(capsys, "--ckpt", saved("net.safetensors", "vgg11-w4"), *DIGITS)
     assert code == 0
     assert "1: no residual block or parallel branch" in out
-    assert "no residual block: one class, which carries the whole gradient" in out
+    assert "no residual block: one class of paths carries the whole gradient" in out
 
 
 def test_one_image_is_enough(capsys):

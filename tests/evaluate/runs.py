@@ -18,12 +18,12 @@ PYTHON = (sys.executable, "-W", "error::ResourceWarning")
 SLOWLY = """
 import sys, time
 from resnet_probe import cli
-from resnet_probe.evaluate import sweep
-run_tree = sweep.run_tree
+from resnet_probe.evaluate import executors
+run_tree = executors.run_tree
 def slow(*args, **how):
     time.sleep(float(sys.argv[1]))
     return run_tree(*args, **how)
-sweep.run_tree = slow
+executors.run_tree = slow
 sys.exit(cli.main(sys.argv[2:]))
 """
 

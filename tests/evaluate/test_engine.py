@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from resnet_probe.data import Data
-from resnet_probe.evaluate import FastUnits, Sweep, evaluate, grow, run_tree
-from resnet_probe.evaluate import sweep as sweep_module
+from resnet_probe.evaluate import Executor, FastUnits, Sweep, evaluate, grow, run_tree
 from resnet_probe.evaluate.calibrate import Budget
 from resnet_probe.unraveled import unravel
 from tests.anatomy.test_tracing import same, snapshot
@@ -125,7 +124,7 @@ def test_neither_batch_size_nor_order_nor_company_matters(name, monkeypatch):
     first = evaluate(net, variants, data, sweep=Sweep(batch_size=11))
     backwards = {"": variants[""], **dict(reversed(variants.items()))}
     for chunk, stack in ((1, 1), (4, 4), (3, 50), (11, 1000)):
-        monkeypatch.setattr(sweep_module, "_budget", lambda *_, cut=(chunk, stack): Budget(*cut))
+        monkeypatch.setattr(Executor, "plan", lambda *_, cut=(chunk, stack), **__: Budget(*cut))
         for order in (variants, backwards):
             found = evaluate(net, order, data)
             assert {key: (s.wrong, s.changed, s.images) for key, s in found.items()} == {

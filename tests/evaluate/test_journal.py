@@ -10,7 +10,7 @@ ABOUT = {"checkpoint": "abc", "data_set": "def", "precision": "fp32", "deleted":
 
 
 def rows(shard, variants=3, wrong=1):
-    return [Row(shard, v, 8, wrong, v, 2**40 + v, bytes([shard, v])) for v in range(variants)]
+    return [Row(shard, v, 8, {"wrong": wrong, "loss": 2**60 + v}, bytes([shard, v])) for v in range(variants)]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_shard_is_committed_whole_or_not_at_all(path):
         yield rows(0)[0]
         raise KeyboardInterrupt
 
-    for bad in (broken(), [rows(0)[0], Row(0, 1, 8, 1, 1, None, b"")]):
+    for bad in (broken(), [rows(0)[0], Row(0, 1, None, {}, b"")]):
         with pytest.raises((KeyboardInterrupt, sqlite3.Error)):
             journal.commit(bad)
         assert list(journal.rows()) == []

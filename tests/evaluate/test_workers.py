@@ -32,15 +32,15 @@ def test_each_process_runs_its_own_shards_and_all_end_with_the_same_scores(monke
     variants = {"": net.steps} | {unit.name: net.delete(unit.name).steps for unit in net.blocks}
     data, how = images(30), {"sweep": sweep_module.Sweep(batch_size=4)}
     alone = evaluate(net, variants, data, **how)
-    run_shard, seen = sweep_module._Job.run_shard, []
+    run_shard, seen = sweep_module.run_shard, []
 
-    def watched(self, part, number):
+    def watched(executor, task, part, number):
         seen.append((number, len(part)))
-        made = run_shard(self, part, number)
+        made = run_shard(executor, task, part, number)
         rows.extend(made)
         return made
 
-    monkeypatch.setattr(sweep_module._Job, "run_shard", watched)
+    monkeypatch.setattr(sweep_module, "run_shard", watched)
     made, scores = [], {}
     for rank in (0, 1, 2):
         rows = []
@@ -56,14 +56,14 @@ def test_each_process_runs_its_own_shards_and_all_end_with_the_same_scores(monke
 
 def _when_whole(whole, sum_up=sweep_module.scores_of):
     """The first processes of this test do not hear of the rows of those that have not run yet."""
-    return sum_up if whole else lambda names, rows: {}
+    return sum_up if whole else lambda names, rows, task: {}
 
 
 def test_a_shard_that_two_processes_have_counts_once(tmp_path):
     from resnet_probe.evaluate.journal import Row
 
-    row = Row(0, 0, 8, 1, 0, 5, b"\x80")
-    other = Row(1, 0, 8, 2, 0, 7, b"\xc0")
+    row = Row(0, 0, 8, {"wrong": 1}, b"\x80")
+    other = Row(1, 0, 8, {"wrong": 2}, b"\xc0")
     workers = Connected(0, 2, {"rows": [[row, other]], "done": [[0, 1]]})
     assert workers.gather([row], None) == [row, other]
     assert workers.known(None) == {0, 1}

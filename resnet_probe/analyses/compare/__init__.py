@@ -1,7 +1,7 @@
 """Networks side by side: what they cost, what they are worth, and how they take the loss of a unit.
 
 measure.py       `run`: costs, times and memory of each network
-costs.py         `costs`: parameters, multiply-adds, depth
+counts.py        `costs`: parameters, multiply-adds, depth
 timing.py        `time_steps`: milliseconds per batch, forward and forward plus backward
 memory.py        `peak_memory`: bytes at the peak of a training step
 table.py         `compared`: one row per network -> compare.csv
@@ -169,7 +169,7 @@ ANALYSIS = Analysis(
 )
 
 _NAMES = {
-    "costs": ("Costs", "costs"),
+    "counts": ("Costs", "costs"),
     "costs_figure": ("plot_costs",),
     "figure": ("plot",),
     "measure": ("run",),

@@ -45,7 +45,7 @@ def run(subjects: Sequence[Subject] | None, parameters: Parameters, runtime: Run
 
 def _measured(subject: Subject, parameters: Parameters, runtime: Runtime) -> Measured:
     """Costs of a network, and its times and memory unless they are not wanted."""
-    from resnet_probe.analyses.compare.costs import costs  # noqa: PLC0415
+    from resnet_probe.analyses.compare.counts import costs  # noqa: PLC0415
     from resnet_probe.analyses.compare.memory import peak_memory  # noqa: PLC0415
     from resnet_probe.analyses.compare.timing import time_steps  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from resnet_probe.analyses.compare import COMPARE
-from resnet_probe.analyses.compare.costs import Costs
+from resnet_probe.analyses.compare.counts import Costs
 from resnet_probe.analyses.compare.timing import Timing
 from resnet_probe.tables import Result
 

@@ -42,7 +42,7 @@ def run_zoo(*, entries: tuple[Published, ...] = ZOO, progress: Callable[[int, in
 def _row(entry: Published) -> dict[str, Any]:
     import torch  # noqa: PLC0415 - importing this module must not import torch
 
-    from resnet_probe.analyses.compare.costs import costs  # noqa: PLC0415
+    from resnet_probe.analyses.compare.counts import costs  # noqa: PLC0415
     from resnet_probe.models import resolve  # noqa: PLC0415
     from resnet_probe.unraveled import unravel  # noqa: PLC0415
 

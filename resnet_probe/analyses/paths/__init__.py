@@ -55,6 +55,10 @@ class Parameters:
     colour: str | None = option(None, "With --draw: colour the blocks by another table.", metavar="TABLE.csv:COLUMN")
 
     def __post_init__(self) -> None:
+        if self.depth is not None:
+            from resnet_probe.analyses.paths.cifar import cifar_resnet  # noqa: PLC0415 - it is about this package
+
+            cifar_resnet(self.depth)  # says which depths there are
         if self.colour is not None and (not self.draw or self.depth is not None):
             raise ValueError("--colour without a network to draw; give --draw and --ckpt FILE or --arch NAME")
         if self.colour is not None:

@@ -51,7 +51,7 @@ def draw(
         path = Path(table)
         values = values_by_unit(read(path.parent, path.stem), key)
         column = (UNITS.get(key) if path.stem == "lesion" else None) or key.replace("_", " ")
-    for number, (label, (_, chain)) in enumerate(zip(names, networks, strict=True)):
+    for number, (label, (_, chain)) in enumerate(zip(names if networks else (), networks, strict=True)):
         stem = "anatomy" if not number else f"anatomy-{number + 1}"
         graph = anatomy_graph(chain, values)
         if values and not any("value" in data for _, data in graph.nodes(data=True)):

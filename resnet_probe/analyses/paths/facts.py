@@ -20,11 +20,10 @@ def lengths(table: Result, network: str) -> list[Fact]:
     """The number of paths, and the distribution of their lengths in each unit."""
     found = table.about(network)["statistics"]
     total = int(found["module"]["total"])
-    if total == 1:
-        return [Fact("paths", "1: no residual block or parallel branch, so there is one way through", 1)]
-    power = f"2^{total.bit_length() - 1} = " if total & (total - 1) == 0 else ""
+    power = f"2^{total.bit_length() - 1} = " if total > 1 and total & (total - 1) == 0 else ""
     full = f"{total:,}" if total < 10**45 else f"about {exactly(total)} (all digits in paths.json)"
-    facts = [Fact("paths", f"{power}{full}", total)]
+    one = ": no residual block or parallel branch, so there is one way through" if total == 1 else ""
+    facts = [Fact("paths", f"{power}{full}{one}", total)]
     for unit, what in (("module", "length in residual branches"), ("layer", "length in layers")):
         if unit not in found:
             continue
