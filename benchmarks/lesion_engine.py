@@ -35,7 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_probe import evaluate as engine
-from resnet_probe.analyses.multi import draw_lesions
+from resnet_probe.analyses.lesion.several import draw_lesions
 from resnet_probe.checkpoint import load, untrained
 from resnet_probe.data import Data, load_data
 from resnet_probe.unraveled import UnraveledNetwork, unravel

@@ -22,7 +22,7 @@ def test_verdicts_in_words_with_what_is_missing(capsys):
     out = capsys.readouterr().out
     assert "CANNOT SAY  net: these are 1,000 images of CIFAR-10's 10,000 test images" in out
     assert "HOLDS  net: all 9 blocks add less than 5 points" in out
-    assert "8 (needs lesion --multi)" in out
+    assert "8 (needs lesion --multi 1:20)" in out
 
 
 def test_json_and_the_table_say_the_same(capsys):

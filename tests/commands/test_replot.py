@@ -1,13 +1,13 @@
 import os
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from resnet_probe.analyses.registry import plots
 from resnet_probe.cli import main
-from resnet_probe.commands.replot import PLOTS
+from resnet_probe.lazy import named
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +46,9 @@ def test_a_table_without_its_settings_is_enough(finished):
 
 PROGRAM = """
 import sys
+from resnet_probe.analyses.registry import plots
 from resnet_probe.cli import main
+from resnet_probe.lazy import named
 assert main(["replot", "--run", "run", "--quiet"]) == 0
 sys.exit(", ".join(name for name in ("torch", "matplotlib.pyplot") if name in sys.modules))
 """
@@ -58,10 +60,10 @@ def test_torch_is_not_needed(finished):
     assert done.stderr.strip() == ""
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", plots())
 def test_every_known_table_has_something_that_draws_it(name):
-    module, function = PLOTS[name].split(":")
-    assert callable(getattr(import_module(module), function))
+    _, plot = plots()[name]
+    assert callable(named(plot.draw))
 
 
 def test_a_folder_without_tables_is_answered_with_what_is_expected(finished, capsys):

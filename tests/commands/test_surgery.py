@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -90,10 +91,10 @@ def test_the_file_works_in_every_command_and_a_second_time(capsys):
     assert torch.equal(outputs("second.safetensors"), expected(both))
     assert json.loads(Path("second.recipe.json").read_text(encoding="utf-8"))["edits"] == both
     assert main(["inspect", "second.safetensors"]) == 0
-    assert "residual blocks  4 in" in capsys.readouterr().out
+    assert re.search(r"residual blocks +4 in", capsys.readouterr().out)
     lesion = ["lesion", "--ckpt", "second.safetensors", "--limit", "20", "--format", "png", "--out", "out"]
     assert main(lesion) == 0
-    assert "second: 4 deletions" in capsys.readouterr().out
+    assert "over 4 single deletions" in capsys.readouterr().out
 
 
 def test_the_size_of_the_images_is_asked_for_where_nothing_says_it(capsys):

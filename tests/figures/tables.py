@@ -2,13 +2,13 @@
 
 from math import comb, sin
 
-from resnet_probe.analyses.iterative.table import MEASURES
-from resnet_probe.commands.replot import MORE, PLOTS
+from resnet_probe.analyses.iterative import MEASURES
+from resnet_probe.analyses.registry import plots
 from resnet_probe.tables import Result
 
 ONE = ("resnet20",)
 SEVERAL = ("resnet56-4bfd9763-200-epochs-seed3-best", "vgg16_half_jpeg_augmented", "plain56-without-shortcuts")
-FIGURES = {name: (where, (name,)) for name, where in PLOTS.items()} | MORE
+FIGURES = {name: (plot.draw, (table.name, *plot.takes)) for name, (table, plot) in plots().items()}
 
 
 def wave(*numbers):

@@ -28,6 +28,7 @@ from resnet_probe.analyses.declaration import (
     option,
 )
 from resnet_probe.analyses.parsing import numbers, written_numbers
+from resnet_probe.lazy import lazily
 
 if TYPE_CHECKING:
     from resnet_probe.analyses.runtime import Runtime
@@ -211,3 +212,5 @@ ANALYSIS = Analysis(
         Step("Several deletions in {network}", "lesion_multi", _several),
     ),
 )
+
+__getattr__, __dir__ = lazily(__name__, {"plot": f"{__name__}.single:plot"})
