@@ -59,7 +59,7 @@ def paired_difference(
         confidence: of the interval, between 0 and 1.
 
     Returns:
-        (difference, low, high). The interval stays within -100 and 100, holds the difference, and has a width even where
+        (difference, low, high). The interval stays within -100 and 100, holds the difference, has a width even where
         no image changed: those differences are left in it that the score test does not reject.
 
     Assumes: images are independent draws; the networks are fixed. Other trainings are not covered.
