@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 
+import resnet_probe
 from resnet_probe import VOCABULARY
 from resnet_probe.analyses.registry import analyses
 from resnet_probe.cli import commands, load
@@ -58,7 +59,8 @@ def test_pages_fetch_nothing(site: Path) -> None:
 @pytest.mark.slow
 def test_every_public_name_has_a_place(site: Path) -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in (site / "api").glob("*.html"))
-    missing = [name for name, place in VOCABULARY.items() if f'id="{place.replace(":", ".")}"' not in text]
+    places = {name: getattr(resnet_probe, name) for name in VOCABULARY}
+    missing = [name for name, it in places.items() if f'id="{it.__module__}.{it.__qualname__}"' not in text]
     assert not missing
 
 

@@ -76,6 +76,9 @@ def run(request: Request, amount: Amount) -> bool:
     """
     screen = output.console(request.quiet)
     session = Session(lambda text, important=False: screen.print(text, style="bold" if important else None))
+    names = [path.stem for path in request.ckpts]
+    if len(set(names)) < len(names):
+        raise click.UsageError(f"two checkpoints called {names[0]}; rename one of them, since tables go by that name")
     networks = session.networks(request, analysis("lesion").needs)
     folder = output.run_folder(request.out, "study", networks[0].name)
     study = Study(replace(request, out=folder), amount, session, networks, folder, screen)

@@ -1,4 +1,6 @@
 import re
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 
@@ -6,9 +8,11 @@ import pytest
 import torch
 from resnet_probe.commands.compare import TABLES
 
+from resnet_probe.analyses.compare import ANALYSIS
 from resnet_probe.checkpoint import load, save
 from resnet_probe.cli import main
-from resnet_probe.commands import comparing, output, subject
+from resnet_probe.commands.request import Request
+from resnet_probe.commands.session import Session
 from resnet_probe.models import resolve
 from resnet_probe.tables import read
 from tests.commands.subjects import is_one_line, write_good
@@ -106,18 +110,20 @@ def test_what_is_finished_when_a_run_stops_is_not_done_again(capsys, monkeypatch
 
     done, whole = [], lesion.run
 
-    def stops(network, data, *, name, **how):
-        if name == "two":
+    def stops(subject, parameters, runtime):
+        if subject.name == "two":
             raise KeyboardInterrupt
-        return whole(network, data, name=name, **how)
+        return whole(subject, parameters, runtime)
 
     monkeypatch.setattr(lesion, "run", stops)
     assert run(capsys, *BOTH, *UNTIMED)[0] == 130
-    assert Path("out/lesion_one.journal").is_file()
+    assert Path("out/lesion.one.journal").is_file()
 
-    def watched(network, data, *, name, **how):
-        how["progress"] = lambda now, total: done.append((name, now, total))
-        return whole(network, data, name=name, **how)
+    def watched(subject, parameters, runtime):
+        def bar(what):
+            return nullcontext(lambda now, total: done.append((subject.name, now, total)))
+
+        return whole(subject, parameters, replace(runtime, progress=bar))
 
     monkeypatch.setattr(lesion, "run", watched)
     assert run(capsys, *BOTH, *UNTIMED)[0] == 0
@@ -144,18 +150,19 @@ def test_untrained_networks_stand_beside_checkpoints_on_the_same_images(capsys):
 
 def test_a_checkpoint_and_an_untrained_network_of_one_name_are_told_apart():
     Path("resnet8-w3.safetensors").symlink_to("one.safetensors")
-    found = comparing.subjects([Path("resnet8-w3.safetensors")], ("resnet8-w3",), subject.Wanted(), split="test")
+    request = Request(ckpts=(Path("resnet8-w3.safetensors"),), arch=("resnet8-w3",))
+    found = Session().networks(request, ANALYSIS.needs)
     assert [each.name for each in found] == ["resnet8-w3", "resnet8-w3 untrained"]
 
 
 def test_a_checkpoint_is_read_as_what_it_is_said_to_be():
     torch.save(load("two.safetensors").model.state_dict(), "plain.pth")
-    files, wanted = [Path("one.safetensors"), Path("plain.pth")], subject.Wanted()
-    archs = [each.checkpoint.arch for each in comparing.subjects(files, (), wanted, split="test")]
+    files = (Path("one.safetensors"), Path("plain.pth"))
+    archs = [each.checkpoint.arch for each in Session().networks(Request(ckpts=files), ANALYSIS.needs)]
     assert archs == ["resnet8-w3", "resnet8-w3"]  # the weights do not tell
     archs = [
         each.checkpoint.arch
-        for each in comparing.subjects(files, (), wanted, split="test", read_as=("auto", "plain8-w3"))
+        for each in Session().networks(Request(ckpts=files, read_as=("auto", "plain8-w3")), ANALYSIS.needs)
     ]
     assert archs == ["resnet8-w3", "plain8-w3"]
 
@@ -173,11 +180,11 @@ def test_networks_without_such_layers_are_left_out_of_the_responses(capsys):
     [((), ["digits", "digits"]), (("half",), ["half", "half"]), (("none", "half"), ["none", "half"])],
 )
 def test_each_network_may_have_its_own_normalization(given, applied):
-    wanted, screen = subject.Wanted(), output.console(quiet=True)
-    chosen = comparing.subjects([Path("one.safetensors"), Path("two.safetensors")], (), wanted, split="test")
-    found = comparing.with_images(chosen, screen, wanted, given, split="test", limit=20, device="cpu")
-    assert [each.dataset.normalization for each in found] == applied
-    assert [each.about()["normalization"] for each in found] == applied
+    session = Session()
+    request = Request(ckpts=(Path("one.safetensors"), Path("two.safetensors")), normalize=given, limit=20)
+    found = session.subjects(session.networks(request, ANALYSIS.needs), request, ANALYSIS.needs, "cpu", images=True)
+    assert [each.data.normalization for each in found] == applied
+    assert [each.provenance()["normalization"] for each in found] == applied
 
 
 def test_other_data_than_a_network_was_trained_for_is_one_line(capsys):

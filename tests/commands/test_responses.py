@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from resnet_probe.commands.responses import KINDS, MODES
 from torch import nn
 
+from resnet_probe.analyses.responses import KINDS, MODES
 from resnet_probe.checkpoint import save
 from resnet_probe.cli import main
 from resnet_probe.models import resolve
