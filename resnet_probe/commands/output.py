@@ -106,7 +106,7 @@ def write(tables: Sequence["Result"], folder: Path, formats: Sequence[str]) -> l
     figures = []
     by_name = {table.name: table for table in tables}
     for table in tables:
-        for plot in declared(table.name).plots if formats else ():
+        for plot in declared(table.name).plots if formats and table.rows else ():
             others = [by_name.get(name) for name in plot.takes]
             figures.append((plot.name, named(plot.draw)(table, *others), table.origin()))
         by_name[table.name] = coloured = table.with_settings(colours(table))

@@ -6,7 +6,6 @@ from shutil import copytree
 
 import pytest
 import torch
-from resnet_probe.commands.compare import TABLES
 
 from resnet_probe.analyses.compare import ANALYSIS
 from resnet_probe.checkpoint import load, save
@@ -19,6 +18,8 @@ from tests.commands.subjects import is_one_line, write_good
 
 SHARED = Path(__file__).parents[3] / "shared"
 FIGURES = ("compare", "compare_costs", "lesion", "responses", "paths")
+
+TABLES = ("compare", "lesion", "responses", "paths")
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def test_several_networks_are_overlaid_in_one_table_and_figure(capsys):
     assert [row["network"] for row in table.rows] == ["resnet8-w4"] * 7 + ["plain8-w4"] * 7 + ["resnet8-w4-preact"] * 7
     assert "measured after batch norm" in out
     assert "pre-activation network" in out
-    assert table.settings["measured"]["resnet8-w4-preact"].startswith("pre-activation network")
+    assert table.about("resnet8-w4-preact")["measured"].startswith("pre-activation network")
     hashes = table.settings["checkpoint_sha256"].split(", ")
     assert len(set(hashes)) == 3
     assert {about["checkpoint_sha256"] for about in table.settings["networks"].values()} == set(hashes)
@@ -67,7 +67,8 @@ def test_layers_and_mode_are_told_in_the_settings(capsys):
     code, _, _ = run(capsys, "--ckpt", file, "--layers", "all", "--mode", "train", "--out", "run", "--format", "svg")
     assert code == 0
     table = read(Path("run"), "responses")
-    assert (table.settings["layers"], table.settings["mode"], table.settings["batch_size"]) == ("all", "train", 64)
+    about = table.about(table.networks[0])
+    assert (about["layers"], about["mode"], about["batch_size"]) == ("all", "train", 64)
     assert len(table.rows) == 7 + 2 + 1
 
 
