@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from resnet_probe import checkpoint
+from resnet_probe.analyses.registry import facts_of
 from resnet_probe.cli import main
 from resnet_probe.models import resolve
 from resnet_probe.tables import read
@@ -39,6 +40,10 @@ def run(capsys, *words):
     return code, captured.out, captured.err
 
 
+def facts(folder, table, network):
+    return {fact.label: fact for fact in facts_of(read(Path(folder), table))[network]}
+
+
 def test_images_give_gradients_beside_the_lengths(capsys):
     code, out, err = run(capsys, "--ckpt", saved("net.safetensors"), *DIGITS)
     assert (code, err) == (0, "")
@@ -53,8 +58,20 @@ def test_images_give_gradients_beside_the_lengths(capsys):
     assert len(result.settings["data_fingerprint"]) == 64
     assert result.about("net")["normalization"] == "none"
     assert result.settings["checkpoint_sha256"]
-    assert "relative error" in out
-    assert "ResNet-110: 5 to 17 of 54, 0.45 % of all paths; slope -1.35 implied, a factor of 0.26 per branch" in out
+    about, told = result.about("net"), facts(folder, "gradients", "net")
+    assert told["identity"].text in out
+    assert told["identity"].value == about["identity_error"]
+    assert told["largest class"].value == about["peak"]
+    for label, key, mean in (
+        ("exact shares", "exact", "mean_length"),
+        ("count x norm", "effective", "effective_mean_length"),
+    ):
+        assert (told[label].low, told[label].high) == (about[key]["low"], about[key]["high"])
+        assert told[label].value == about[mean]
+    line = about["decay"]
+    decay = told["decay of a path"]
+    assert (decay.value, decay.low, decay.high) == (line["slope"], line["slope_low"], line["slope_high"])
+    assert "5 to 17 of 54" in told["Veit et al. 2016"].text
     assert main(["replot", "--run", str(folder), "--out", "again", "--format", "png", "--quiet"]) == 0
     assert Path("again/gradients.png").read_bytes() == (folder / "gradients.png").read_bytes()
 
@@ -62,8 +79,14 @@ def test_images_give_gradients_beside_the_lengths(capsys):
 def test_without_images_lengths_alone_and_how_to_get_the_rest(capsys):
     code, out, _ = run(capsys, "--ckpt", saved("net.safetensors"), "--format", "png")
     assert code == 0
-    assert "not measured without images; give them, such as --data cifar10 --split train" in out
+    assert "gradients of net are not measured without images" in out
     assert not Path("results/paths-net/gradients.csv").exists()
+
+
+def test_a_network_without_blocks_is_not_told_that_its_gradients_are_missing(capsys):
+    code, out, _ = run(capsys, "--ckpt", saved("net.safetensors", "vgg11-w4"), "--format", "png")
+    assert code == 0
+    assert "gradients" not in out
 
 
 def test_two_checkpoints_of_one_name_are_drawn_together(capsys):
@@ -106,14 +129,18 @@ def test_deleted_blocks_move_the_distribution(capsys):
     assert [row["surviving"] for row in rows if row["unit"] == "module"] == [1, 1, 0, 0]
     name = "net without layer1.0, layer2.0"
     assert [row["count"] for row in read(Path("out"), "gradients").rows if row["network"] == name] == [1, 1]
-    assert "25 % of all paths" in out
+    assert facts("out", "survival", name)["surviving paths"].value == 25
+    assert name in out
     assert {row["network"] for row in read(Path("out"), "paths").rows} == {"net", name}
 
 
 def test_deletion_by_depth_needs_no_network(capsys):
     code, out, _ = run(capsys, "--depth", "20", "--delete", "layer1.0,layer3.2", "--format", "png", "--out", "out")
     assert code == 0
-    assert "C(n-2, x) / C(n, x) with n = 9" in out
+    told = facts("out", "survival", "resnet20 without layer1.0, layer3.2")
+    assert told["surviving paths"].value == 25
+    assert told["share by length x"].value < 1e-12
+    assert told["share by length x"].text in out
     for unit in ("module", "layer"):
         rows = [row for row in read(Path("out"), "survival").rows if row["unit"] == unit]
         assert [row["surviving"] for row in rows] == [math.comb(7, x) for x in range(10)]
@@ -137,6 +164,15 @@ def test_pictures_and_graph(capsys):
     table.write_text("block,error\nother,5\n")
     assert "units in lesion.csv:error is one of net" in run(capsys, *words, "--colour", "lesion.csv:error")[2]
     assert "give a table and a column, such as" in run(capsys, *words, "--colour", "missing.csv:error")[2]
+
+
+def test_every_network_has_its_picture_the_lesioned_one_too(capsys):
+    words = ("--ckpt", saved("a.safetensors"), "--ckpt", saved("b.safetensors", seed=1), "--delete", "layer1.0")
+    assert run(capsys, *words, "--draw", "--format", "svg", "--out", "out")[0] == 0
+    sizes = [
+        len(json.loads(Path(f"out/anatomy{end}.graph.json").read_text())["nodes"]) for end in ("", "-2", "-3", "-4")
+    ]
+    assert sizes[0] == sizes[2] > sizes[1] == sizes[3]
 
 
 def test_the_papers_picture_of_three_blocks_needs_no_network(capsys):
@@ -176,8 +212,10 @@ def test_nan_weights_are_named(capsys):
 def test_a_network_without_blocks_says_that_there_is_one_path(capsys):
     code, out, _ = run(capsys, "--ckpt", saved("net.safetensors", "vgg11-w4"), *DIGITS)
     assert code == 0
-    assert "1: no residual block or parallel branch" in out
-    assert "no residual block: one class of paths carries the whole gradient" in out
+    assert facts("results/paths-net", "paths", "net")["paths"].value == 1
+    told = facts("results/paths-net", "gradients", "net")
+    assert set(told) == {"identity", "gradient"}
+    assert told["gradient"].text in out
 
 
 def test_one_image_is_enough(capsys):

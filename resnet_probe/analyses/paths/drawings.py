@@ -31,19 +31,16 @@ def draw(
     from resnet_probe.analyses.paths.picture import MOST_DRAWN, draw_anatomy, draw_unraveled  # noqa: PLC0415
     from resnet_probe.figures import save  # noqa: PLC0415
 
-    networks = [
-        (name, chain)
-        for subject in subjects
-        for name, chain in (
-            (subject.name, subject.network),
-            *((f"{subject.name} without", subject.network.delete(*parameters.deleted)) for _ in parameters.deleted[:1]),
-        )
-    ]
+    chains = []  # as the networks of the table: each intact, then without its deleted blocks
+    for subject in subjects:
+        chains.append(subject.network)
+        if parameters.deleted:
+            chains.append(subject.network.delete(*parameters.deleted))
     names = tables[0].networks
-    blocks = len(networks[0][1].blocks) if networks else int(tables[0].about(names[0])["blocks"])
+    blocks = int(tables[0].about(names[0])["blocks"])
     origin = tables[0].origin()
     files: list[Path] = []
-    if not networks or 1 <= blocks <= MOST_DRAWN:  # of a network by its depth that is too large this says why
+    if not chains or 1 <= blocks <= MOST_DRAWN:  # of a network by its depth that is too large this says why
         files += save(draw_unraveled(blocks, names[0]), folder, "unraveled", formats, metadata=origin)
     values, column = None, ""
     if parameters.colour is not None:
@@ -51,7 +48,7 @@ def draw(
         path = Path(table)
         values = values_by_unit(read(path.parent, path.stem), key)
         column = (UNITS.get(key) if path.stem == "lesion" else None) or key.replace("_", " ")
-    for number, (label, (_, chain)) in enumerate(zip(names if networks else (), networks, strict=True)):
+    for number, (label, chain) in enumerate(zip(names if chains else (), chains, strict=True)):
         stem = "anatomy" if not number else f"anatomy-{number + 1}"
         graph = anatomy_graph(chain, values)
         if values and not any("value" in data for _, data in graph.nodes(data=True)):

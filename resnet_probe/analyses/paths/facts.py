@@ -24,7 +24,7 @@ def lengths(table: Result, network: str) -> list[Fact]:
     full = f"{total:,}" if total < 10**45 else f"about {exactly(total)} (all digits in paths.json)"
     one = ": no residual block or parallel branch, so there is one way through" if total == 1 else ""
     facts = [Fact("paths", f"{power}{full}{one}", total)]
-    for unit, what in (("module", "length in residual branches"), ("layer", "length in layers")):
+    for unit, what in (("module", BRANCHES), ("layer", "layers")):
         if unit not in found:
             continue
         its = found[unit]
@@ -34,7 +34,7 @@ def lengths(table: Result, network: str) -> list[Fact]:
                 f"mean {its['mean']:.6g}, std {its['std']:.4g}, mode {its['mode']}, central 95 % interval {its['low']} "
                 f"to {its['high']} (holds {100 * its['inside']:.2f} %)"
             )
-        facts.append(Fact(what, text, its["mean"]))
+        facts.append(Fact(f"length in {what}", text, its["mean"], its["low"], its["high"], what))
     return facts
 
 
@@ -49,11 +49,11 @@ def gradients(table: Result, network: str) -> list[Fact]:
     facts = [Fact("identity", text, about["identity_error"])]
     if blocks == 0:
         return [*facts, Fact("gradient", "no residual block: one class of paths carries the whole gradient")]
-    facts.append(
-        Fact("largest class", f"paths through {about['peak']} of {blocks} {BRANCHES} (exact norm)", about["peak"])
-    )
-    held = _held("exact shares", about["exact"], about["mean_length"])
-    facts.append(held)
+    peak = about["peak"]
+    facts += [
+        Fact("largest class", f"paths through {peak} of {blocks} {BRANCHES} (exact norm)", peak, unit=BRANCHES),
+        _held("exact shares", about["exact"], about["mean_length"]),
+    ]
     if "effective" not in about:
         return facts
     effective = _held("count x norm", about["effective"], about["effective_mean_length"])

@@ -56,18 +56,20 @@ def run(subject: Subject | None, parameters: Parameters, runtime: Runtime | None
         RuntimeError: the classes do not add up to autograd's gradient.
     """
     say = runtime.say if runtime else lambda text: None
+    about: dict[str, str] = {}
     if subject is None:
         assert parameters.depth is not None
         found = cifar_resnet(parameters.depth)
         polynomials = {unit: resnet_polynomials(parameters.depth, unit) for unit in UNITS}
         intact = _Chain(str(parameters.alone), polynomials, found.blocks)
+        about["block"] = found.block
         if found.note:
             say(f"note: {found.note}")
     else:
         network = subject.network
         intact = _Chain(subject.name, chain_polynomials(network), len(network.blocks), network)
     chains = [intact, *([_lesioned(intact, parameters.deleted)] if parameters.deleted else [])]
-    lengths = [counted(each.polynomials, each.name).with_settings({"blocks": each.blocks}) for each in chains]
+    lengths = [counted(each.polynomials, each.name).with_settings({"blocks": each.blocks, **about}) for each in chains]
     tables = [together(lengths)]
     for edited in chains[1:]:
         gone = intact.blocks - edited.blocks
@@ -76,8 +78,9 @@ def run(subject: Subject | None, parameters: Parameters, runtime: Runtime | None
         )
     if subject is not None and subject.has_data:
         tables.append(together([_gradients(each, subject, parameters, runtime) for each in chains]))
-    elif subject is not None and subject.trained:
-        say("note: gradients are not measured without images; give them, such as --data cifar10 --split train")
+    elif subject is not None and subject.trained and intact.blocks:
+        how = "give them, such as --data cifar10 --split train"
+        say(f"note: gradients of {subject.name} are not measured without images; {how}")
     return tables
 
 
