@@ -263,6 +263,8 @@ def test_wrong_use(data):
     _, unraveled = network("resnet8-w4")
     with pytest.raises(ValueError, match="unknown kind of layers 'conv5'"):
         run(unraveled, data, name="it", layers="conv5")
+    with pytest.raises(ValueError, match="unknown mode 'test'"):
+        run(unraveled, data, name="it", mode="test")
     with pytest.raises(ValueError, match="noise has no images"):
         run(unraveled, data.subset([]), name="it")
     linear = unravel(nn.Sequential(nn.Flatten(), nn.Linear(192, 10)), (3, 8, 8))

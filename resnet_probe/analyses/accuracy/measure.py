@@ -96,7 +96,8 @@ def _runnable(subject: Subject, device: str, shape: tuple[int, ...] | None) -> n
     """
     from resnet_probe.evaluate import FastUnits  # noqa: PLC0415
 
-    assert subject.checkpoint is not None
+    if subject.checkpoint is None:
+        return FastUnits(subject.network)(*subject.network.steps)
     model = subject.checkpoint.model.to(device)
     if shape is None:
         return model

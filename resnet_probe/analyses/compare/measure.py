@@ -53,8 +53,8 @@ def _measured(subject: Subject, parameters: Parameters, runtime: Runtime) -> Mea
     known = Measured(subject.name, costs(subject.network), classes, subject.trained)
     if parameters.no_timing:
         return known
-    assert subject.checkpoint is not None
-    model, shape, size = subject.checkpoint.model, subject.data.input_shape, runtime.batch_size or DEFAULT_BATCH
+    model = subject.checkpoint.model if subject.checkpoint else subject.network.to_module()
+    shape, size = subject.data.input_shape, runtime.batch_size or DEFAULT_BATCH
     how: dict[str, Any] = {"classes": classes, "device": runtime.device, "seed": runtime.seed}
     timings = {}
     for images in dict.fromkeys((size, SMALL_BATCH)):

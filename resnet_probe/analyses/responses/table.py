@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.responses import CHANNELS, RESPONSES, Parameters
+from resnet_probe.analyses.responses import CHANNELS, MODES, RESPONSES, Parameters
 from resnet_probe.analyses.responses.points import MeasuredLayer, measured_layers
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
         Table `responses`, one row per layer; with `channels` also `responses_channels`, one row per channel.
 
     Raises:
-        ValueError: no such layers, or no images.
+        ValueError: no such layers or mode, or no images.
     """
     import torch  # noqa: PLC0415 - torch is needed to run, not to plot
 
@@ -50,6 +50,8 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     network, data, name = subject.network, subject.data, subject.name
     layers, mode, channels = parameters.layers, parameters.mode, parameters.channels
     batch_size = runtime.batch_size or BATCH
+    if mode not in MODES:
+        raise ValueError(f"unknown mode {mode!r}: give one of {', '.join(MODES)}")
     if not len(data):
         raise ValueError(f"{data.name} has no images, so nothing responds to them; give some")
     if mode == "train":
