@@ -72,7 +72,7 @@ def paired_difference(
 
     Example:
         >>> [round(value, 2) for value in paired_difference(30, 10, 1000)]
-        [2.0, 0.79, 3.35]
+        [2.0, 0.8, 3.36]
     """
     b, c, n = index(newly_wrong), index(newly_right), index(images)
     if n < 1 or min(b, c) < 0 or b + c > n:
