@@ -29,6 +29,7 @@ from resnet_probe.data import Data
 from resnet_probe.gradients.budget import Budget, image_bytes
 from resnet_probe.gradients.statistics import BatchNorm, with_batch_norm
 from resnet_probe.gradients.tape import Link, Tape, longest_path, record
+from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import UnraveledNetwork
 
 __all__ = ["IDENTITY_TOLERANCE", "INPUT", "ClassGradients", "ClassNorms", "class_gradients", "class_norms"]
@@ -137,7 +138,7 @@ def class_gradients(
     weights = {name: value.detach().requires_grad_(bool(owners)) for name, value in module.named_parameters()}
     with torch.enable_grad():
         output = torch.func.functional_call(module, weights, (leaf,))
-        loss = F.cross_entropy(output, labels, reduction="sum")
+        loss = CLASSIFICATION.total_loss(output, labels)
     compared = {name: by_parameter[unit][name] for unit, name in _unshared(by_parameter)}
     total, *others = torch.autograd.grad(loss, [leaf, *(weights[name] for name in compared)], allow_unused=True)
     error = _relative(kept[INPUT].sum(0), total)

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from resnet_probe.data import Data
+from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.training.batch_norm import share_batch_norm
 from resnet_probe.training.batches import Batches, Part
 from resnet_probe.training.errors import DivergedError, TrainingError
@@ -191,11 +191,11 @@ class _Job:
             with fabric.no_backward_sync(self.wrapped, enabled=number + 1 < len(parts)):
                 logits = self.wrapped(self._arranged(part.inputs)).float()
                 check_logits(logits, self.train)
-                losses = F.cross_entropy(logits, part.labels, reduction="sum", label_smoothing=recipe.label_smoothing)
+                losses = CLASSIFICATION.total_loss(logits, part.labels, label_smoothing=recipe.label_smoothing)
                 # processes average their gradients
                 fabric.backward(losses * (fabric.world_size / part.of_step))
             with torch.no_grad():
-                wrong = (logits.argmax(1) != part.labels).sum()
+                wrong = CLASSIFICATION.wrong(logits, part.labels).sum()
                 self.sums += torch.stack([losses.detach(), wrong, torch.full_like(wrong, len(logits))])
                 if self.warming:
                     self.recent += torch.stack([wrong, torch.full_like(wrong, len(logits))])
@@ -249,8 +249,8 @@ class _Job:
         with torch.no_grad(), fabric.autocast():
             for inputs, labels in part.batches(TEST_BATCH, device=fabric.device):
                 logits = self.network(self._arranged(inputs)).float()
-                sums[0] += F.cross_entropy(logits, labels, reduction="sum")
-                sums[1] += (logits.argmax(1) != labels).sum()
+                sums[0] += CLASSIFICATION.total_loss(logits, labels)
+                sums[1] += CLASSIFICATION.wrong(logits, labels).sum()
                 sums[2] += len(labels)
         self.network.train()
         loss, wrong, images = self._summed(sums)

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resnet_probe.tasks import CLASSIFICATION
+
 __all__ = ["BINS", "Bin", "Outcome", "Tally", "average"]
 
 BINS = 15  # Guo et al. 2017
@@ -108,7 +110,7 @@ class Tally:
         best = log_probabilities.topk(min(TOP, log_probabilities.shape[1]), dim=1)
         losses = -log_probabilities.gather(1, labels[:, None])[:, 0]
         in_top5 = (best.indices == labels[:, None]).any(1)
-        predicted = log_probabilities.argmax(1)
+        predicted = CLASSIFICATION.predict(log_probabilities)
         self.parts.append((labels, predicted, in_top5, log_probabilities.amax(1).exp(), losses))
 
     def finish(self) -> Outcome:

@@ -114,7 +114,8 @@ def step(model: nn.Module, images: Tensor, labels: Tensor | None) -> None:
         ValueError: the network cannot train on a batch of this size.
     """
     import torch  # noqa: PLC0415
-    from torch.nn.functional import cross_entropy  # noqa: PLC0415
+
+    from resnet_probe.tasks import CLASSIFICATION  # noqa: PLC0415
 
     if labels is None:
         with torch.inference_mode():
@@ -126,7 +127,7 @@ def step(model: nn.Module, images: Tensor, labels: Tensor | None) -> None:
         raise ValueError(
             f"{type(model).__name__} cannot train on batches of {len(images)} ({error}); give a larger batch size"
         ) from error
-    cross_entropy(scores, labels).backward()  # type: ignore[no-untyped-call]
+    CLASSIFICATION.total_loss(scores, labels).backward()  # type: ignore[no-untyped-call]
 
 
 def _scores(output: Any) -> Tensor:

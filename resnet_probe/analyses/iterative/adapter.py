@@ -14,6 +14,7 @@ from torch import Tensor
 
 from resnet_probe.analyses.iterative.measure import Chain
 from resnet_probe.data import Data
+from resnet_probe.tasks import CLASSIFICATION
 
 __all__ = ["adapted_exits"]
 
@@ -61,7 +62,7 @@ def adapted_exits(
         pooled, features = _features(chain, images)
         for i, (x, adapter) in enumerate(zip(pooled, maps, strict=True)):
             logits = head((x @ adapter).to(images.dtype))
-            right[i] += int((logits.argmax(1) == labels).sum())
+            right[i] += int((~CLASSIFICATION.wrong(logits, labels)).sum())
         done += len(images)
         if progress:
             progress(done, len(data))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from resnet_probe.probes import Moments, combine_moments, moments
+from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Unit, UnraveledNetwork
 
 __all__ = ["PER_IMAGE", "BlockSums", "Chain", "Visit"]
@@ -140,7 +140,7 @@ def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: T
     """
     with torch.enable_grad():
         logits, visits = chain.run(images.detach().requires_grad_())
-        loss = F.cross_entropy(logits, labels, reduction="sum")
+        loss = CLASSIFICATION.total_loss(logits, labels)
         points = [point for visit in visits for point in (visit.given, visit.output)]
         gradients = torch.autograd.grad(loss, points)
     stages = [block.plan.stage for block in chain.blocks]
@@ -151,8 +151,8 @@ def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: T
         block.add(visit, gradients[2 * i], gradients[2 * i + 1], last if same else None)
         if chain.exits[i]:
             with torch.no_grad():
-                block.exits += int((chain.exit(visit.output).argmax(1) == labels).sum())
-    return int((logits.argmax(1) != labels).sum()), float(loss.detach())
+                block.exits += int((~CLASSIFICATION.wrong(chain.exit(visit.output), labels)).sum())
+    return int(CLASSIFICATION.wrong(logits, labels).sum()), float(loss.detach())
 
 
 def _activation(network: UnraveledNetwork, block: int) -> nn.Module | None:
