@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partialmethod
 from pathlib import Path
@@ -22,7 +22,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._pytree import tree_map_only
 
 from .cleaning import IN_PLACE_OPERATORS, UntraceableError, clean
 
@@ -266,13 +267,17 @@ class _Recorder(fx.Interpreter):
         self.seen: dict[fx.Node, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        self.seen[n] = value = super().run_node(n)
+        value = super().run_node(n)
+        self.seen[n] = tree_map_only(Tensor, lambda x: x.new_empty(x.shape, device="meta"), value)
         return value
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         module = self.fetch_attr(target)
         batch_norm = nn.modules.batchnorm._BatchNorm
-        if type(module).forward is batch_norm.forward and args[0].dim() > 1 and args[0].shape[1] == module.num_features:
+        fits = (
+            args[0].dim() > 1 and type(module).forward is batch_norm.forward and args[0].shape[1] == module.num_features
+        )
+        if fits and isinstance(args[0], FakeTensor):
             return torch.empty_like(args[0])  # torch takes 15 ms to find that out, most of the time of a trace
         return super().call_module(target, args, kwargs)
 
@@ -280,16 +285,21 @@ class _Recorder(fx.Interpreter):
 def _record(
     module: fx.GraphModule, shape: tuple[int, ...], source: fx.Node, model: nn.Module
 ) -> dict[fx.Node, tuple[Any, ...]]:
-    """Value of every node for both batch sizes, computed on tensors that have a shape but no storage."""
+    """Shape and type of every node's value for both batch sizes, as tensors without storage.
+
+    A network on the meta device is run on fake tensors; another one is really run, which is quicker: the first fake
+    tensor makes torch import its compiler.
+    """
     like = next(module.parameters(), torch.empty(0))
     dtype = like.dtype if like.dtype.is_floating_point else torch.float32
     seen = []
+    real = like.device.type != "meta"
     for batch in BATCHES:
         recorder = _Recorder(module)
         recorder.extra_traceback = False
         try:
-            with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), _without_log():
-                recorder.run(torch.empty((batch, *shape), dtype=dtype, device=like.device))
+            with nullcontext() if real else FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), _without_log():
+                recorder.run(torch.zeros((batch, *shape), dtype=dtype, device=like.device))
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ValueError(

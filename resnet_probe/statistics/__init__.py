@@ -6,8 +6,6 @@ two_way.py     of a mean over draws and images at once
 seeds.py       of a mean over trainings, and whether it agrees with a published value
 rank_sum.py    whether one group of numbers lies above another
 multiple.py    many tests at once
-
-What each assumes, and how often it is right in simulations: `docs/statistics.md`.
 """
 
 from resnet_probe.statistics.intervals import RankCorrelation, bootstrap_mean, spearman, wilson

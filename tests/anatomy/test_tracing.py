@@ -178,13 +178,13 @@ def test_tensors_made_from_sizes_carry_no_data():
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_nothing_is_computed(device):
+def test_no_values_are_kept(device):
     with torch.device(device):
         model = Tokens().eval()
     traced = trace(model, SHAPE)
     for node, (value, _) in traced.values.items():
         if isinstance(value, torch.Tensor) and node.op != "get_attr":
-            assert isinstance(value, torch._subclasses.FakeTensor)
+            assert value.is_meta or isinstance(value, torch._subclasses.FakeTensor)
     assert traced.shape(traced.result) == (2, 5)
 
 
