@@ -10,10 +10,10 @@ demo: $(INSTALLED)  ## train two small networks on bundled digits, run the analy
 	$(BIN)/resnet-probe demo --out results/demo
 
 test: $(INSTALLED)  ## every test this machine can run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 quick: $(INSTALLED)  ## the tests without the slow ones and without the real checkpoints
-	$(BIN)/python -m pytest -m "not slow and not real and not browser and not gpu"
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow and not real and not browser and not gpu"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
