@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One test process a core, and in each torch with one thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test quick lint types format docs gallery clean
@@ -10,10 +12,10 @@ demo: $(INSTALLED)  ## train two small networks on bundled digits, run the analy
 	$(BIN)/resnet-probe demo --out results/demo
 
 test: $(INSTALLED)  ## every test this machine can run
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(PYTEST)
 
 quick: $(INSTALLED)  ## the tests without the slow ones and without the real checkpoints
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow and not real and not browser and not gpu"
+	$(PYTEST) -m "not slow and not real and not browser and not gpu"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
