@@ -18,9 +18,9 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from .anatomy import BATCHES, Anatomy, Mode, UnitPlan, assemble, dissect, emit, share_tensors, unwrap
+from .anatomy import BATCHES, Anatomy, Mode, UnitPlan, dissect, runnable, share_tensors, unwrap
 
 __all__ = ["Certificate", "Step", "Unit", "UnraveledNetwork", "unravel"]
 
@@ -104,11 +104,7 @@ class Unit:
         """The unit, or a part of it, as a module of one tensor. It shares the model's weights."""
         key = (mode, scale)
         if key not in self._modules:
-            traced = self._anatomy.traced
-            graph = fx.Graph()
-            x = graph.placeholder("x")
-            graph.output(emit(traced, self.plan, graph, x, mode=mode, scale=scale))
-            self._modules[key] = assemble(traced.module, graph, "Unit", saved=traced.saved)
+            self._modules[key] = runnable(self._anatomy.traced, [(self.plan, mode, scale)], "Unit")
         return self._modules[key]
 
     def __repr__(self) -> str:
@@ -283,15 +279,9 @@ class UnraveledNetwork:
         with the model, the modules and their modes are not; `copy.deepcopy` the result to own its weights.
         """
         traced = self.anatomy.traced
-        graph = fx.Graph()
-        x = graph.placeholder("x")
-        for step in self.steps:
-            if not self.is_identity(step):
-                plan = self.units[step.unit].plan
-                x = emit(traced, plan, graph, x, mode=step.mode, scale=step.scale)
-        graph.output(x)
-        name = f"Unraveled{type(traced.module).__name__}"
-        return assemble(traced.module, graph, name, saved=traced.saved, own_modules=True)
+        kept = [step for step in self.steps if not self.is_identity(step)]
+        pieces = [(self.units[step.unit].plan, step.mode, step.scale) for step in kept]
+        return runnable(traced, pieces, f"Unraveled{type(traced.module).__name__}", own_modules=True)
 
     def certify(self, model: nn.Module, x: Tensor, *, tolerance: float = 1e-5) -> Certificate:
         """Check on a batch that chain = model and that each block = shortcut + branch.

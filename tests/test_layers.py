@@ -147,6 +147,25 @@ def test_private_names_stay_in_their_module(path):
             assert not private, f"line {node.lineno} imports {', '.join(private)}"
 
 
+def asks_for_the_way_of_tracing(tree):
+    """Lines that read what kind of node of a `torch.fx` graph something is; `Operation` says what it does."""
+    kinds = {"call_module", "call_function", "call_method", "get_attr"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "op":
+            yield node.lineno
+        elif isinstance(node, ast.Constant) and node.value in kinds:
+            yield node.lineno
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_anatomy_knows_how_networks_are_traced(path):
+    lines = list(asks_for_the_way_of_tracing(ast.parse(path.read_text(encoding="utf-8"))))
+    if name_of(path) == "resnet_probe.anatomy.operation":
+        assert lines
+    elif part_of(name_of(path)) != "anatomy":
+        assert not lines
+
+
 COMMANDS = [name for name in sorted(NAMES) if part_of(name) in ("cli", "commands")]
 WITHOUT = {  # modules -> what they must not import
     ("resnet_probe", *COMMANDS): ("torch", "pandas", "seaborn", "scipy", "matplotlib", "numpy"),

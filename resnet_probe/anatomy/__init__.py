@@ -2,15 +2,19 @@
 
 tracing.py   model -> graph with the shape of every value
 cleaning.py  graph -> the same without checks, identities and in-place operations
+operation.py node -> what it calls and which kind of layer it is
 trunk.py     graph -> dominators of the output, regions between them, residual blocks
 units.py     regions -> named units: blocks, layers, parallel regions
 extract.py   unit -> runnable piece of graph: whole, shortcut, branch, bypass
+rewriting.py graph -> the same with taps on its values, or faster
 """
 
 from .cleaning import UntraceableError
-from .extract import Mode, bypass, emit
+from .extract import Mode, bypass, emit, runnable
+from .operation import Operation, layers_in
+from .rewriting import for_inference, functional_batch_norm, overwrite_where_unshared, with_taps
 from .tracing import BATCHES, Traced, assemble, share_tensors, trace, unwrap
-from .trunk import Region, count_paths, data_flow, layers_in, regions
+from .trunk import Region, count_paths, data_flow, regions
 from .units import Anatomy, Kind, UnitPlan, dissect
 
 __all__ = [
@@ -18,6 +22,7 @@ __all__ = [
     "Anatomy",
     "Kind",
     "Mode",
+    "Operation",
     "Region",
     "Traced",
     "UnitPlan",
@@ -28,9 +33,14 @@ __all__ = [
     "data_flow",
     "dissect",
     "emit",
+    "for_inference",
+    "functional_batch_norm",
     "layers_in",
+    "overwrite_where_unshared",
     "regions",
+    "runnable",
     "share_tensors",
     "trace",
     "unwrap",
+    "with_taps",
 ]

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from .operation import called_module
+
 __all__ = ["IN_PLACE_OPERATORS", "UntraceableError", "clean"]
 
 IN_PLACE_OPERATORS = {
@@ -50,14 +52,14 @@ def _remove_checks(module: fx.GraphModule) -> None:
     # fx keeps calls of modules in case they have side effects; a network in evaluation mode has none that count
     for node in reversed(module.graph.nodes):
         dead = not node.users and node.op not in ("placeholder", "output")
-        if dead and not _mutates(module, node):
+        if dead and not _mutates(node):
             module.graph.erase_node(node)
 
 
 def _remove_identities(module: fx.GraphModule) -> None:
     """An `nn.Identity` on a shortcut leaves it an identity shortcut; so does the 0 that Python's `sum` begins with."""
     for node in list(module.graph.nodes):
-        if node.op == "call_module" and type(module.get_submodule(str(node.target))) is nn.Identity:
+        if type(called_module(node)) is nn.Identity:
             same = node.args[0]
         elif node.target is operator.add and type(node.args[0]) is int and node.args[0] == 0:
             same = node.args[1]
@@ -67,10 +69,10 @@ def _remove_identities(module: fx.GraphModule) -> None:
         module.graph.erase_node(node)
 
 
-def _mutates(module: fx.GraphModule, node: fx.Node) -> bool:
+def _mutates(node: fx.Node) -> bool:
     """Whether the node writes into its first argument."""
-    if node.op == "call_module":
-        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
+    if (called := called_module(node)) is not None:
+        return bool(getattr(called, "inplace", False))
     if node.op == "call_function":
         if node.target in IN_PLACE_OPERATORS or node.target is operator.setitem:
             return True
@@ -101,7 +103,7 @@ def _make_out_of_place(module: fx.GraphModule) -> None:
         UntraceableError: an assignment into a slice (`x[...] = y`), which has no out-of-place counterpart here.
     """
     order = {node: i for i, node in enumerate(module.graph.nodes)}
-    mutating = [node for node in module.graph.nodes if _mutates(module, node)]  # known before any is made to stop
+    mutating = [node for node in module.graph.nodes if _mutates(node)]  # known before any is made to stop
     for part in module.modules():
         if getattr(part, "inplace", False) is True:
             part.inplace = False  # type: ignore[assignment]  # the copy's, not the caller's

@@ -14,13 +14,32 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from .tracing import BATCHES, Traced, holds_tensor, operation_name
-from .trunk import layers_in
+from .operation import called_module, layers_in, operation_name
+from .tracing import BATCHES, Traced, assemble, holds_tensor
 from .units import UnitPlan
 
-__all__ = ["Mode", "bypass", "emit"]
+__all__ = ["Mode", "bypass", "emit", "runnable"]
 
 Mode = Literal["whole", "shortcut", "branch", "bypass"]
+
+
+def runnable(
+    traced: Traced, pieces: Iterable[tuple[UnitPlan, Mode, float]], name: str, *, own_modules: bool = False
+) -> nn.Module:
+    """A module that runs pieces of a traced network one after the other, each as `emit` describes it.
+
+    Args:
+        traced: the traced model; its weights are shared.
+        pieces: unit, mode and scale of each piece.
+        name: class name of the module.
+        own_modules: share the weights only, and not the modules with their modes.
+    """
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    for plan, mode, scale in pieces:
+        x = emit(traced, plan, graph, x, mode=mode, scale=scale)
+    graph.output(x)
+    return assemble(traced.module, graph, name, saved=traced.saved, own_modules=own_modules)
 
 
 def emit(
@@ -97,8 +116,7 @@ def _is_linear(plan: UnitPlan) -> bool:
     """Whether the unit's layer is a linear one."""
     for node in plan.nodes:
         if layers_in(node):
-            called = node.graph.owning_module.get_submodule(str(node.target)) if node.op == "call_module" else None  # type: ignore[union-attr]
-            return isinstance(called, nn.Linear) or operation_name(node) == "linear"
+            return isinstance(called_module(node), nn.Linear) or operation_name(node) == "linear"
     return False
 
 

@@ -26,6 +26,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
 from .cleaning import IN_PLACE_OPERATORS, UntraceableError, clean
+from .operation import Operation, operation_name
 
 __all__ = ["BATCHES", "Traced", "UntraceableError", "assemble", "share_tensors", "trace", "unwrap"]
 
@@ -69,6 +70,10 @@ class Traced:
         """Shape of the node's tensor for `BATCHES[batch]`, or None if it yields no single tensor."""
         value = self.values[node][batch]
         return tuple(value.shape) if isinstance(value, Tensor) else None
+
+    def operation(self, node: fx.Node) -> Operation:
+        """What the node does."""
+        return Operation(node, self)
 
 
 def trace(model: nn.Module, shape: Sequence[int], *, leaves: Sequence[str | type[nn.Module]] = ()) -> Traced:
@@ -151,13 +156,6 @@ def holds_tensor(value: Any) -> bool:
 def is_value_free(node: fx.Node) -> bool:
     """Whether the node only takes over shape, type or device of its input (`zeros_like`, `new_zeros`, ...)."""
     return operation_name(node) in _VALUE_FREE
-
-
-def operation_name(node: fx.Node) -> str:
-    """Plain name of a node's function or method (`add`, `cat`, `flatten`); the target for other nodes."""
-    if node.op == "call_function":
-        return getattr(node.target, "__name__", str(node.target))
-    return str(node.target)
 
 
 def _graph(root: nn.Module, leaves: Sequence[str | type[nn.Module]]) -> fx.Graph:

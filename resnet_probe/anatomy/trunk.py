@@ -6,31 +6,17 @@ residual block: one operand is the shortcut, the rest is the residual branch.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import networkx as nx
-import torch
-from torch import fx, nn
+from torch import fx
 
-from .tracing import Traced, operation_name
+from .operation import is_addition, layers_in
+from .tracing import Traced
 
-__all__ = ["Region", "count_paths", "data_flow", "layers_in", "longest", "regions"]
-
-_ADDITIONS = frozenset({operator.add, torch.add, "add"})
-_NORMS = (
-    nn.modules.batchnorm._NormBase,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.LocalResponseNorm,
-    nn.RMSNorm,
-)
-# Functions that may take a parameter as an operand without being a learned layer (layer scale, position embedding).
-_ELEMENTWISE = {"add", "sub", "mul", "div", "truediv", "pow", "cat", "concat", "stack", "where", "expand"} | {
-    *("getitem", "getattr", "layer_norm", "group_norm", "batch_norm", "prelu")
-}
+__all__ = ["Region", "count_paths", "data_flow", "longest", "regions"]
 
 
 @dataclass(frozen=True)
@@ -134,43 +120,6 @@ def count_paths(region: Region, flow: nx.DiGraph, weight: Mapping[fx.Node, int])
     return tuple(ways[region.exit])
 
 
-def layers_in(node: fx.Node) -> int:
-    """Number of learned layers (convolutions and linear layers) that the node applies.
-
-    A single operation can hold several: `nn.MultiheadAttention` has two on every path, the projection into queries,
-    keys and values, and the output projection.
-    """
-    if node.op == "call_module":
-        module = _module(node)
-        if isinstance(module, _NORMS):
-            return 0
-        if isinstance(module, nn.MultiheadAttention):
-            return 2
-        weights = sum(p.dim() >= 2 for p in module.parameters())
-        # a parametrization, such as weight norm, can keep one weight as several tensors
-        return 1 if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) else weights
-    if node.op not in ("call_function", "call_method") or operation_name(node) in _ELEMENTWISE:
-        return 0
-    if operation_name(node).startswith(("conv", "linear")):
-        return 1  # also with a weight that was computed, as in weight standardisation
-    return sum(_is_weight(source) for source in node.all_input_nodes)
-
-
-def _is_weight(node: fx.Node) -> bool:
-    if node.op != "get_attr":
-        return False
-    owner: object = node.graph.owning_module
-    for part in str(node.target).split("."):
-        owner = getattr(owner, part)
-    return isinstance(owner, nn.Parameter) and owner.dim() >= 2
-
-
-def _module(node: fx.Node) -> nn.Module:
-    owner = node.graph.owning_module
-    assert owner is not None
-    return owner.get_submodule(str(node.target))
-
-
 def _add_into(total: list[int], other: list[int]) -> None:
     total.extend([0] * (len(other) - len(total)))
     for length, count in enumerate(other):
@@ -180,7 +129,7 @@ def _add_into(total: list[int], other: list[int]) -> None:
 def _residual(region: Region, traced: Traced, flow: nx.DiGraph) -> Region:
     """Tell shortcut and branch apart, if the region ends in an addition of tensors of the output's shape."""
     known = {region.entry, *region.inner}
-    if not _is_addition(region.exit) or len(region.operands) != 2:
+    if not is_addition(region.exit) or len(region.operands) != 2:
         return region
     terms = list(_terms(region.exit, known, flow))
     if region.entry in terms and terms.count(region.entry) == 1:
@@ -195,14 +144,10 @@ def _residual(region: Region, traced: Traced, flow: nx.DiGraph) -> Region:
     return Region(region.entry, region.exit, region.inner, shortcut, branch)
 
 
-def _is_addition(node: fx.Node) -> bool:
-    return node.op in ("call_function", "call_method") and node.target in _ADDITIONS and not node.kwargs
-
-
 def _terms(node: fx.Node, known: set[fx.Node], flow: nx.DiGraph) -> Iterator[fx.Node]:
     """Summands of a sum of sums: `x + f(x) + g(x)` has three."""
     for operand in (n for n in node.all_input_nodes if n in known):
-        nested = _is_addition(operand) and flow.out_degree(operand) == 1
+        nested = is_addition(operand) and flow.out_degree(operand) == 1
         if nested and all(n in known for n in operand.all_input_nodes) and len(operand.all_input_nodes) == 2:
             yield from _terms(operand, known, flow)
         else:

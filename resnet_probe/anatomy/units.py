@@ -16,8 +16,9 @@ from typing import Literal
 import networkx as nx
 from torch import fx, nn
 
-from .tracing import Traced, operation_name, trace
-from .trunk import Region, count_paths, data_flow, layers_in, regions
+from .operation import call_path, called_module, layers_in, module_path, operation_name
+from .tracing import Traced, trace
+from .trunk import Region, count_paths, data_flow, regions
 
 __all__ = ["Anatomy", "Kind", "UnitPlan", "dissect"]
 
@@ -111,10 +112,8 @@ def _group(traced: Traced, parts: Iterable[Region]) -> list[tuple[Kind, list[Reg
 
 def _pools(region: Region) -> bool:
     """Whether the region pools, with stride 1 too; pooling is no part of a layer, and stays when it is deleted."""
-    if region.exit.op == "call_module":
-        owner = region.exit.graph.owning_module
-        return owner is not None and "Pool" in type(owner.get_submodule(str(region.exit.target))).__name__
-    return "pool" in operation_name(region.exit)
+    module = called_module(region.exit)
+    return "pool" in operation_name(region.exit) if module is None else "Pool" in type(module).__name__
 
 
 def _kind(region: Region) -> Kind:
@@ -189,22 +188,6 @@ def _same_maps(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
 
 
 # -- names ---------------------------------------------------------------------------------------------------------
-
-
-def module_path(node: fx.Node) -> tuple[str, ...]:
-    """Path of the module in whose `forward` the node was written, as a tuple of attribute names."""
-    stack = list(node.meta.get("nn_module_stack") or {})
-    if node.op == "call_module" and stack:
-        stack = stack[:-1]
-    return tuple(stack[-1].split(".")) if stack else ()
-
-
-def call_path(node: fx.Node) -> str:
-    """Path of the module a node calls, or of its function inside the module that holds it."""
-    if node.op == "call_module":
-        stack = list(node.meta.get("nn_module_stack") or {})
-        return stack[-1] if stack else str(node.target)
-    return ".".join((*module_path(node), operation_name(node).strip("_")))
 
 
 def _enclosing(nodes: Iterable[fx.Node]) -> tuple[str, ...]:
@@ -298,8 +281,7 @@ def _shortcut_kind(region: Region, flow: nx.DiGraph) -> str:
     assert region.shortcut is not None
     nodes = [node for node in _leading_to(region, (region.shortcut,), flow) if node is not region.exit]
     for node in nodes:
-        if node.op == "call_module" and layers_in(node):
-            module = node.graph.owning_module.get_submodule(str(node.target))  # type: ignore[union-attr]
+        if (module := called_module(node)) is not None and layers_in(node):
             size = getattr(module, "kernel_size", None)
             return f"conv{size[0]}x{size[1]}" if isinstance(size, tuple) and len(size) == 2 else "projection"
     if any(layers_in(node) for node in nodes):

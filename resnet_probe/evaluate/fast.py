@@ -5,15 +5,13 @@ The prepared modules are copies; the network's own weights stay as they are.
 
 from __future__ import annotations
 
-import copy
-import operator
 from collections.abc import Callable, Sequence
-from typing import Literal, cast
+from typing import Literal
 
 import torch
-from torch import Tensor, fx, nn
-from torch.fx.experimental.optimization import fuse
+from torch import Tensor, nn
 
+from resnet_probe.anatomy import for_inference, overwrite_where_unshared
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
 __all__ = ["PRECISIONS", "FastUnits", "Precision"]
@@ -76,67 +74,7 @@ class FastUnits:
         return x.to(dtype=self.dtype, memory_format=layout)
 
     def _prepare(self, steps: Sequence[Step]) -> nn.Module:
-        module = cast(fx.GraphModule, copy.deepcopy(self.network.with_steps(steps).to_module()))
-        _one_module_per_call(module)
-        _for_any_layout(module)
-        if self._fold and not any(part._forward_pre_hooks for part in module.modules()):  # as weight_norm has them
-            module = cast(fx.GraphModule, fuse(module, no_trace=True))
+        module = for_inference(self.network.with_steps(steps).to_module(), fold=self._fold)
         module = module.to(dtype=self.dtype).to(memory_format=torch.channels_last).eval()
-        _overwrite_where_unshared(module)
+        overwrite_where_unshared(module)
         return self._finish(module) if self._finish else module
-
-
-def _one_module_per_call(module: fx.GraphModule) -> None:
-    """Copy a module that the unit calls several times, so that what is done for one call does not change the others."""
-    called: set[str] = set()
-    for node in module.graph.nodes:
-        if node.op != "call_module":
-            continue
-        if node.target in called:
-            again = copy.deepcopy(module.get_submodule(str(node.target)))
-            node.target = f"{str(node.target).replace('.', '_')}_again{len(called)}"
-            module.add_submodule(node.target, again)
-        called.add(str(node.target))
-    module.recompile()
-
-
-def _for_any_layout(module: fx.GraphModule) -> None:
-    """`view` as `reshape`, which takes channels-last maps too."""
-    for node in module.graph.nodes:
-        if node.op == "call_method" and node.target == "view" and not isinstance(node.args[1], torch.dtype):
-            node.target = "reshape"
-    module.recompile()
-
-
-def _overwrite_where_unshared(module: fx.GraphModule) -> None:
-    """Let additions and activations overwrite a value that the unit has just made and that nothing else reads."""
-    for node in module.graph.nodes:
-        own = [i for i, before in enumerate(node.args[:2]) if isinstance(before, fx.Node) and _is_own(module, before)]
-        if not own:
-            continue
-        if node.op == "call_module" and hasattr(module.get_submodule(str(node.target)), "inplace"):
-            module.get_submodule(str(node.target)).inplace = True  # type: ignore[assignment]
-        elif node.op == "call_function" and node.target is operator.add and len(node.kwargs) == 0:
-            node.args = (node.args[own[0]], node.args[1 - own[0]])
-            node.target = _add_into
-    module.recompile()
-
-
-def _add_into(value: Tensor, other: Tensor) -> Tensor:
-    """`value + other`, written over `value` where that has the shape and type of the sum."""
-    if not (isinstance(value, Tensor) and isinstance(other, Tensor)):  # sizes are added, too
-        return value + other
-    same = value.shape == other.shape and value.dtype == other.dtype
-    return value.add_(other) if same else value + other
-
-
-def _is_own(module: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether the value is new memory with one reader."""
-    if len(node.users) != 1:
-        return False
-    if node.op == "call_function":
-        return node.target is _add_into or node.target is operator.add
-    if node.op != "call_module":
-        return False
-    made_by = module.get_submodule(str(node.target))
-    return isinstance(made_by, (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.Linear))

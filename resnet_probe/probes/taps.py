@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import fx, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from resnet_probe.anatomy import Traced, share_tensors
+from resnet_probe.anatomy import Operation, Traced, functional_batch_norm, with_taps
 
 __all__ = ["tapped"]
 
-NAME = "_taps"
 
-
-def tapped(traced: Traced, nodes: Sequence[fx.Node], *, batch_statistics: bool = False) -> nn.Module:
-    """A copy of a traced model in which the values of `nodes` pass through `_taps.0`, `_taps.1`, ...
+def tapped(traced: Traced, operations: Sequence[Operation], *, batch_statistics: bool = False) -> nn.Module:
+    """A copy of a traced model in which the values of `operations` pass through `_taps.0`, `_taps.1`, ...
 
     Args:
         traced: the traced model, as `UnraveledNetwork.anatomy.traced`; it is not changed. Weights are shared.
-        nodes: nodes of its graph that yield one tensor each.
+        operations: operations of it that yield one tensor each.
         batch_statistics: let batch and instance norms use the statistics of each batch, as in training, without
             updating their running statistics.
 
@@ -31,31 +29,22 @@ def tapped(traced: Traced, nodes: Sequence[fx.Node], *, batch_statistics: bool =
         ValueError: a batch norm that is no module has its running statistics built in, and `batch_statistics` is set.
 
     Examples:
-        >>> with record(tapped(traced, nodes), "_taps.*", Moments()) as rec:
+        >>> with record(tapped(traced, operations), "_taps.*", Moments()) as rec:
         ...     rec.run(images)
     """
-    root = share_tensors(traced.module)
-    copies: dict[fx.Node, fx.Node] = {}
-    graph = fx.Graph()
-    output = graph.graph_copy(traced.module.graph, copies)
-    graph.output(output)
-    root.add_module(NAME, nn.ModuleList(nn.Identity() for _ in nodes))
-    for number, node in enumerate(nodes):
-        with graph.inserting_after(copies[node]):
-            graph.create_node("call_module", f"{NAME}.{number}", (copies[node],))
+    if batch_statistics and (name := functional_batch_norm(traced)):
+        raise ValueError(
+            f"{name} is a batch norm that calls torch directly, so its mode cannot be changed; "
+            "measure in evaluation mode"
+        )
+    model = with_taps(traced, [operation.node for operation in operations])
     if batch_statistics:
-        _use_batch_statistics(root, graph)
-    return fx.GraphModule(root, graph, "Tapped").eval()
+        _use_batch_statistics(model)
+    return model
 
 
-def _use_batch_statistics(root: nn.Module, graph: fx.Graph) -> None:
-    for node in graph.nodes:
-        if node.op == "call_function" and getattr(node.target, "__name__", "") == "batch_norm":
-            raise ValueError(
-                f"{node.name} is a batch norm that calls torch directly, so its mode cannot be changed; "
-                "measure in evaluation mode"
-            )
-    for module in root.modules():
+def _use_batch_statistics(model: nn.Module) -> None:
+    for module in model.modules():
         if isinstance(module, _NormBase):
             module.track_running_stats = False
             module.running_mean = module.running_var = None

@@ -125,14 +125,13 @@ def fold(network: UnraveledNetwork, factors: Mapping[str, float]) -> None:
 
 def _end_of_branch(network: UnraveledNetwork, name: str) -> nn.Module:
     unit = network.unit(name)
-    (*_, end) = unit.plan.regions[0].branch
-    if len(unit.plan.regions[0].branch) == 1 and end.op == "call_module":
-        module = network.anatomy.traced.module.get_submodule(str(end.target))
-        if isinstance(getattr(module, "weight", None), nn.Parameter) and len(end.users) == 1:
-            linear = (nn.modules.batchnorm._BatchNorm, nn.modules.conv._ConvNd, nn.Linear, nn.LayerNorm, nn.GroupNorm)
-            if isinstance(module, linear):
-                return module
+    branch = [network.anatomy.traced.operation(node) for node in unit.plan.regions[0].branch]
+    end, module = branch[-1], branch[-1].module
+    linear = end.is_norm or end.is_convolution or isinstance(module, nn.Linear)
+    learned = isinstance(getattr(module, "weight", None), nn.Parameter)
+    if module is not None and linear and learned and len(branch) == 1 and end.readers == 1:
+        return module
     raise TrainingError(
-        f"the branch of {name} ends in {end.target}, not in a norm or a convolution, so its scale cannot be written "
+        f"the branch of {name} ends in {end.name}, not in a norm or a convolution, so its scale cannot be written "
         "into the weights; train it with rescale off"
     )

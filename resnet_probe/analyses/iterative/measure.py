@@ -162,20 +162,15 @@ def _activation(network: UnraveledNetwork, block: int) -> nn.Module | None:
     plan = network.units[block + 1].plan
     regions = []
     for region in plan.regions:
-        module = network.anatomy.traced.module.get_submodule(str(region.exit.target)) if _calls(region.exit) else None
-        learned = module is not None and any(True for _ in module.parameters())
-        shape = network.anatomy.traced.shape
-        if plan.kind != "other" or region.inner or learned or shape(region.entry) != shape(region.exit):
+        before, after = (network.anatomy.traced.operation(node) for node in (region.entry, region.exit))
+        learned = after.module is not None and any(True for _ in after.module.parameters())
+        if plan.kind != "other" or region.inner or learned or before.shape != after.shape:
             break
         regions.append(region)
     if not regions:
         return None
     part = replace(plan, regions=tuple(regions))
     return Unit(part, network.anatomy).module()
-
-
-def _calls(node: torch.fx.Node) -> bool:
-    return node.op == "call_module"
 
 
 def _rows(x: Tensor) -> Tensor:

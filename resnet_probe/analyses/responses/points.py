@@ -15,7 +15,7 @@ from resnet_probe.analyses.responses import KINDS
 if TYPE_CHECKING:
     from torch import fx
 
-    from resnet_probe.anatomy import UnitPlan
+    from resnet_probe.anatomy import Operation, UnitPlan
     from resnet_probe.unraveled import UnraveledNetwork
 
 __all__ = ["AFTER_BN", "AFTER_NORM", "OUTPUT", "MeasuredLayer", "measured_layers"]
@@ -31,14 +31,14 @@ class MeasuredLayer:
         name: module path of the layer.
         point: `after batch norm`, `after normalisation` (of another kind) or `layer output`.
         part: `branch` or `shortcut` of a residual block, else `trunk`.
-        node: the node of the traced graph whose value is measured.
+        operation: the operation of the traced network whose value is measured.
         channel_dim: dimension of its channels: 1 for convolutions, -1 for linear layers.
     """
 
     name: str
     point: str
     part: str
-    node: fx.Node
+    operation: Operation
     channel_dim: int = 1
 
 
@@ -54,21 +54,22 @@ def measured_layers(network: UnraveledNetwork, kind: str = "conv3x3") -> tuple[l
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of layers {kind!r}: give one of {', '.join(KINDS)}")
-    flow = network.anatomy.flow
-    nodes = [node for node in flow.nodes if _is_layer(network, node, kind)]
-    if not nodes:
-        other = " or ".join(k for k in KINDS if any(_is_layer(network, n, k) for n in flow.nodes))
+    flow, operation = network.anatomy.flow, network.anatomy.traced.operation
+    operations = [operation(node) for node in flow.nodes]
+    layers = [layer for layer in operations if _is_layer(layer, kind)]
+    if not layers:
+        other = " or ".join(k for k in KINDS if any(_is_layer(layer, k) for layer in operations))
         raise ValueError(f"the network has no layer of kind {kind}" + (f"; give {other}" if other else ""))
     preactivated = is_preactivated(network)
     parts = _parts(network)
     found = []
-    for node in nodes:
-        readers = list(flow.successors(node))
+    for layer in layers:
+        readers = [operation(node) for node in flow.successors(layer.node)]
         norm = readers[0] if len(readers) == 1 and not preactivated else None
-        point = (_norm_point(network, norm) if norm is not None else None) or OUTPUT
-        measured = node if point == OUTPUT or norm is None else norm
-        dim = 1 if _is_layer(network, node, "conv") else -1
-        found.append(MeasuredLayer(_name(node), point, parts.get(node, "trunk"), measured, dim))
+        point = (_norm_point(norm) if norm is not None else None) or OUTPUT
+        measured = layer if point == OUTPUT or norm is None else norm
+        dim = 1 if layer.is_convolution else -1
+        found.append(MeasuredLayer(layer.name, point, parts.get(layer.node, "trunk"), measured, dim))
     return _with_unique_names(found), _reason({layer.point for layer in found}, preactivated)
 
 
@@ -76,7 +77,7 @@ def is_preactivated(network: UnraveledNetwork) -> bool:
     """Whether a normalisation reads the sum of a residual block (He et al. 2016), and so begins the next layer."""
     flow = network.anatomy.flow
     return any(
-        _norm_point(network, node) is not None
+        network.anatomy.traced.operation(node).is_norm
         for unit in network.units
         if unit.kind in ("block", "parallel")
         for node in flow.successors(unit.plan.exit)
@@ -96,42 +97,16 @@ def _reason(points: set[str], preactivated: bool) -> str:
     return f"measured {where}, before nonlinearity or addition{rest}"
 
 
-def _is_layer(network: UnraveledNetwork, node: fx.Node, kind: str) -> bool:
-    from torch import nn  # noqa: PLC0415 - the package is imported for its figures without torch
-
-    from resnet_probe.anatomy import layers_in  # noqa: PLC0415
-
-    if not layers_in(node):
+def _is_layer(operation: Operation, kind: str) -> bool:
+    if not operation.learned_layers:
         return False
-    if kind == "all":
-        return True
-    traced = network.anatomy.traced
-    if node.op == "call_module":
-        module = traced.module.get_submodule(str(node.target))
-        if not isinstance(module, nn.modules.conv._ConvNd):
-            return False
-        size: tuple[int, ...] = tuple(module.kernel_size)
-    else:
-        weight = next((n for n in node.all_input_nodes[1:] if len(traced.shape(n) or ()) > 2), None)
-        if weight is None:
-            return False
-        size = (traced.shape(weight) or ())[2:]
-    return kind == "conv" or size == (3, 3)
+    return kind == "all" or (operation.is_convolution and (kind == "conv" or operation.kernel_size == (3, 3)))
 
 
-def _norm_point(network: UnraveledNetwork, node: fx.Node) -> str | None:
-    from torch import nn  # noqa: PLC0415
-
-    if node.op == "call_module":
-        module = network.anatomy.traced.module.get_submodule(str(node.target))
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            return AFTER_BN
-        norms = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-        return AFTER_NORM if isinstance(module, norms) else None
-    name = getattr(node.target, "__name__", "")
-    if name == "batch_norm":
+def _norm_point(operation: Operation) -> str | None:
+    if operation.is_batch_norm:
         return AFTER_BN
-    return AFTER_NORM if name in ("group_norm", "layer_norm", "instance_norm", "rms_norm") else None
+    return AFTER_NORM if operation.is_norm else None
 
 
 def _parts(network: UnraveledNetwork) -> dict[fx.Node, str]:
@@ -150,12 +125,6 @@ def _leading_to(network: UnraveledNetwork, plan: UnitPlan, ends: tuple[fx.Node, 
         if any(after in wanted for after in network.anatomy.flow.successors(node)):
             wanted.add(node)
     return wanted
-
-
-def _name(node: fx.Node) -> str:
-    from resnet_probe.anatomy.units import call_path  # noqa: PLC0415
-
-    return call_path(node)
 
 
 def _with_unique_names(layers: list[MeasuredLayer]) -> list[MeasuredLayer]:

@@ -57,7 +57,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     if mode == "train":
         data = data.subset(torch.randperm(len(data), generator=torch.Generator().manual_seed(runtime.seed)))
     measured, reason = measured_layers(network, layers)
-    model = tapped(network.anatomy.traced, [layer.node for layer in measured], batch_statistics=mode == "train")
+    model = tapped(network.anatomy.traced, [layer.operation for layer in measured], batch_statistics=mode == "train")
     taps = [f"_taps.{number}" for number in range(len(measured))]
     with torch.inference_mode(), ExitStack() as attached, runtime.progress(f"responses of {name}") as report:
         if channels:
@@ -108,7 +108,7 @@ def _rows(
             **_cells(summary),
             "point": layer.point,
             "part": layer.part,
-            "stage": stages[layer.node],
+            "stage": stages[layer.operation.node],
         }
 
 
