@@ -151,9 +151,8 @@ def asks_for_the_way_of_tracing(tree):
     """Lines that read what kind of node of a `torch.fx` graph something is; `Operation` says what it does."""
     kinds = {"call_module", "call_function", "call_method", "get_attr"}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr == "op":
-            yield node.lineno
-        elif isinstance(node, ast.Constant) and node.value in kinds:
+        reads_kind = isinstance(node, ast.Attribute) and node.attr == "op"
+        if reads_kind or (isinstance(node, ast.Constant) and node.value in kinds):
             yield node.lineno
 
 
