@@ -80,6 +80,9 @@ def plot_lesions(result: Result) -> Figure:
 
     Lines are means over seeds, bands go from the lowest to the highest seed; dotted where the block resizes the maps.
     """
+    import pandas as pd  # noqa: PLC0415
+    import seaborn as sns  # noqa: PLC0415
+
     from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     keys = _distinct(result.rows, "_key")
@@ -87,19 +90,15 @@ def plot_lesions(result: Result) -> Figure:
     with style():
         figure, (ax, spread) = new_figure("page", aspect=0.42, cols=2, width_ratios=(2, 1))
         for number, key in enumerate(keys):
-            mine = [row for row in result.rows if _key(row) == key]
+            mine = pd.DataFrame(row for row in result.rows if _key(row) == key)
             colour = looks[_text(key)]["color"]
-            by_block: dict[int, list[float]] = {}
-            for row in mine:
-                by_block.setdefault(row["index"], []).append(row["increase"])
-            places = sorted(by_block)
-            means = [_mean(by_block[place]) for place in places]
-            low, high = ([pick(by_block[place]) for place in places] for pick in (min, max))
-            ax.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
-            ax.plot(places, means, marker="o", markersize=2.4, color=colour, label=label(_text(key)))
-            values = [row["increase"] for row in mine if not row["resizes"]]
-            spread.boxplot(
-                values, positions=[number], widths=0.6, whis=(0, 100), showfliers=False,
+            sns.lineplot(
+                mine, x="index", y="increase", color=colour, label=label(_text(key)), legend=False, ax=ax,
+                marker="o", markersize=2.4, markeredgewidth=0,
+                errorbar=("pi", 100), err_kws={"alpha": 0.15, "linewidth": 0},
+            )  # fmt: skip
+            spread.boxplot(  # seaborn 0.13 draws boxes by an argument that matplotlib 3.11 deprecates
+                mine.loc[~mine["resizes"], "increase"], positions=[number], widths=0.6, whis=(0, 100), showfliers=False,
                 boxprops={"color": colour}, medianprops={"color": colour, "linewidth": 1.4},
                 whiskerprops={"color": colour}, capprops={"color": colour},
             )  # fmt: skip
@@ -142,16 +141,17 @@ def _against_depth(axes: Any, rows: Rows, depths: Sequence[int]) -> None:
 
 
 def _by_name(ax: Any, rows: Rows, names: Sequence[Any]) -> None:
+    import seaborn as sns  # noqa: PLC0415
+
     from resnet_probe.figures import PALETTE, label  # noqa: PLC0415
 
-    for place, name in enumerate(reversed(names)):
-        mine = [row["test_error"] for row in rows if _key(row) == name]
-        ax.plot(mine, [place] * len(mine), linestyle="", marker="o", color=PALETTE["blue"], alpha=0.5, markersize=3,
-                markeredgewidth=0)  # fmt: skip
-        ax.plot([_mean(mine)], [place], marker="|", color=PALETTE["blue"], markersize=9, markeredgewidth=1.4)
-    ax.set_yticks(range(len(names)), [label(_text(name)) for name in reversed(names)])
-    ax.set_ylim(-0.6, len(names) - 0.4)
-    ax.set_xlabel("test error (%)")
+    shown = {
+        "x": [row["test_error"] for row in rows], "y": [label(_text(_key(row))) for row in rows],
+        "order": [label(_text(name)) for name in names], "color": PALETTE["blue"], "ax": ax,
+    }  # fmt: skip
+    sns.stripplot(**shown, jitter=False, alpha=0.5, size=3)
+    sns.pointplot(**shown, errorbar=None, linestyle="none", marker="|", markersize=9, markeredgewidth=1.4)
+    ax.set(xlabel="test error (%)", ylabel="")
     ax.set_title("dots: seeds, bar: mean", fontsize=7.0)
     ax.set_xlim(0, 1.08 * max(row["test_error"] for row in rows) or 1)
 

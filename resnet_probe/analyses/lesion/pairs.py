@@ -77,28 +77,25 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
 
 def plot(result: Result) -> Figure:
     """Heat map of the interactions; red pairs hurt more together than apart, blue ones less."""
-    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+    import seaborn as sns  # noqa: PLC0415
 
     from resnet_probe.figures import label, new_figure, style  # noqa: PLC0415
 
     first = result.rows[0]["network"]
-    rows = [row for row in result.rows if row["network"] == first]
-    names = list(dict.fromkeys([row["block_a"] for row in rows] + [row["block_b"] for row in rows]))
-    place = {name: i for i, name in enumerate(names)}
-    values = np.full((len(names), len(names)), np.nan)
-    for row in rows:
-        values[place[row["block_b"]], place[row["block_a"]]] = row["interaction"]
+    rows = pd.DataFrame(row for row in result.rows if row["network"] == first)
+    names = list(dict.fromkeys([*rows["block_a"], *rows["block_b"]]))
+    values = rows.pivot(index="block_b", columns="block_a", values="interaction").reindex(names, columns=names)
     # one extreme pair must not wash out the others
-    limit = float(np.nanquantile(np.abs(values), 0.98)) or 1.0
+    limit = float(rows["interaction"].abs().quantile(0.98)) or 1.0
     with style():
         figure, axes = new_figure("column", aspect=0.86)
-        picture = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest", aspect="auto")
-        axes.grid(False)
+        legend = {"label": "interaction (percentage points of error)", "extend": "both"}
         step = max(1, len(names) // 14)
-        shown = list(range(0, len(names), step))
-        axes.set_xticks(shown, [names[i] for i in shown], rotation=90, fontsize=5.5)
-        axes.set_yticks(shown, [names[i] for i in shown], fontsize=5.5)
+        sns.heatmap(
+            values, cmap="RdBu_r", vmin=-limit, vmax=limit, cbar_kws=legend, xticklabels=step, yticklabels=step, ax=axes
+        )
+        axes.tick_params(labelsize=5.5)
+        axes.set(xlabel="", ylabel="")
         axes.set_title(label(first), fontsize=7)
-        bar = figure.colorbar(picture, ax=axes, extend="both")
-        bar.set_label("interaction (percentage points of error)")
     return figure

@@ -153,7 +153,8 @@ def summarise(
 
 def plot(result: Result) -> Figure:
     """Error against the number of deleted units: mean, quartiles, range of the draws (Veit et al. 2016, Fig. 5a)."""
-    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+    import seaborn as sns  # noqa: PLC0415
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
@@ -163,21 +164,18 @@ def plot(result: Result) -> Figure:
     with style():
         figure, axes = new_figure("column", aspect=0.68)
         for network in networks:
-            rows = [row for row in result.rows if row["network"] == network]
-            numbers = list(dict.fromkeys(row["deleted"] for row in rows))
-            groups = [np.array([row["error"] for row in rows if row["deleted"] == number]) for number in numbers]
-            colour = looks[network]["color"]
-            for shares, alpha, what in (([0, 1], 0.12, "range"), ([0.25, 0.75], 0.3, "quartiles")):
-                low, high = np.array([np.quantile(group, shares) for group in groups]).T
-                shown = what if network == networks[0] else None
-                axes.fill_between(numbers, low, high, color=colour, alpha=alpha, linewidth=0, label=shown)
-            look = {key: looks[network][key] for key in ("color", "marker")}
-            axes.plot(numbers, [g.mean() for g in groups], markersize=3, linewidth=1, label=label(network), **look)
-            if rows[0]["error_recalibrated"] is not None:
-                again = [np.mean([r["error_recalibrated"] for r in rows if r["deleted"] == n]) for n in numbers]
-                axes.plot(
-                    numbers, again, color=colour, linestyle="--", marker="o", markerfacecolor="white", markersize=3,
-                    linewidth=1, label="BN statistics re-estimated",
+            rows = pd.DataFrame(result.of(network))
+            drawn = {"data": rows, "x": "deleted", "color": looks[network]["color"], "legend": False, "ax": axes}
+            line = {"marker": looks[network]["marker"], "markersize": 3, "markeredgewidth": 0, "linewidth": 1}
+            for share, alpha, what, mean in ((100, 0.12, "range", {"linewidth": 0}), (50, 0.3, "quartiles", line)):
+                band = {"alpha": alpha, "linewidth": 0, "label": what if network == networks[0] else None}
+                name = label(network) if mean is line else None
+                sns.lineplot(**drawn, **mean, y="error", errorbar=("pi", share), err_kws=band, label=name)
+            if rows["error_recalibrated"].notna().all():
+                sns.lineplot(
+                    **drawn, y="error_recalibrated", label="BN statistics re-estimated", errorbar=None,
+                    linestyle="--", linewidth=1, marker="o", markersize=3,
+                    markerfacecolor="white", markeredgecolor=looks[network]["color"],
                 )  # fmt: skip
         if classes := result.about(networks[0]).get("classes"):
             chance = 100 * (1 - 1 / classes)
