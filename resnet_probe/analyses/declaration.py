@@ -8,7 +8,7 @@
 - `Analysis`: name, question, source, parameters, what it needs, what runs it, its tables, its part in a study.
 - `Table`: name, columns, plots, facts, claims. `Column`, `Plot`, `Claim`: its parts.
 - `option`: a field of a dataclass of parameters, and the option of the command line that sets it.
-- `Fact`: one thing that a table says. `Step`: a part of a study.
+- `Fact`: one thing that a table says. `StudyStep`: a part of a study.
 
 Nothing here needs torch or click. Functions are named, as `module:function`, and imported when they are called.
 """
@@ -34,7 +34,7 @@ __all__ = [
     "NoParameters",
     "Option",
     "Plot",
-    "Step",
+    "StudyStep",
     "Table",
     "option",
     "options_of",
@@ -286,7 +286,7 @@ class Census:
 
 
 @dataclass(frozen=True)
-class Step:
+class StudyStep:
     """A part of a study: an analysis with the parameters that it is run with.
 
     Attributes:
@@ -332,7 +332,7 @@ class Analysis:
     needs: Needs = Needs()
     run: str = ""
     builds_on: tuple[BuildsOn, ...] = ()
-    study: tuple[Step, ...] = ()
+    study: tuple[StudyStep, ...] = ()
     also: str = ""
     command: str = ""
 

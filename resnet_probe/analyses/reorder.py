@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Claim, Column, Fact, Needs, Plot, Step, Table, option
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Fact, Needs, Plot, StudyStep, Table, option
 from resnet_probe.analyses.facts import rank_correlation
 from resnet_probe.analyses.parsing import numbers, written_numbers
 from resnet_probe.statistics import bootstrap_mean, spearman, wilson
@@ -73,7 +73,7 @@ ANALYSIS = Analysis(
     run="resnet_probe.analyses.reorder:run",
     tables=(REORDER,),
     study=(
-        Step(
+        StudyStep(
             "Orders of {network}",
             "reorder",
             lambda amount, census: (

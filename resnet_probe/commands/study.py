@@ -17,7 +17,7 @@ import rich_click as click
 from click import get_current_context
 from click.exceptions import Exit
 
-from resnet_probe.analyses.declaration import Amount, Analysis, Census, Step
+from resnet_probe.analyses.declaration import Amount, Analysis, Census, StudyStep
 from resnet_probe.analyses.registry import analyses, analysis
 from resnet_probe.commands import errors, options, output, runner
 from resnet_probe.commands.options import Invocation
@@ -152,7 +152,7 @@ class Study:
     def _place(self, one: Loaded) -> Path:
         return self.folder / output.file_name(one.name)
 
-    def _steps(self) -> Iterator[tuple[Analysis, Step, Any]]:
+    def _steps(self) -> Iterator[tuple[Analysis, StudyStep, Any]]:
         """Analyses with their steps, in the order of the report; what the network is made of is counted once."""
         blocks = self._unraveled(self.networks[0]).blocks
         census = Census(
@@ -168,7 +168,7 @@ class Study:
     def _unraveled(self, one: Loaded) -> Any:
         return self.session.unraveled(one)
 
-    def _request(self, its: Analysis, step: Step, parameters: Any) -> Request:
+    def _request(self, its: Analysis, step: StudyStep, parameters: Any) -> Request:
         """The request of a step: all networks for an analysis that sets them together, else the first one."""
         main, together, amount = self.networks[0], its.needs.together, self.amount
         images = its.needs.images != "none" and step.images
@@ -181,7 +181,7 @@ class Study:
             parameters=parameters,
         )
 
-    def _step(self, its: Analysis, request: Request, step: Step) -> tuple[str, Callable[[], bool]]:
+    def _step(self, its: Analysis, request: Request, step: StudyStep) -> tuple[str, Callable[[], bool]]:
         """The command line of a step, and what runs it unless its table is there; that says whether it ran."""
         line = request.command_line(its)
         request = replace(request, fresh=request.fresh and its.needs.sweep)

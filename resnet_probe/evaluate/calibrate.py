@@ -17,7 +17,7 @@ from resnet_probe.evaluate.fast import FastUnits
 from resnet_probe.evaluate.tree import Tree, grow
 from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["Budget", "cache_chunk", "calibrate", "default_memory", "is_out_of_memory", "memory_bound", "state_bytes"]
+__all__ = ["ChunkPlan", "cache_chunk", "calibrate", "default_memory", "is_out_of_memory", "memory_bound", "state_bytes"]
 
 CHUNKS = {"cpu": (8, 16, 32, 64, 128), "cuda": (64, 256, 1024), "mps": (64, 256)}
 CACHE = 2 * 2**20  # bytes of one value between two units
@@ -28,7 +28,7 @@ OVERHEAD = 3  # values inside a unit (input, intermediate, output) per value bet
 
 
 @dataclass(frozen=True)
-class Budget:
+class ChunkPlan:
     """How the images are cut.
 
     Attributes:
@@ -78,7 +78,7 @@ def memory_bound(network: UnraveledNetwork, tree: Tree, dtype: torch.dtype, memo
     return int(most)
 
 
-def calibrate(units: FastUnits, images: Tensor, *, count: int, at_most: int, device: torch.device) -> Budget:
+def calibrate(units: FastUnits, images: Tensor, *, count: int, at_most: int, device: torch.device) -> ChunkPlan:
     """Time the intact network on batches of several sizes and take the smallest that is about as fast as the best.
 
     Args:
@@ -102,10 +102,10 @@ def calibrate(units: FastUnits, images: Tensor, *, count: int, at_most: int, dev
         if rates[size] < PAST_THE_BEST * max(rates.values()):
             break
     if not rates:  # the sweep halves its chunks until they fit
-        return Budget(min(sizes[0], count), sizes[0])
+        return ChunkPlan(min(sizes[0], count), sizes[0])
     best = max(rates.values())
     stack = min(size for size, rate in rates.items() if rate >= GOOD_ENOUGH * best)
-    return Budget(min(stack, count), stack)
+    return ChunkPlan(min(stack, count), stack)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_probe.evaluate.calibrate import (
-    Budget,
+    ChunkPlan,
     cache_chunk,
     calibrate,
     default_memory,
@@ -47,13 +47,13 @@ class Executor:
     ) -> None:
         self.tree, self.device = tree, device
         self.units = FastUnits(network, precision=precision, fold=fold, prepare=self.prepare)
-        self.budget = Budget(1, 1)
+        self.budget = ChunkPlan(1, 1)
 
     def prepare(self, module: nn.Module) -> nn.Module:
         """What is done to each unit, when it is first needed."""
         return module
 
-    def plan(self, images: Tensor, count: int, *, chunk: int | None = None, memory: int | None = None) -> Budget:
+    def plan(self, images: Tensor, count: int, *, chunk: int | None = None, memory: int | None = None) -> ChunkPlan:
         """Images per pass: as told, or what fits the cache (CPU), or as calibrated; never more than the memory allows.
 
         On a CPU nothing is timed, so that a run that is repeated ends in the same table to the last digit.
@@ -73,7 +73,7 @@ class Executor:
             chunk = cache_chunk(units.network, units.dtype)
         if chunk is not None:
             chunk = min(chunk, at_most)
-            return Budget(chunk, chunk)
+            return ChunkPlan(chunk, chunk)
         return calibrate(units, images, count=count, at_most=at_most, device=self.device)
 
     def run(self, images: Tensor, targets: Any) -> Iterator[tuple[list[Any], Any]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_probe.data import Data
-from resnet_probe.evaluate.calibrate import Budget
+from resnet_probe.evaluate.calibrate import ChunkPlan
 from resnet_probe.evaluate.engine import run_tree
 from resnet_probe.evaluate.executors import CompiledExecutor, Executor
 from resnet_probe.evaluate.journal import Journal, JournalError, Row
@@ -203,22 +203,22 @@ def _same_columns(journal: Journal, task: Task) -> None:
         )
 
 
-def _kept(journal: Journal | None, decide: Callable[[], Budget]) -> Budget:
+def _kept(journal: Journal | None, decide: Callable[[], ChunkPlan]) -> ChunkPlan:
     """The budget that earlier results in the journal were made with, or a new one."""
     if journal is None:
         return decide()
     known = journal.recall("budget")
-    return Budget(*journal.remember("budget", [*known] if known else [*astuple(decide())]))
+    return ChunkPlan(*journal.remember("budget", [*known] if known else [*astuple(decide())]))
 
 
-def _require(journal: Journal | None, budget: Budget) -> None:
+def _require(journal: Journal | None, budget: ChunkPlan) -> None:
     """Results of another process's journal count only if their shards were cut alike."""
     if journal and journal.remember("budget", [*astuple(budget)]) != [*astuple(budget)]:
         journal.forget()
         journal.remember("budget", [*astuple(budget)])
 
 
-def _shards(images: int, budget: Budget, edges: int) -> list[tuple[int, int]]:
+def _shards(images: int, budget: ChunkPlan, edges: int) -> list[tuple[int, int]]:
     """Ranges of images, each a few chunks long; enough of them for several processes, whether there are any or not."""
     chunks = min(SHARD_STEPS / max(edges, 1), images / LEAST_SHARDS) / budget.chunk
     size = max(1, round(chunks)) * budget.chunk

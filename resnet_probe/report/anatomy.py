@@ -13,7 +13,7 @@ from typing import Any
 
 from resnet_probe.tables import Run
 
-__all__ = ["Network", "Picture", "Unit", "collect", "colour", "picture", "remaining"]
+__all__ = ["DrawnUnit", "Network", "Picture", "collect", "colour", "picture", "remaining"]
 
 INTACT = "(intact)"
 PER_ROW = 10
@@ -25,7 +25,7 @@ NEUTRAL = "#e4e7ec"
 
 
 @dataclass(frozen=True)
-class Unit:
+class DrawnUnit:
     """One unit and what the tables say of it: label -> text."""
 
     name: str
@@ -49,7 +49,7 @@ class Network:
 
     name: str
     arch: str
-    units: tuple[Unit, ...]
+    units: tuple[DrawnUnit, ...]
     intact: float | None
     worst: float | None
     counts: tuple[int, ...]
@@ -59,7 +59,7 @@ class Network:
 class Placed:
     """A unit with its place in the picture: centre of its box, and the height of the trunk."""
 
-    unit: Unit
+    unit: DrawnUnit
     x: int
     y: int
     fill: str
@@ -107,7 +107,7 @@ def collect(run: Run, name: str) -> Network | None:
             continue  # a ReLU, a pool: nothing to show
         error = _finite(errors.get(row["unit"], {}).get("error"))
         units.append(
-            Unit(
+            DrawnUnit(
                 name=str(row["unit"]), kind=str(row.get("kind") or "block"), stage=int(row.get("stage") or 1),
                 resizes=bool(row.get("resizes")), shortcut=str(row.get("shortcut") or ""),
                 shape=str(row.get("out_shape") or ""), error=error, numbers=numbers.get(str(row["unit"]), {}),
@@ -125,7 +125,7 @@ def _finite(value: Any) -> float | None:
     return value if isinstance(value, int | float) and isfinite(value) else None
 
 
-def _counts(run: Run, name: str, units: Sequence[Unit], rows: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+def _counts(run: Run, name: str, units: Sequence[DrawnUnit], rows: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
     """Paths by number of residual branches, if a deleted block takes the factor 1 + t from them; else nothing."""
     blocks = sum(unit.is_block for unit in units)
     table = next((table for table in run.named("paths") if name in table.networks), None)

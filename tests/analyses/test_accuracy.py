@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.transforms import functional as TF
 
 from resnet_probe.analyses import accuracy
-from resnet_probe.analyses.accuracy.scoring import Outcome, Tally, average
+from resnet_probe.analyses.accuracy.scoring import Predictions, Tally, average
 from resnet_probe.data import Data, load_data
 from resnet_probe.statistics import wilson
 from resnet_probe.tables import Result
@@ -71,7 +71,7 @@ def test_measures_equal_torchmetrics():
 def test_bins_are_open_below_and_closed_above():
     confidence = np.array([1 / 15, 0.2, 0.21, 1.0])
     labels = np.array([0, 0, 1, 0])
-    outcome = Outcome(labels, np.zeros(4, int), np.ones(4, bool), confidence, np.zeros(4))
+    outcome = Predictions(labels, np.zeros(4, int), np.ones(4, bool), confidence, np.zeros(4))
     bins = outcome.bins()
     assert [b.images for b in bins] == [1, 0, 1, 1, *[0] * 10, 1]
     assert [b.accuracy for b in bins if b.images] == [1, 1, 0, 1]

@@ -9,7 +9,7 @@ from torch import nn
 
 from resnet_probe.data import Data
 from resnet_probe.evaluate import Executor, FastUnits, Sweep, evaluate, grow, run_tree
-from resnet_probe.evaluate.calibrate import Budget
+from resnet_probe.evaluate.calibrate import ChunkPlan
 from resnet_probe.unraveled import unravel
 from tests.anatomy.test_tracing import same, snapshot
 from tests.networks import IN_PLACE, MADE, SHAPE, Buffers, InPlace, Small, conv, images, make, trained
@@ -124,7 +124,7 @@ def test_neither_batch_size_nor_order_nor_company_matters(name, monkeypatch):
     first = evaluate(net, variants, data, sweep=Sweep(batch_size=11))
     backwards = {"": variants[""], **dict(reversed(variants.items()))}
     for chunk, stack in ((1, 1), (4, 4), (3, 50), (11, 1000)):
-        monkeypatch.setattr(Executor, "plan", lambda *_, cut=(chunk, stack), **__: Budget(*cut))
+        monkeypatch.setattr(Executor, "plan", lambda *_, cut=(chunk, stack), **__: ChunkPlan(*cut))
         for order in (variants, backwards):
             found = evaluate(net, order, data)
             assert {key: (s.wrong, s.changed, s.images) for key, s in found.items()} == {

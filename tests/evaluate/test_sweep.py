@@ -17,7 +17,7 @@ from resnet_probe.evaluate import (
     run_tree,
 )
 from resnet_probe.evaluate import sweep as sweep_module
-from resnet_probe.evaluate.calibrate import Budget, memory_bound
+from resnet_probe.evaluate.calibrate import ChunkPlan, memory_bound
 from tests.evaluate.cases import SHAPE, images, in_order, loop, network, without
 
 
@@ -62,7 +62,7 @@ def agree(scores, expected, loss=1e-5):
 
 
 def with_budget(monkeypatch, chunk, stack):
-    monkeypatch.setattr(Executor, "plan", lambda *_, **__: Budget(chunk, stack))
+    monkeypatch.setattr(Executor, "plan", lambda *_, **__: ChunkPlan(chunk, stack))
 
 
 def test_the_oracle_is_worth_comparing_with(expected):

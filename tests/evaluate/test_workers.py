@@ -44,7 +44,7 @@ def test_each_process_runs_its_own_shards_and_all_end_with_the_same_scores(monke
     made, scores = [], {}
     for rank in (0, 1, 2):
         rows = []
-        heard = {"agreed": sweep_module.Budget(4, 4), "done": [[]], "rows": list(made)}
+        heard = {"agreed": sweep_module.ChunkPlan(4, 4), "done": [[]], "rows": list(made)}
         monkeypatch.setattr(sweep_module, "scores_of", _when_whole(rank == 2))
         scores = evaluate(net, variants, data, workers=Connected(rank, 3, heard), **how)
         made.append(rows)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Claim, Column, Fact, Needs, Plot, Step, Table, option
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Fact, Needs, Plot, StudyStep, Table, option
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ ANALYSIS = Analysis(
     needs=Needs(sweep=True, blocks=True),
     run="toy_analysis:run",
     tables=(HALVED,),
-    study=(Step("Halved branches of {network}", "halved"),),
+    study=(StudyStep("Halved branches of {network}", "halved"),),
 )
 
 

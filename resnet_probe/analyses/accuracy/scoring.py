@@ -14,7 +14,7 @@ from torch import Tensor
 
 from resnet_probe.tasks import CLASSIFICATION
 
-__all__ = ["BINS", "Bin", "Outcome", "Tally", "average"]
+__all__ = ["BINS", "Bin", "Predictions", "Tally", "average"]
 
 BINS = 15  # Guo et al. 2017
 TOP = 5
@@ -50,7 +50,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Predictions:
     """What a network did on all images.
 
     Attributes:
@@ -113,11 +113,11 @@ class Tally:
         predicted = CLASSIFICATION.predict(log_probabilities)
         self.parts.append((labels, predicted, in_top5, log_probabilities.amax(1).exp(), losses))
 
-    def finish(self) -> Outcome:
+    def finish(self) -> Predictions:
         """All batches on the host."""
         labels, predicted, in_top5, confidence, losses = (
             torch.cat(column).cpu().numpy() for column in zip(*self.parts, strict=True)
         )
         # rounding can pass 1, and a network that overflows has no confidence at all
         confidence = np.minimum(np.nan_to_num(confidence.astype(np.float64)), 1.0)
-        return Outcome(labels, predicted, in_top5, confidence, losses.astype(np.float64))
+        return Predictions(labels, predicted, in_top5, confidence, losses.astype(np.float64))

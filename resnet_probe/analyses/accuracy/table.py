@@ -15,7 +15,7 @@ from resnet_probe.tables import Result
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from resnet_probe.analyses.accuracy.scoring import Outcome
+    from resnet_probe.analyses.accuracy.scoring import Predictions
     from resnet_probe.data import Data
 
 __all__ = ["ENSEMBLE", "Accuracy", "tabulate"]
@@ -103,9 +103,9 @@ def tabulate(
         "views": {view.name: view.settings for view in views}, "members": list(networks) if ensemble else None,
     }  # fmt: skip
     inputs = {view.name: view.count for view in views}
-    rows = [_row(key, outcome, inputs[key[1]], len(data.classes)) for key, outcome in outcomes.items()]
-    by_class = [row for key, outcome in outcomes.items() for row in _class_rows(key, outcome, data.classes)]
-    by_bin = [row for key, outcome in outcomes.items() for row in _bin_rows(key, outcome)]
+    rows = [_row(key, predictions, inputs[key[1]], len(data.classes)) for key, predictions in outcomes.items()]
+    by_class = [row for key, predictions in outcomes.items() for row in _class_rows(key, predictions, data.classes)]
+    by_bin = [row for key, predictions in outcomes.items() for row in _bin_rows(key, predictions)]
     tables = ((EVALUATE, rows), (CLASSES, by_class), (RELIABILITY, by_bin))
     return Accuracy(*(table.result(its, **settings) for table, its in tables))
 
@@ -131,9 +131,9 @@ def _check(name: str, model: nn.Module, image: Tensor, views: Sequence[View], da
                 )
 
 
-def _row(key: tuple[str, str], outcome: Outcome, inputs: int, classes: int) -> dict[str, Any]:
-    images, wrong = len(outcome.labels), int(outcome.wrong.sum())
-    missed = int((~outcome.in_top5).sum())
+def _row(key: tuple[str, str], predictions: Predictions, inputs: int, classes: int) -> dict[str, Any]:
+    images, wrong = len(predictions.labels), int(predictions.wrong.sum())
+    missed = int((~predictions.in_top5).sum())
     low, high = wilson(wrong, images)
     low5, high5 = wilson(missed, images) if classes > 5 else (None, None)
     return {
@@ -141,8 +141,8 @@ def _row(key: tuple[str, str], outcome: Outcome, inputs: int, classes: int) -> d
         "images": images,
         "top1_error": 100 * wrong / images,
         "top5_error": 100 * missed / images if classes > 5 else None,
-        "loss": outcome.loss,
-        "calibration_error": outcome.calibration_error(),
+        "loss": predictions.loss,
+        "calibration_error": predictions.calibration_error(),
         "view": key[1],
         "inputs": inputs,
         "wrong": wrong,
@@ -150,14 +150,14 @@ def _row(key: tuple[str, str], outcome: Outcome, inputs: int, classes: int) -> d
         "top1_high": high,
         "top5_low": low5,
         "top5_high": high5,
-        "confidence": float(outcome.confidence.mean()),
+        "confidence": float(predictions.confidence.mean()),
     }
 
 
-def _class_rows(key: tuple[str, str], outcome: Outcome, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _class_rows(key: tuple[str, str], predictions: Predictions, classes: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
     for index, name in enumerate(classes):
-        predicted = outcome.predicted[outcome.labels == index]
+        predicted = predictions.predicted[predictions.labels == index]
         others = Counter(predicted[predicted != index].tolist())
         images, wrong = len(predicted), others.total()
         low, high = wilson(wrong, images) if images else (None, None)
@@ -180,9 +180,9 @@ def _class_rows(key: tuple[str, str], outcome: Outcome, classes: Sequence[str]) 
     return rows
 
 
-def _bin_rows(key: tuple[str, str], outcome: Outcome) -> list[dict[str, Any]]:
+def _bin_rows(key: tuple[str, str], predictions: Predictions) -> list[dict[str, Any]]:
     rows = []
-    for number, one in enumerate(outcome.bins()):
+    for number, one in enumerate(predictions.bins()):
         low, high = (limit / 100 for limit in wilson(one.right, one.images)) if one.images else (None, None)
         rows.append(
             {

@@ -31,7 +31,7 @@ from resnet_probe.analyses.declaration import (
     Column,
     Needs,
     Plot,
-    Step,
+    StudyStep,
     Table,
     option,
 )
@@ -165,7 +165,7 @@ ANALYSIS = Analysis(
     run="resnet_probe.analyses.compare.measure:run",
     tables=(COMPARE, ZOO_TABLE),
     builds_on=(BuildsOn("lesion"), BuildsOn("responses", optional=True), BuildsOn("paths", images=False)),
-    study=(Step("{network} side by side with the other", "compare", _side_by_side),),
+    study=(StudyStep("{network} side by side with the other", "compare", _side_by_side),),
 )
 
 _NAMES = {

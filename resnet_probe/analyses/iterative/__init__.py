@@ -19,7 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Amount, Analysis, Census, Claim, Column, Needs, Plot, Step, Table, option
+from resnet_probe.analyses.declaration import (
+    Amount,
+    Analysis,
+    Census,
+    Claim,
+    Column,
+    Needs,
+    Plot,
+    StudyStep,
+    Table,
+    option,
+)
 from resnet_probe.lazy import lazily
 
 # Column -> what it measures, in words for figures and reports.
@@ -140,7 +151,7 @@ ANALYSIS = Analysis(
     needs=Needs(batches=True, blocks=True, single=True),
     run="resnet_probe.analyses.iterative.table:run",
     tables=(ITERATIVE, RANKS),
-    study=(Step("Iterative inference in {network}", "iterative", _with_blocks),),
+    study=(StudyStep("Iterative inference in {network}", "iterative", _with_blocks),),
 )
 
 _NAMES = {"figure": ("plot", "plot_ranks"), "ranks": ("rank",), "table": ("run", "with_damage")}

@@ -23,7 +23,7 @@ from resnet_probe.analyses.declaration import (
     Column,
     Needs,
     Plot,
-    Step,
+    StudyStep,
     Table,
     option,
 )
@@ -208,8 +208,8 @@ ANALYSIS = Analysis(
     run="resnet_probe.analyses.lesion:run",
     tables=(LESION, MULTI, SUMMARY, PAIRS),
     study=(
-        Step("Single deletions in {network}", "lesion", _one_at_a_time),
-        Step("Several deletions in {network}", "lesion_multi", _several),
+        StudyStep("Single deletions in {network}", "lesion", _one_at_a_time),
+        StudyStep("Several deletions in {network}", "lesion_multi", _several),
     ),
 )
 

@@ -26,7 +26,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Amount, Analysis, Census, Claim, Column, Needs, Plot, Step, Table, option
+from resnet_probe.analyses.declaration import (
+    Amount,
+    Analysis,
+    Census,
+    Claim,
+    Column,
+    Needs,
+    Plot,
+    StudyStep,
+    Table,
+    option,
+)
 from resnet_probe.analyses.parsing import memory_size
 from resnet_probe.lazy import lazily
 
@@ -188,8 +199,8 @@ ANALYSIS = Analysis(
     run="resnet_probe.analyses.paths.measure:run",
     tables=(PATHS, GRADIENTS, SURVIVAL),
     study=(
-        Step("Paths of {network}", "paths", _without_blocks, images=False),
-        Step("Paths and gradients of {network}", "gradients", _with_blocks, few=True),
+        StudyStep("Paths of {network}", "paths", _without_blocks, images=False),
+        StudyStep("Paths and gradients of {network}", "gradients", _with_blocks, few=True),
     ),
     also="resnet_probe.analyses.paths.drawings:draw",
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Step, Table, option
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, StudyStep, Table, option
 from resnet_probe.lazy import lazily
 
 KINDS = ("conv3x3", "conv", "all")
@@ -92,7 +92,7 @@ ANALYSIS = Analysis(
     needs=Needs(batches=True),
     run="resnet_probe.analyses.responses.table:run",
     tables=(RESPONSES, CHANNELS),
-    study=(Step("Responses of {network}", "responses", lambda amount, census: None if census.compared else {}),),
+    study=(StudyStep("Responses of {network}", "responses", lambda amount, census: None if census.compared else {}),),
 )
 
 _NAMES = {
