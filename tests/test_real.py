@@ -165,7 +165,7 @@ def test_resnet20_lesion_by_lesion(tmp_path, capsys, images):
     settings = json.loads((tmp_path / "lesion.json").read_text(encoding="utf-8"))
     assert settings["checkpoint_sha256"].startswith("12fca82f")
     (network,) = settings["networks"].values()
-    assert (network["arch"], settings["normalization"]) == ("resnet20", "imagenet")
+    assert (network["arch"], network["normalization"]) == ("resnet20", "imagenet")
 
 
 @pytest.mark.slow

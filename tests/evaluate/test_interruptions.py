@@ -37,7 +37,7 @@ def until(condition, process, seconds=120):
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tiny, table, tmp_path):
-    process = start(*PYTHON, "-c", SLOWLY, "0.15", *words(tiny, tmp_path))
+    process = start(*PYTHON, "-c", SLOWLY, "0.5", *words(tiny, tmp_path))
     until(lambda: len(shards(tmp_path)) >= 2, process)
     process.send_signal(signal.SIGINT)
     code, out, err = finish(process)
