@@ -13,7 +13,7 @@ from resnet_probe.analyses import columns as c
 from resnet_probe.analyses.declaration import Analysis, Claim, Column, Fact, Needs, Plot, StudyStep, Table, option
 from resnet_probe.analyses.facts import rank_correlation
 from resnet_probe.analyses.parsing import numbers, written_numbers
-from resnet_probe.statistics import bootstrap_mean, spearman, wilson
+from resnet_probe.statistics import bootstrap_mean, paired, spearman, two_way, wilson
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ REORDER = Table(
         Column("draw", int, "number of the order among those, from 0"),
         Column("kendall_tau", float, "Kendall's tau with the trained order: 1 for that order", heading="Kendall's tau"),
         Column("order", str, "indices of all blocks as they stand"),
-        *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED, c.ERROR_LOW, c.ERROR_HIGH),
+        *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED, c.ERROR_LOW, c.ERROR_HIGH, *c.PAIRED),
     ),
     question="How does the error rise as blocks change places?",
     source="Veit et al. 2016, Fig. 5b",
@@ -134,10 +134,12 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
                 "changed": score.changed,
                 "error_low": low,
                 "error_high": high,
+                **(asdict(paired(scores[_key(trained)].flags, score.flags)) if number else c.INTACT_ITSELF),
             }
         )
         counts[number] = counts.get(number, 0) + 1
-    ordered = spearman([1 - row["kendall_tau"] for row in rows], [row["error"] for row in rows], seed)
+    drawn = rows[1:]  # the trained order is no draw
+    ordered = spearman([1 - row["kendall_tau"] for row in drawn], [row["error"] for row in drawn], seed)
     by_swaps = _by_swaps(rows, {_key(order): scores[_key(order)].flags for _, order in listed}, seed)
     settings = {"classes": len(subject.data.classes), "blocks": names, "by_swaps": by_swaps, **asdict(ordered)}
     return [REORDER.result(rows, **settings)]
@@ -218,7 +220,10 @@ def _by_swaps(rows: Sequence[Mapping[str, Any]], flags: Mapping[str, Any], seed:
         images, draws = bootstrap_mean(per_image, seed), bootstrap_mean([row["error"] for row in mine], seed)
         mean: dict[str, Any] = {"swaps": number, "draws": len(mine), "error": float(per_image.mean())}
         mean["kendall_tau"] = float(np.mean([row["kendall_tau"] for row in mine]))
-        summary.append(mean | {"over_images": list(images), "over_draws": list(draws)})
+        both = two_way(np.stack([flags[row["order"]] for row in mine]))
+        summary.append(
+            mean | {"over_images": list(images), "over_draws": list(draws), "over_both": [both.low, both.high]}
+        )
     return summary
 
 

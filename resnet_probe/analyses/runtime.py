@@ -124,11 +124,11 @@ class Runtime:
         if not has_statistics(subject.network.anatomy.traced.module):
             raise ValueError(f"{subject.name} has no batch norm whose statistics could be re-estimated")
         name = f"{table}.recalibrated"
-        about = {**(about or {}), "training_images": train.fingerprint}
+        about = {**(about or {}), "training_images": train.fingerprint, "order_seed": self.seed}
         with self.journal(subject, name, about) as journal, self._bar(f"{name} of {subject.name}") as report:
             return evaluate_recalibrated(
-                subject.network, variants, subject.data, train, sweep=self.sweep, device=self.device, journal=journal,
-                progress=report,
+                subject.network, variants, subject.data, train, sweep=self.sweep, seed=self.seed, device=self.device,
+                journal=journal, progress=report,
             )  # fmt: skip
 
     @contextmanager

@@ -2,6 +2,9 @@
 
 After a deletion the running means and variances of the layers behind it belong to inputs that no longer occur. Here
 each edited network sees training images once more, with cumulative averages, before it is measured.
+
+The images come in a random order: class folders arrive sorted, and batches of one class would miss the variance between
+classes.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import ceil
 
 import torch
 from torch import nn
@@ -21,11 +25,22 @@ from resnet_probe.unraveled import Step, UnraveledNetwork
 __all__ = ["evaluate_recalibrated", "recalibrate"]
 
 
-def recalibrate(model: nn.Module, train: Data, *, batch_size: int = 128, device: str | torch.device = "cpu") -> None:
+def recalibrate(
+    model: nn.Module, train: Data, *, batch_size: int = 128, seed: int = 0, device: str | torch.device = "cpu"
+) -> None:
     """Replace the running statistics of all batch norms in `model` by averages over `train`, in place.
 
-    Only the batch norms are in training mode meanwhile; dropout and the like stay as in evaluation. Equal to
-    `torch.optim.swa_utils.update_bn` for networks without such layers.
+    Only the batch norms are in training mode meanwhile; dropout and the like stay as in evaluation. Each layer sees
+    what the layers before it make of a batch with that batch's statistics, as in training; with one batch of all images
+    these are the exact moments, one layer after the other, and with random batches an estimate of them. Equal to
+    `torch.optim.swa_utils.update_bn` over the same batches for networks without such layers.
+
+    Args:
+        model: network with batch norms, in evaluation mode.
+        train: images to estimate from; labels are not used.
+        batch_size: the most images at a time; batches are made as equal in size as possible, because they count alike.
+        seed: of the random order of the images.
+        device: where the model is.
 
     Raises:
         ValueError: the network has no batch norm with running statistics.
@@ -33,8 +48,10 @@ def recalibrate(model: nn.Module, train: Data, *, batch_size: int = 128, device:
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:
         raise ValueError("the network has no batch norm whose statistics could be re-estimated")
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    alike = ceil(len(train) / ceil(len(train) / batch_size))
     with torch.no_grad(), _cumulative(norms):
-        for images, _ in train.batches(batch_size, device=device):
+        for images, _ in train.subset(order).batches(alike, device=device):
             model(images)
 
 
@@ -45,6 +62,7 @@ def evaluate_recalibrated(
     train: Data,
     *,
     sweep: Sweep,
+    seed: int = 0,
     device: str | torch.device = "cpu",
     journal: Journal | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -59,7 +77,7 @@ def evaluate_recalibrated(
     for number, steps in enumerate(variants.values()):
         if number not in rows:
             model = copy.deepcopy(network.with_steps(steps).to_module())
-            recalibrate(model, train, device=device)
+            recalibrate(model, train, seed=seed, device=device)
             rows[number] = run_alone(model, data, number, batch_size=batch_size, device=torch.device(device))
             if journal:
                 journal.commit([rows[number]])

@@ -7,13 +7,53 @@ right (the reverse). Images that both get right, or both wrong, say nothing abou
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import comb, sqrt
 from operator import index
 from statistics import NormalDist
+from typing import Any
 
-__all__ = ["mcnemar", "paired_difference"]
+__all__ = ["Paired", "mcnemar", "paired", "paired_difference"]
 
 NEGLIGIBLE = 1e-17  # of a sum
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What changes from a first network to a second on the same images.
+
+    Attributes:
+        newly_wrong, newly_right: images that the second gets wrong and the first right, and the reverse.
+        increase: of the error, in percentage points.
+        increase_low, increase_high: its 95 % score interval over images (`paired_difference`).
+        p: of the exact McNemar test that the error is the same (`mcnemar`).
+    """
+
+    newly_wrong: int
+    newly_right: int
+    increase: float
+    increase_low: float
+    increase_high: float
+    p: float
+
+
+def paired(first: Any, second: Any) -> Paired:
+    """Compare two networks by their wrong flags, `(images,)` booleans of the same images in the same order.
+
+    Raises:
+        ValueError: flags of different images, or none.
+
+    Example:
+        >>> paired([False, False, True], [True, True, False]).newly_wrong
+        2
+    """
+    import numpy as np  # noqa: PLC0415
+
+    before, after = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    if before.shape != after.shape or before.ndim != 1:
+        raise ValueError(f"flags of {before.shape} and {after.shape} images; give those of the same images")
+    counts = int((~before & after).sum()), int((before & ~after).sum())
+    return Paired(*counts, *paired_difference(*counts, len(before)), mcnemar(*counts))
 
 
 def mcnemar(newly_wrong: int, newly_right: int) -> float:

@@ -52,15 +52,31 @@ def test_one_deleted_block_changes_almost_nothing(wrong, verdict):
 
 
 @pytest.mark.parametrize(
-    ("resizing", "verdict"), [((800, 700), "holds"), ((101, 102), "does not hold"), ((145, 155), "cannot say")]
+    ("resizing", "verdict"),
+    [((800, 700), "holds"), ((101, 102), "does not hold"), ((145, 155), "cannot say"), ((620, 100), "holds")],
 )
 def test_blocks_that_resize_matter_more(resizing, verdict):
     wrong = {f"b{i}": 110 + 4 * i for i in range(20)} | dict(zip("rs", resizing, strict=True))
     _, answer = rules.lesions(run(lesions(100, wrong, resizes=("r", "s"))))
     assert (answer.claim, answer.verdict) == (7, verdict)
     keeping = [110 + 4 * i for i in range(20)]
-    wins = sum((r > k) + 0.5 * (r == k) for r in resizing for k in keeping) / 40  # by definition of the statistic
-    assert answer.measured_value == pytest.approx(wins)
+    assert answer.measured_value == pytest.approx((np.mean(resizing) - np.mean(keeping)) / 10)
+    assert answer.low < answer.measured_value < answer.high
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.9])
+def test_blocks_that_matter_alike_are_seldom_told_apart(shared):
+    """Simulated: nine blocks with an error of 20 % each, on images that are more or less hard for all of them."""
+    generator = np.random.default_rng(2)
+    said = []
+    for _ in range(300):
+        hard = generator.random(400)
+        own = generator.random((9, 400))
+        flags = np.where(generator.random((9, 400)) < shared, hard, own) < 0.2
+        wrong = dict(zip("abcdefgrs", map(int, flags.sum(axis=1)), strict=True))
+        _, answer = rules.lesions(run(lesions(20, wrong, images=400, resizes=("r", "s"))))
+        said.append(answer.verdict)
+    assert said.count("holds") + said.count("does not hold") <= 0.05 * 300
 
 
 def test_a_network_without_both_kinds_of_blocks_cannot_say():
@@ -70,21 +86,24 @@ def test_a_network_without_both_kinds_of_blocks_cannot_say():
     assert (alone.verdict, resizing.verdict) == ("cannot say", "cannot say")
 
 
-def test_interval_of_an_increase_covers_the_true_one():
-    """Simulated: images that both get wrong, one alone, the other alone; the true increase is 4 points."""
+@pytest.mark.parametrize(("newly_wrong", "images"), [(0.02, 100), (0.005, 500), (0.08, 500)])
+def test_interval_of_an_increase_covers_the_true_one(newly_wrong, images):
+    """Simulated: images that both get wrong, one alone, the other alone."""
     generator = np.random.default_rng(1)
-    covered = 0
-    for _ in range(400):
-        kinds = generator.choice(4, size=500, p=[0.86, 0.04, 0.08, 0.02])  # right, lost both, newly wrong, newly right
-        intact = {"wrong": int(((kinds == 1) | (kinds == 3)).sum())}
-        deleted = {"wrong": int(((kinds == 1) | (kinds == 2)).sum()), "images": 500}
-        changed = int(((kinds == 2) | (kinds == 3)).sum())
-        _, low, high = rules.increase(intact, deleted | {"changed": changed})
-        covered += low <= 6 <= high
-        wide = rules.increase(intact, deleted)
-        assert wide[1] < low
-        assert wide[2] > high
-    assert 0.93 <= covered / 400 <= 0.99
+    newly_right = newly_wrong / 4
+    true, covered = 100 * (newly_wrong - newly_right), 0
+    kinds = [0.96 - newly_wrong - newly_right, 0.04, newly_wrong, newly_right]  # right, lost both, and the two changes
+    for _ in range(1000):
+        _, both, b, c = generator.multinomial(images, kinds)
+        intact, deleted = {"wrong": int(both + c)}, {"wrong": int(both + b), "images": images}
+        paired = deleted | {"newly_wrong": int(b), "newly_right": int(c)}
+        _, low, high = rules.increase(intact, paired)
+        covered += low <= true <= high
+        for told in ({"changed": int(b + c)}, {"changed": int(b + c) + 4}, {}):
+            _, wider_low, wider_high = rules.increase(intact, deleted | told)
+            assert wider_low <= low
+            assert wider_high >= high
+    assert 0.93 <= covered / 1000 <= 0.995
 
 
 def multi(groups, spearman=(0.9, 0.8, 0.95)):
@@ -105,6 +124,7 @@ UP = {1: [6, 7, 8], 2: [9, 10, 11], 3: [13, 14, 15]}
         (multi(UP | {4: [9, 9, 10]}), "does not hold"),
         (multi(UP, (-0.5, -0.7, -0.2)), "does not hold"),
         (multi(UP, (0.2, -0.1, 0.5)), "cannot say"),
+        (multi(UP, (0.2, 0.1, 0.28)), "does not hold"),  # as in claim 9
         (multi({1: [6, 7], 2: [70, 71], 3: [72, 73], 4: [74, 75]}), "does not hold"),  # it rises in one jump
         (multi({1: [6, 7], 4: [70, 71], 7: [72, 73], 9: [74, 75]}), "holds"),  # nobody looked at 2 and 3
         (multi(UP, (0.4, 0.2, 0.6)), "cannot say"),
@@ -133,6 +153,18 @@ def test_error_rises_with_disorder(rank, verdict):
 
 
 RANDOM = {"checkpoint_sha256": None}
+
+
+def test_a_jump_after_the_first_swap_is_no_smooth_rise():
+    """From 7 to 80 % at once: the rank correlation is 0.85, and nothing about it is smooth."""
+    errors = {0: [7.0], 1: [78, 80, 82], 2: [81, 83, 85], 3: [84, 86, 88]}
+    rows = [
+        {"network": "net", "swaps": n, "kendall_tau": 1 - n / 10, "error": e} for n, es in errors.items() for e in es
+    ]
+    keys = ("spearman", "spearman_low", "spearman_high")
+    (answer,) = rules.orders(run(table("reorder", rows, **dict(zip(keys, (0.85, 0.7, 0.95), strict=True)))))
+    assert answer.verdict == "does not hold"
+    assert "from 0 to 1 swaps" in answer.why
 
 
 def test_a_network_at_chance_loses_nothing_and_shows_nothing():
@@ -167,13 +199,13 @@ def test_sweeps_of_a_network_that_guesses_show_nothing(settings):
     assert (several.verdict, reordered.verdict) == ("cannot say", "cannot say")
 
 
-def test_few_blocks_settle_nothing_and_ties_do_not_help():
-    """Two of ResNet-20's nine blocks resize: the clearest order has p = 2/36, with ties in the others too."""
-    kept = dict.fromkeys("abcdefg", 101)
-    _, answer = rules.lesions(run(lesions(100, kept | {"r": 800, "s": 700}, resizes=("r", "s"))))
-    assert answer.verdict == "cannot say"
-    assert answer.measured_value == 1
-    assert "so few blocks settle nothing, their clearest order has p = 0.056" in answer.why
+def test_two_resizing_blocks_of_nine_are_enough_where_the_images_are():
+    """ResNet-20 on 1,000 images: 62 and 63 % against at most 43 % of the seven others."""
+    kept = dict(zip("abcdefg", (201, 193, 394, 222, 136, 279, 430), strict=True))
+    _, answer = rules.lesions(run(lesions(85, kept | {"r": 623, "s": 630}, resizes=("r", "s"))))
+    assert answer.verdict == "holds"
+    _, few = rules.lesions(run(lesions(1, {"a": 2, "b": 4, "r": 4, "s": 5}, images=10, resizes=("r", "s"))))
+    assert few.verdict == "cannot say"
 
 
 def test_one_of_many_blocks_is_above_the_bar_only_by_an_interval_of_all_together():

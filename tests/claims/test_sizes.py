@@ -1,6 +1,7 @@
 import math
 
 import pytest
+from scipy.stats import t
 
 from resnet_probe.claims import sizes
 from resnet_probe.claims.published import ERRORS, PARAMETERS
@@ -62,15 +63,17 @@ def wilson(wrong, images, z=1.959963984540054):
     return 100 * (middle - reach), 100 * (middle + reach)
 
 
-@pytest.mark.parametrize(("wrong", "verdict"), [(700, "holds"), (610, "does not hold"), (790, "does not hold")])
+@pytest.mark.parametrize(
+    ("wrong", "verdict"), [(700, "holds"), (610, "holds"), (754, "cannot say"), (790, "does not hold")]
+)
 def test_error_on_the_published_images_is_settled_by_its_interval(wrong, verdict):
     (found,) = sizes.errors(run(lesions(wrong, {"x": 900}, images=10_000, arch="resnet56")))
     assert found.verdict == verdict
     low, high = wilson(wrong, 10_000)
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert (low <= ERRORS[56] <= high) == (verdict == "holds")
-    assert ("higher" in found.why) == (wrong == 790)
-    assert ("lower" in found.why) == (wrong == 610)
+    assert (low <= ERRORS[56] <= high) == (wrong == 700)
+    # another training: Student's quantile for the 5 runs that the spread of 0.16 was measured on, both trained once
+    assert (wrong / 100 > ERRORS[56] + t.ppf(0.975, 4) * 0.16 * math.sqrt(2)) == (verdict == "does not hold")
 
 
 @pytest.mark.parametrize(

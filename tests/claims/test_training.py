@@ -89,7 +89,7 @@ def variant(arch, errors, **how):
 @pytest.mark.parametrize(
     ("arch", "errors", "verdict"),
     [
-        ("resnet110-preact", [6.2, 6.4, 6.5], "holds"),
+        ("resnet110-preact", [6.25, 6.4, 6.45, 6.4], "holds"),
         ("resnet110-preact", [5.2, 5.3, 5.25], "does not hold"),
         ("resnet110-preact", [6.37], "cannot say"),
         ("resnet110-h0.5", [40, 45, 50], "holds"),  # "fail": above 20 %
@@ -142,7 +142,21 @@ def test_data_by_its_description_counts_as_well():
 def test_seeds_that_differ_much_agree_with_everything_and_settle_nothing():
     (wide,) = variant("resnet110-preact", [5.5, 7.5])  # by two seeds -6.2 to 19.2 %
     assert wide.verdict == "cannot say"
-    assert "so wide an interval" in wide.why
+
+
+@pytest.mark.parametrize("seeds", [3, 10, 20])
+def test_true_replications_are_called_false_in_5_percent_at_most(seeds):
+    """Simulated: the published value is the median of 5 runs of the same training, with a deviation of 0.2 points.
+
+    Taken as exact it refuted 8 % of them with 3 seeds and 43 % with 20.
+    """
+    generator = np.random.default_rng(seeds)
+    truth, false = 6.37, 0
+    for _ in range(400):
+        shift = truth - np.median(generator.normal(truth, 0.2, 5))  # what is published is 6.37
+        (found,) = variant("resnet110-preact", list(generator.normal(truth + shift, 0.2, seeds)))
+        false += found.verdict == "does not hold"
+    assert false <= 0.05 * 400
 
 
 @pytest.mark.parametrize(
@@ -155,8 +169,8 @@ def test_seeds_that_differ_much_agree_with_everything_and_settle_nothing():
 )
 def test_other_images_or_another_recipe_is_another_training(settings, reason):
     published = {"train_images": 50_000, "recipe_name": "he2016", "test_images": 10_000}
-    (same,) = variant("resnet110-preact", [6.2, 6.4, 6.5], **published)
-    (other,) = variant("resnet110-preact", [6.2, 6.4, 6.5], **(published | settings))
+    (same,) = variant("resnet110-preact", [6.25, 6.4, 6.45, 6.4], **published)
+    (other,) = variant("resnet110-preact", [6.25, 6.4, 6.45, 6.4], **(published | settings))
     assert (same.verdict, other.verdict) == ("holds", "cannot say")
     assert reason in other.why
 

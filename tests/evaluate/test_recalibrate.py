@@ -22,14 +22,50 @@ def test_the_statistics_are_those_of_update_bn():
             module.num_batches_tracked.fill_(7)  # as after a training; the old statistics must not count
     train = images(50, seed=5)
     expected, found = copy.deepcopy(model), copy.deepcopy(model)
-    update_bn((x for x, _ in train.batches(16)), expected)
-    recalibrate(found, train, batch_size=16)
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(4))
+    update_bn((x for x, _ in train.subset(order).batches(13)), expected)  # 4 batches, as equal as can be
+    recalibrate(found, train, batch_size=16, seed=4)
     old = state(model)
     for key, value in state(expected).items():
         torch.testing.assert_close(state(found)[key], value, rtol=1e-6, atol=1e-7)
         if "num_batches" in key:
             continue
         assert ("running" in key) == (value.dtype.is_floating_point and not torch.equal(value, old[key])), key
+
+
+def test_one_batch_of_all_images_has_the_exact_moments_of_each_layer_after_the_other():
+    model, _ = network("resnet8-w4")
+    train = images(48, seed=5)
+    recalibrate(model, train, batch_size=48)
+    inputs = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()  # each layer hands on what these images' own moments make of them
+            module.register_forward_pre_hook(lambda m, x, name=name: inputs.__setitem__(name, x[0].double()))
+    kept = state(model)
+    with torch.no_grad():
+        model(next(train.batches(48))[0])
+    for name, x in inputs.items():
+        torch.testing.assert_close(kept[f"{name}.running_mean"].double(), x.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(kept[f"{name}.running_var"].double(), x.var((0, 2, 3)), rtol=1e-5, atol=1e-6)
+
+
+def test_classes_that_come_one_after_the_other_lose_no_variance():
+    """Four classes of one brightness each, in the order of their folders: within a class there is hardly any variance."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(512) // 128
+    pixels = (60 * labels[:, None, None, None] + torch.randint(0, 10, (512, 3, 8, 8), generator=generator)).to(
+        torch.uint8
+    )
+    train = Data("sorted", "train", pixels, labels, tuple("abcd"), "0.5;0.25")
+    whole, sorted_, found = (nn.Sequential(nn.BatchNorm2d(3)).eval() for _ in range(3))
+    recalibrate(whole, train, batch_size=512)
+    update_bn((x for x, _ in train.batches(128)), sorted_)
+    recalibrate(found, train, batch_size=128)
+    ratio = found[0].running_var / whole[0].running_var
+    assert (sorted_[0].running_var / whole[0].running_var).max() < 0.1
+    assert ratio.min() > 0.95
+    assert ratio.max() < 1.05
 
 
 def test_modes_and_momentum_are_as_before_and_dropout_stays_off():
@@ -75,7 +111,8 @@ def test_each_variant_is_measured_with_statistics_of_its_own(case):
     scores = evaluate_recalibrated(net, variants, data, train, sweep=Sweep(batch_size=16))
     edited = {name: without(model, *[name] * bool(name)) for name in variants}
     for copied in edited.values():
-        update_bn((x for x, _ in train.batches(128)), copied)
+        order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
+        update_bn((x for x, _ in train.subset(order).batches(60)), copied)
         copied.eval()
     for name, outputs in loop(edited, data).items():
         np.testing.assert_array_equal(scores[name].flags, (outputs.argmax(1) != data.labels).numpy())

@@ -14,6 +14,7 @@ __all__ = ["means", "pairs", "several", "single"]
 
 INTACT = "(intact)"
 PERCENT = "%"
+DISCOVERY = 0.05  # the false discovery rate at which a pair counts as interacting
 
 
 def single(table: Result, network: str) -> list[Fact]:
@@ -39,6 +40,7 @@ def single(table: Result, network: str) -> list[Fact]:
     again = [row["error_recalibrated"] for row in deleted if row.get("error_recalibrated") is not None]
     if again:
         text = f"median lesion {median(again):.4g} %, worst {max(again):.4g} %"
+        text += f", against {intact['error_recalibrated']:.4g} % of the intact network re-estimated alike"
         facts.append(Fact("batch-norm statistics re-estimated", text, median(again), unit=PERCENT))
     return facts
 
@@ -69,9 +71,9 @@ def means(table: Result, network: str) -> list[Fact]:
     rows = table.of(network)
     row = rows[len(rows) // 2]
     text = f"{row['error']:.4g} % mean error"
-    for source in ("images", "draws"):
-        if row[f"{source}_low"] is not None:
-            text += f", 95 % interval over {source} {row[f'{source}_low']:.4g} to {row[f'{source}_high']:.4g} %"
+    for source, words in (("images", "images"), ("draws", "draws"), ("both", "draws and images at once")):
+        if row.get(f"{source}_low") is not None:
+            text += f", 95 % interval over {words} {row[f'{source}_low']:.4g} to {row[f'{source}_high']:.4g} %"
     return [Fact(f"{row['deleted']} deleted", text, row["error"], row["images_low"], row["images_high"], PERCENT)]
 
 
@@ -83,9 +85,15 @@ def pairs(table: Result, network: str) -> list[Fact]:
         text = f"{row['interaction']:+.3g} points, between {row['block_a']} and {row['block_b']}"
         interval = row["interaction_low"], row["interaction_high"]
         facts.append(Fact(f"{what} interaction", text, row["interaction"], *interval, "points"))
-    apart = sum((row["interaction_low"] or 0) > 0 for row in rows)
-    text = f"{apart} of {len(rows)} pairs, by their 95 % intervals (about {0.025 * len(rows):.0f} by chance alone)"
-    facts.append(Fact("pairs above zero", text, apart))
+    found = [row for row in rows if (row.get("q") or 1) <= DISCOVERY]
+    above = sum(row["interaction"] > 0 for row in found)
+    below = [row for row in found if row["interaction"] < 0]
+    text = f"{above} of {len(rows)} pairs hurt more together than apart, false discovery rate {100 * DISCOVERY:g} %"
+    facts.append(Fact("pairs above zero", text, above))
+    text = f"{len(below)} of {len(rows)} pairs hurt less together than apart, at the same rate"
+    if ceiling := sum(bool(row["past_chance"]) for row in below):
+        text += f"; in {ceiling} of them two independent deletions would be worse than guessing, so the error saturates"
+    facts.append(Fact("pairs below zero", text, len(below)))
     shared, looped = (table.about(network).get(key) for key in ("steps_run", "steps_of_a_loop"))
     if shared and looped:
         text = f"{shared:,} steps run instead of {looped:,}, {looped / shared:.3g} times fewer"

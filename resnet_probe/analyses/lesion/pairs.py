@@ -1,15 +1,19 @@
 """Delete every pair of units: do blocks depend on each other?
 
 If blocks acted independently, the error of a pair would be what the two single deletions add up to. The interaction
-E(i,j) - E(i) - E(j) + E() is what is left: above zero the two cover for each other, below zero they share one injury.
+E(i,j) - E(i) - E(j) + E() is what is left: above zero the two cover for each other, below zero they share one injury,
+or the error has reached its ceiling: it cannot add up past guessing. The loss has no such ceiling.
 """
 
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.lesion import PAIRS, Parameters
+from resnet_probe.analyses.lesion.facts import DISCOVERY
+from resnet_probe.statistics import false_discovery
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +29,9 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
     """Delete every pair of units.
 
     Returns:
-        Table `lesion_pairs`, one row per pair in the order of the network; the interval of the interaction is the
-        normal approximation of the mean per-image interaction. The settings hold the saving: steps that were run, and
+        Table `lesion_pairs`, one row per pair in the order of the network; interval and test of the interaction are the
+        normal approximation of the mean per-image interaction, and the tests of all pairs together are held at a false
+        discovery rate (Benjamini and Hochberg 1995). The settings hold the saving: steps that were run, and
         steps of a loop over the variants.
 
     Raises:
@@ -43,13 +48,16 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
     chosen = [(), *((single,) for single in names), *combinations(names, 2)]
     variants = {" ".join(group): network.delete(*group).steps for group in chosen}
     scores = runtime.evaluate(subject, variants, "lesion_pairs")
+    chance = 100 * (1 - 1 / len(subject.data.classes))
     wrong = {key: score.flags.astype(np.int8) for key, score in scores.items()}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for a, b in combinations(names, 2):
         score = scores[f"{a} {b}"]
         per_image = 100.0 * (wrong[f"{a} {b}"] - wrong[a] - wrong[b] + wrong[""])
         middle = float(per_image.mean())
-        margin = 1.96 * float(per_image.std(ddof=1)) / len(per_image) ** 0.5 if len(per_image) > 1 else None
+        error = float(per_image.std(ddof=1)) / len(per_image) ** 0.5 if len(per_image) > 1 else None
+        margin = None if error is None else 1.96 * error
+        additive = scores[a].error + scores[b].error - scores[""].error
         rows.append(
             {
                 "network": subject.name,
@@ -62,8 +70,15 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
                 "interaction": middle,
                 "interaction_low": None if margin is None else middle - margin,
                 "interaction_high": None if margin is None else middle + margin,
+                "p": None if error is None else _p_of_zero(middle, error),
+                "additive": additive,
+                "past_chance": additive > chance,
+                "interaction_loss": score.loss - scores[a].loss - scores[b].loss + scores[""].loss,
             }
         )
+    if score.images > 1:
+        for row, q in zip(rows, false_discovery([row["p"] for row in rows]), strict=True):
+            row["q"] = q
     shared = len(grow(list(variants.values()), network.is_identity).edges)
     looped = sum(len(grow([steps], network.is_identity).edges) for steps in variants.values())
     settings = {
@@ -75,12 +90,20 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
     return [PAIRS.result(rows, **settings)]
 
 
+def _p_of_zero(mean: float, error: float) -> float:
+    """Two-sided p of a normal mean of zero; without any spread there is nothing to doubt."""
+    return 2 * NormalDist().cdf(-abs(mean) / error) if error else float(mean == 0)
+
+
 def plot(result: Result) -> Figure:
-    """Heat map of the interactions; red pairs hurt more together than apart, blue ones less."""
+    """Heat map of the interactions; red pairs hurt more together than apart, blue ones less.
+
+    A dot marks an interaction that is told from zero, a cross one whose two deletions would add up past guessing.
+    """
     import pandas as pd  # noqa: PLC0415
     import seaborn as sns  # noqa: PLC0415
 
-    from resnet_probe.figures import label, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import label, legend_above, new_figure, style  # noqa: PLC0415
 
     first = result.rows[0]["network"]
     rows = pd.DataFrame(row for row in result.rows if row["network"] == first)
@@ -95,6 +118,17 @@ def plot(result: Result) -> Figure:
         sns.heatmap(
             values, cmap="RdBu_r", vmin=-limit, vmax=limit, cbar_kws=legend, xticklabels=step, yticklabels=step, ax=axes
         )
+        place = {name: number + 0.5 for number, name in enumerate(names)}
+        if "q" in rows:
+            found = rows[rows["q"] <= DISCOVERY]
+            for ceiling, marker, size, text in (
+                (False, "o", 1.6, "told from zero"),
+                (True, "x", 3, "also past guessing"),
+            ):
+                these = found[found["past_chance"].astype(bool) == ceiling]
+                x, y = ([place[name] for name in these[column]] for column in ("block_a", "block_b"))
+                axes.plot(x, y, linestyle="", marker=marker, markersize=size, color="black", label=text)
+            legend_above(figure)
         axes.tick_params(labelsize=5.5)
         axes.set(xlabel="", ylabel="")
         axes.set_title(label(first), fontsize=7)

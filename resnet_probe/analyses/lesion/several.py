@@ -12,8 +12,9 @@ from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.columns import INTACT_ITSELF
 from resnet_probe.analyses.lesion import MULTI, SUMMARY, Parameters
-from resnet_probe.statistics import bootstrap_mean, spearman
+from resnet_probe.statistics import bootstrap_mean, paired, spearman, two_way
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,8 +33,8 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
 
     Returns:
         Table `lesion_multi`, one row per set, the intact network first; and table `lesion_multi_summary`, one row per
-        number of deleted units, with two separate 95 % bootstrap intervals of the mean error: over the images (the
-        same draws on other images) and over the draws (other draws on the same images).
+        number of deleted units, with three 95 % intervals of the mean error: over the images (the same draws on other
+        images), over the draws (other draws on the same images), and over both at once.
 
     Raises:
         ValueError: a number of units that cannot be deleted, or fewer than one draw.
@@ -66,6 +67,7 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
                 "loss": score.loss,
                 "changed": score.changed,
                 "error_recalibrated": again[key].error if again else None,
+                **(asdict(paired(scores[""].flags, score.flags)) if chosen else INTACT_ITSELF),
             }
         )
         counts[number] = counts.get(number, 0) + 1
@@ -118,8 +120,10 @@ def summarise(
     for number in dict.fromkeys(row["deleted"] for row in rows):
         mine = [row for row in rows if row["deleted"] == number]
         errors = np.array([row["error"] for row in mine])
-        per_image = 100 * np.mean([flag for count, flag in flags if count == number], axis=0)
+        wrong = np.stack([flag for count, flag in flags if count == number])
+        per_image = 100 * wrong.mean(axis=0)
         again = [row["error_recalibrated"] for row in mine if row["error_recalibrated"] is not None]
+        both = two_way(wrong, comb(len(settings["drawn_from"]), number))
         images_low, images_high = bootstrap_mean(per_image, seed)
         draws_low, draws_high = bootstrap_mean(errors, seed)
         if draws_low is not None and draws_high is not None:
@@ -146,6 +150,8 @@ def summarise(
                 "lowest": float(errors.min()),
                 "highest": float(errors.max()),
                 "error_recalibrated": float(np.mean(again)) if again else None,
+                "both_low": both.low,
+                "both_high": both.high,
             }
         )
     return SUMMARY.result(summary, **settings)

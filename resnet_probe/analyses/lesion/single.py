@@ -7,11 +7,13 @@ A deleted residual block leaves its shortcut; a deleted layer of a network witho
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.columns import INTACT_ITSELF
 from resnet_probe.analyses.lesion import INTACT, LESION, Parameters
-from resnet_probe.statistics import wilson
+from resnet_probe.statistics import paired, wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,6 +69,7 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
                 "error_low": low,
                 "error_high": high,
                 "error_recalibrated": again[block].error if again else None,
+                **(asdict(paired(scores[INTACT].flags, score.flags)) if plan else INTACT_ITSELF),
             }
         )
     return [LESION.result(rows, classes=len(subject.data.classes))]
@@ -119,6 +122,7 @@ def _draw(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name
         again = [row["error_recalibrated"] for row in lesions]
         look_again = {"color": colour, "linestyle": ":", "marker": "x", "markersize": 3, "linewidth": 0.9}
         axes.plot(x, again, zorder=2, label="BN re-estimated", **look_again)
+        axes.axhline(intact["error_recalibrated"], color=colour, linewidth=0.7, linestyle=(0, (1, 1.5)), zorder=1)
     if not relative:
         axes.plot([], [], color=colour, linewidth=0.8, linestyle=(0, (4, 2)), label=f"intact: {intact['error']:.3g} %")
         if any(row["resizes"] for row in lesions):

@@ -2,6 +2,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch.nn.functional as F
+from matplotlib.collections import QuadMesh
+from scipy.stats import false_discovery_control, norm, ttest_1samp
 
 from resnet_probe.analyses import lesion
 from resnet_probe.analyses.lesion import pairs
@@ -45,6 +48,15 @@ def test_interactions_are_those_of_brute_force(case, table):
         margin = 1.96 * np.sqrt(((values - values.mean()) ** 2).sum() / 39 / 40)
         assert row["interaction_high"] - row["interaction"] == pytest.approx(margin)
         assert row["interaction"] - row["interaction_low"] == pytest.approx(margin)
+        test = ttest_1samp(values, 0).statistic
+        assert row["p"] == pytest.approx(2 * norm.sf(abs(test)), rel=1e-6)
+        assert row["additive"] == pytest.approx(error[(a,)] + error[(b,)] - error[()])
+        assert row["past_chance"] == (row["additive"] > 75)
+        losses = [F.cross_entropy(outputs[group], data.labels).item() for group in ((a, b), (a,), (b,), ())]
+        assert row["interaction_loss"] == pytest.approx(losses[0] - losses[1] - losses[2] + losses[3], abs=1e-5)
+    adjusted = false_discovery_control([row["p"] for row in table.rows])
+    assert [row["q"] for row in table.rows] == pytest.approx(list(adjusted))
+    assert len({row["past_chance"] for row in table.rows}) == 2
     assert len({row["interaction"] for row in table.rows}) > 3
     assert table.settings["intact_error"] == pytest.approx(error[()])
     assert table.settings["single_errors"] == pytest.approx({name: error[(name,)] for name in names})
@@ -100,8 +112,8 @@ def test_one_block_is_too_few(case):
 def test_the_figure_can_be_drawn_from_the_table_alone(table, tmp_path):
     table.save(tmp_path)
     figure = pairs.plot(read(tmp_path, "lesion_pairs"))
-    shown = figure.axes[0].images[0].get_array()
-    assert shown.shape == (6, 6)
+    (mesh,) = (drawn for drawn in figure.axes[0].collections if isinstance(drawn, QuadMesh))
+    shown = mesh.get_array().reshape(6, 6)
     assert np.ma.masked_invalid(shown).count() == len(table.rows)
     row = table.rows[7]
     names = [table.rows[0]["block_a"], *(r["block_b"] for r in table.rows[:5])]
@@ -112,5 +124,7 @@ def test_facts_are_the_extremes_and_the_saving(table):
     facts = {fact.label: fact for fact in facts_of(table, "tiny")}
     values = sorted(row["interaction"] for row in table.rows)
     assert (facts["weakest interaction"].value, facts["strongest interaction"].value) == (values[0], values[-1])
-    assert facts["pairs above zero"].value == sum(row["interaction_low"] > 0 for row in table.rows)
+    found = [row for row in table.rows if row["q"] <= 0.05]
+    assert facts["pairs above zero"].value == sum(row["interaction"] > 0 for row in found)
+    assert facts["pairs below zero"].value == sum(row["interaction"] < 0 for row in found)
     assert facts["saving"].value == table.settings["steps_of_a_loop"] / table.settings["steps_run"]

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import norm
+from statsmodels.stats.contingency_tables import mcnemar
 from torch import nn
 
 from resnet_probe.analyses import lesion
@@ -15,6 +16,7 @@ from resnet_probe.analyses.subject import Subject
 from resnet_probe.data import Data
 from resnet_probe.evaluate import Sweep, recalibrate
 from resnet_probe.models import resolve
+from resnet_probe.statistics import paired_difference
 from resnet_probe.tables import Result, read
 from resnet_probe.unraveled import unravel
 from tests.networks import make, trained
@@ -77,6 +79,12 @@ def test_rows_are_those_of_a_loop_that_replaces_one_forward_after_the_other(arch
         changed = sum(a != b for a, b in zip(predicted, intact, strict=True))
         assert (row["wrong"], row["changed"], row["images"]) == (wrong, changed, 40)
         assert row["error"] == 100 * wrong / 40
+        before, after = ([a != b for a, b in zip(answers, labels, strict=True)] for answers in (intact, predicted))
+        counts = [sum(b and not a for a, b in zip(*two, strict=True)) for two in ((before, after), (after, before))]
+        assert [row["newly_wrong"], row["newly_right"]] == counts
+        assert row["increase"] == pytest.approx(row["error"] - first["error"])
+        assert row["p"] == pytest.approx(mcnemar([[0, counts[0]], [counts[1], 0]], exact=True).pvalue)
+        assert (row["increase_low"], row["increase_high"]) == paired_difference(*counts, 40)[1:]
         assert row["loss"] == pytest.approx(loss, rel=1e-5)
         assert row["index"] == index
         assert row["stage"] == int(row["block"][5])
