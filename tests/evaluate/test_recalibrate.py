@@ -51,7 +51,7 @@ def test_one_batch_of_all_images_has_the_exact_moments_of_each_layer_after_the_o
 
 
 def test_classes_that_come_one_after_the_other_lose_no_variance():
-    """Four classes of one brightness each, in the order of their folders: within a class there is hardly any variance."""
+    """Four classes of one brightness each, in the order of their folders: within a class there is hardly variance."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(512) // 128
     pixels = (60 * labels[:, None, None, None] + torch.randint(0, 10, (512, 3, 8, 8), generator=generator)).to(
