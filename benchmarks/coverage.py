@@ -1,0 +1,759 @@
+"""How often the intervals and tests of `resnet_probe.statistics`, and those that tables and claims print, are right.
+
+    python benchmarks/coverage.py            # about ten minutes on one core; writes the tables into docs/statistics.md
+    python benchmarks/coverage.py --quick    # fewer repetitions and no large samples, prints only
+
+Each study draws samples from a world whose true value is known and counts how often the interval holds it. Where a
+function of the package is quick it is called itself; bootstraps are replaced by draws with the same distribution (the
+number of resampled wrong images is binomial). A cell outside
+93 to 97 % is set in bold and has its reason beneath the table; any other would be a fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr, ndtri, stdtrit
+
+from resnet_probe.claims import lesions as rules
+from resnet_probe.claims import sizes
+from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS
+from resnet_probe.statistics import (
+    bonferroni,
+    bootstrap_mean,
+    false_discovery,
+    mcnemar,
+    over_seeds,
+    paired_difference,
+    replication,
+    spearman,
+    two_way,
+    wilson,
+)
+from resnet_probe.tables import Result, Run, SavedTable
+
+PAGE = Path(__file__).parents[1] / "docs" / "statistics.md"
+START, END = "<!-- coverage -->", "<!-- end -->"
+RATES = (0.005, 0.02, 0.1, 0.5)
+IMAGES = (100, 500, 10_000)
+NORMAL = float(ndtri(0.975))
+RESAMPLES = 2000
+
+
+@dataclass
+class Study:
+    """A table of percentages: how often an interval holds the truth, or how often a test errs.
+
+    Attributes:
+        bounds: percentages between which a cell counts as right.
+        excused: cells (row, column) that may lie outside, with `why`.
+        beside: columns that are there to compare with, and not judged.
+    """
+
+    title: str
+    world: str
+    corner: str
+    columns: tuple[str, ...]
+    repetitions: int
+    bounds: tuple[float, float] = (93.0, 97.0)
+    why: str = ""
+    rows: dict[str, list[float]] = field(default_factory=dict)
+    excused: set[tuple[str, str]] = field(default_factory=set)
+    beside: tuple[str, ...] = ()
+
+    def cells(self) -> Iterator[tuple[str, str, float]]:
+        for row, values in self.rows.items():
+            pairs = zip(self.columns, values, strict=True)
+            yield from ((row, column, value) for column, value in pairs if not math.isnan(value))
+
+    def outside(self, deviations: float = 0.0) -> list[tuple[str, str, float]]:
+        """Cells outside the bounds by more than so many Monte-Carlo standard errors."""
+        low, high = self.bounds
+        found = []
+        for row, column, value in self.cells():
+            nearest = min(max(value, low), high) / 100
+            slack = deviations * 100 * math.sqrt(max(nearest * (1 - nearest), 0) / self.repetitions)
+            if not low - slack <= value <= high + slack:
+                found.append((row, column, value))
+        return found
+
+    def faults(self, deviations: float = 3.0) -> list[tuple[str, str, float]]:
+        judged = (cell for cell in self.outside(deviations) if cell[1] not in self.beside)
+        return [cell for cell in judged if cell[:2] not in self.excused]
+
+
+def holds(ends: Any, truth: float | np.ndarray) -> float:
+    low, high = np.asarray(ends, dtype=float).T
+    return 100 * float(np.mean((low <= truth) & (truth <= high)))
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
+# of an error and of a difference of errors
+
+
+def of_an_error(generator: np.random.Generator, m: int, images: tuple[int, ...]) -> Study:
+    study = Study(
+        "Error over images (Wilson)",
+        "Independent images, each wrong at the rate of the column.",
+        "images", tuple(map(percent, RATES)), m,
+        why="with two wrong images expected or fewer the count takes only a handful of values, and the coverage jumps "
+        "from one true rate to the next",
+    )  # fmt: skip
+    interval = lru_cache(None)(wilson)
+    for n in images:
+        counts = (generator.binomial(n, rate, m).tolist() for rate in RATES)
+        found = zip(RATES, counts, strict=True)
+        study.rows[f"{n:,}"] = [holds([interval(wrong, n) for wrong in each], 100 * rate) for rate, each in found]
+        study.excused |= {(f"{n:,}", percent(rate)) for rate in RATES if n * rate <= 2.5}
+    return study
+
+
+def of_a_bootstrap_over_images(generator: np.random.Generator, m: int, images: tuple[int, ...]) -> Study:
+    study = Study(
+        "Mean error over images (percentile bootstrap)",
+        "As above, for one draw: flags of independent images. The mean of several draws per image behaves alike.",
+        "images", tuple(map(percent, RATES)), m,
+        why="with fewer than about 20 wrong images expected the bootstrap is too narrow, and where none is wrong it "
+        "has no width at all; Wilson's interval is the right one for a single error",
+    )  # fmt: skip
+    for n in images:
+        study.rows[f"{n:,}"] = []
+        for rate in RATES:
+            wrong = generator.binomial(n, rate, m)
+            study.rows[f"{n:,}"].append(holds(bootstrap_of_flags(generator, wrong, n), 100 * rate))
+            if n * rate < 20:
+                study.excused.add((f"{n:,}", percent(rate)))
+    return study
+
+
+def bootstrap_of_flags(generator: np.random.Generator, wrong: np.ndarray, images: int) -> np.ndarray:
+    """As `bootstrap_mean` of 100 times the flags: (m,) -> (m, 2)."""
+    resampled = 100 * generator.binomial(images, wrong[:, None] / images, (len(wrong), RESAMPLES)) / images
+    return np.quantile(resampled, [0.025, 0.975], axis=1).T
+
+
+Interval = Callable[[np.ndarray, int], np.ndarray]
+DISAGREEING = (
+    "Images newly wrong at the rate of the column, newly right at a quarter of it (at most 1 %); both wrong, with "
+    "another wrong class, at half the rate (at most 3 %)."
+)
+BEFORE = (
+    "Before: the variance bounded by the number of changed predictions; its width in percent of that of the score "
+    "interval."
+)
+
+
+def newly_right(rate: float) -> float:
+    return min(rate / 4, 0.01)
+
+
+def of_a_difference(
+    generator: np.random.Generator, m: int, images: tuple[int, ...], name: str, intervals: dict[str, Interval],
+    *, why: str, fewest: float,
+) -> Study:  # fmt: skip
+    """Intervals by name, of which the first is judged; where there are two, the ratio of their mean widths as well."""
+    ways = [*intervals, *(["width"] if len(intervals) == 2 else [])]
+    study = Study(
+        f"Difference of two errors on the same images ({name})",
+        DISAGREEING if len(intervals) == 1 else f"{DISAGREEING} {BEFORE}",
+        "images", tuple(f"{percent(rate)}{f', {way}' if way else ''}" for way in ways for rate in RATES), m, why=why,
+    )  # fmt: skip
+    study.beside = study.columns[len(RATES) :]
+    for n in images:
+        found = []
+        for rate in RATES:
+            shares = [rate, newly_right(rate), min(rate / 2, 0.03)]
+            counts = generator.multinomial(n, [*shares, 1 - sum(shares)], m)
+            ends = [interval(counts, n) for interval in intervals.values()]
+            widths = [float((each[:, 1] - each[:, 0]).mean()) for each in ends]
+            ratio = [100 * widths[1] / widths[0]] if len(ends) == 2 else []
+            found.append([*(holds(each, 100 * (rate - newly_right(rate))) for each in ends), *ratio])
+            if n * rate <= fewest:
+                study.excused.add((f"{n:,}", percent(rate)))
+        study.rows[f"{n:,}"] = [value for way in zip(*found, strict=True) for value in way]
+    return study
+
+
+def score(counts: np.ndarray, images: int) -> np.ndarray:
+    pairs, where = np.unique(counts[:, :2], axis=0, return_inverse=True)
+    return np.array([paired_difference(b, c, images)[1:] for b, c in pairs.tolist()])[where]
+
+
+def by_changed(counts: np.ndarray, images: int) -> np.ndarray:
+    """The variance bounded by the number of changed predictions, normal: what claim 7 printed before."""
+    difference = (counts[:, 0] - counts[:, 1]) / images
+    changed = counts[:, :3].sum(1)
+    reach = NORMAL * np.sqrt(((changed + 1) / images - difference**2) / images)
+    return 100 * np.stack([difference - reach, difference + reach], 1)
+
+
+def by_normal(counts: np.ndarray, images: int) -> np.ndarray:
+    """Mean and standard deviation of the differences per image, normal: the interval of an interaction."""
+    difference = (counts[:, 0] - counts[:, 1]) / images
+    variance = ((counts[:, 0] + counts[:, 1]) / images - difference**2) / (images - 1)
+    return 100 * np.stack([difference - NORMAL * np.sqrt(variance), difference + NORMAL * np.sqrt(variance)], 1)
+
+
+def of_mcnemar(generator: np.random.Generator, m: int, images: tuple[int, ...]) -> Study:
+    study = Study(
+        "False alarms of McNemar's exact test at 5 %",
+        "Images newly wrong and newly right at half the rate of the column each: there is no difference.",
+        "images", tuple(map(percent, RATES)), m, bounds=(0, 5),
+    )  # fmt: skip
+    test = lru_cache(None)(mcnemar)
+    for n in images:
+        study.rows[f"{n:,}"] = []
+        for rate in RATES:
+            counts = generator.multinomial(n, [rate / 2, rate / 2, 1 - rate], m)[:, :2].tolist()
+            study.rows[f"{n:,}"].append(100 * float(np.mean([test(b, c) < 0.05 for b, c in counts])))
+    return study
+
+
+# of means over draws
+
+
+WORLDS = {"images 1.5, draws 0.1": (1.5, 0.1), "images 1.5, draws 0.3": (1.5, 0.3), "images 1, draws 1": (1.0, 1.0),
+          "images 0.3, draws 1": (0.3, 1.0)}  # fmt: skip
+
+
+def of_both(generator: np.random.Generator, m: int, sizes: tuple[tuple[int, int], ...], rate: float) -> Study:
+    alone = ("over images alone", "over draws alone")
+    study = Study(
+        f"Mean over draws and images, error {percent(rate)}",
+        "An image is wrong where a normal value of its own, one of the draw and one of the pair (of standard deviation "
+        "1) sum to below a threshold. A row names the first two standard deviations: draws of 0.1 or 0.3 are like "
+        "random deletions of some blocks, 1 is extreme (errors of single draws from near 0 to near 100 %). The last "
+        "columns are intervals over one source alone, which are not made for other draws on other images.",
+        "standard deviations", (*(f"{d} x {n:,}" for d, n in sizes), *(f"{sizes[0][0]} x {sizes[0][1]:,}, {each}"
+        for each in alone)), m,
+        why="few draws of a skewed distribution: the draws that would raise the mean are mostly not among them",
+    )  # fmt: skip
+    study.beside = study.columns[len(sizes) :]
+    for world, (of_images, of_draws) in WORLDS.items():
+        threshold = ndtri(rate) * math.sqrt(1 + of_images**2 + of_draws**2)
+        found: list[float] = []
+        compared: list[float] = []
+        for d, n in sizes:
+            ends, sides = [], []
+            for _ in range(m):
+                values = generator.standard_normal((d, n), dtype=np.float32)
+                values += (of_draws * generator.normal(size=(d, 1))).astype(np.float32)
+                values += (of_images * generator.normal(size=n)).astype(np.float32)
+                both = two_way(values < threshold)
+                ends.append((both.low, both.high))
+                sides.append((both.mean, both.over_images, both.over_draws))
+            found.append(holds(ends, 100 * rate))
+            if not compared:
+                middle, *errors = np.array(sides, dtype=float).T
+                compared = [holds(np.stack([middle - NORMAL * e, middle + NORMAL * e], 1), 100 * rate) for e in errors]
+            if of_draws == 1 and d <= 20:
+                study.excused.add((world, f"{d} x {n:,}"))
+        study.rows[world] = [*found, *compared]
+    return study
+
+
+def of_all_draws(generator: np.random.Generator, m: int) -> Study:
+    """Draws without repetition out of few: the mean of all of them on all images."""
+    study = Study(
+        "Mean over draws and images, where there are only 25 different draws",
+        "As above, 10 % error, 500 images, images 1.5 and draws 0.3; the truth is the mean over all 25 draws.",
+        "draws", ("with their number", "without"), m, beside=("without",),
+    )  # fmt: skip
+    of_images, of_draws, population = 1.5, 0.3, 25
+    threshold = ndtri(0.1) * math.sqrt(1 + of_images**2 + of_draws**2)
+    for draws in (10, 20, 25):
+        ends: list[list[tuple[float | None, float | None]]] = [[], []]
+        truths = []
+        for _ in range(m):
+            effects = of_draws * generator.normal(size=population)
+            truths.append(100 * float(ndtr((threshold - effects) / math.sqrt(1 + of_images**2)).mean()))
+            values = generator.normal(size=(draws, 500)) + of_images * generator.normal(size=500)
+            wrong = values + effects[:draws, None] < threshold
+            for kept, known in zip(ends, (population, None), strict=True):
+                both = two_way(wrong, known)
+                kept.append((both.low, both.high))
+        study.rows[str(draws)] = [holds(each, np.array(truths)) for each in ends]
+    return study
+
+
+def of_a_bootstrap_over_draws(generator: np.random.Generator, m: int) -> Study:
+    worlds = {"error 30 %, deviation 9": (7.5, 17.5), "error 10 %, deviation 9 (skewed)": (1.01, 9.09)}
+    study = Study(
+        "Mean over draws, the images fixed (percentile bootstrap)",
+        "Errors of independent draws from a beta distribution. Student's interval is there to compare.",
+        "draws", tuple(f"{name}{way}" for name in worlds for way in ("", ", Student")), m,
+        why="the percentile bootstrap of few values is too narrow, by the factor sqrt((d - 1) / d) and for want of "
+        "Student's quantile; skewness adds to it",
+    )  # fmt: skip
+    study.beside = tuple(column for column in study.columns if column.endswith("Student"))
+    for draws in (5, 10, 20, 100):
+        study.rows[str(draws)] = []
+        for name, (a, b) in worlds.items():
+            samples = 100 * generator.beta(a, b, (m, draws))
+            ends = [bootstrap_mean(each, seed) for seed, each in enumerate(samples)]
+            student = [over_seeds(each.tolist()) for each in samples]
+            truth = 100 * a / (a + b)
+            study.rows[str(draws)] += [holds(ends, truth), holds([(s.low, s.high) for s in student], truth)]
+            if draws <= 20:
+                study.excused.add((str(draws), name))
+    return study
+
+
+# over trainings
+
+
+def of_seeds(generator: np.random.Generator, m: int) -> Study:
+    study = Study(
+        "Mean and difference of means over trainings",
+        "Normal errors. Student: one mean, or differences paired by seed. Welch: two means of as many trainings, with "
+        "equal standard deviations, and with one three times the other.",
+        "trainings", ("Student", "Welch", "Welch, 1 : 3"), m,
+        why="Welch's interval is too wide for two or three trainings",
+    )  # fmt: skip
+    for n in (2, 3, 5, 10):
+        one = generator.normal(size=(m, n))
+        student = [over_seeds(each) for each in one.tolist()]
+        row = [holds([(s.low, s.high) for s in student], 0.0)]
+        for ratio in (1, 3):
+            other = ratio * generator.normal(size=(m, n))
+            parts = np.stack([one.var(1, ddof=1), other.var(1, ddof=1)]) / n
+            freedom = parts.sum(0) ** 2 / ((parts**2).sum(0) / (n - 1))
+            reach = stdtrit(freedom, 0.975) * np.sqrt(parts.sum(0))
+            middle = other.mean(1) - one.mean(1)
+            row.append(holds(np.stack([middle - reach, middle + reach], 1), 0.0))
+            if n <= 3:
+                study.excused.add((str(n), "Welch" if ratio == 1 else "Welch, 1 : 3"))
+        study.rows[str(n)] = row
+    return study
+
+
+PUBLISHED = 5
+COUNTS = (1, 3, 5, 10, 20)
+
+
+def _verdicts(
+    generator: np.random.Generator, m: int, count: int, *, apart: float, std: float, known: bool, ratio: float = 1.0
+) -> dict[str, float]:
+    """Shares of verdicts in percent, on the median (or the mean with its spread) of five published runs."""
+    theirs, ours = std * generator.normal(size=(m, PUBLISHED)), apart + ratio * std * generator.normal(size=(m, count))
+    values = theirs.mean(1) if known else np.median(theirs, axis=1)
+    spreads = theirs.std(1, ddof=1).tolist() if known else [None] * m
+    of = "mean" if known else "median"
+    found = [
+        replication(each, value, PUBLISHED, std=spread, of=of).verdict  # type: ignore[arg-type]
+        for each, value, spread in zip(ours.tolist(), values.tolist(), spreads, strict=True)
+    ]
+    return {verdict: 100 * found.count(verdict) / m for verdict in ("holds", "does not hold", "cannot say")}
+
+
+def of_false_refutations(generator: np.random.Generator, m: int) -> Study:
+    study = Study(
+        "True replications called false",
+        "Our trainings and the five published runs are drawn alike, with a standard deviation of 0.2 or 0.6 points. "
+        "Before: the published value, a median, was a constant that had to lie in Student's interval.",
+        "trainings", ("before", "median, 0.2", "median, 0.6", "mean and std, 0.2", "mean and std, 0.6",
+        "mean and std, 0.2, ours 0.4"), m, bounds=(0, 5), beside=("before",),
+        why="a single training with twice the published spread has nothing to show that with",
+    )  # fmt: skip
+    study.excused = {("1", "mean and std, 0.2, ours 0.4")}
+    for count in COUNTS:
+        before = math.nan
+        if count > 1:
+            ours = generator.normal(size=(m, count))
+            median = np.median(generator.normal(size=(m, PUBLISHED)), axis=1)
+            reach = stdtrit(count - 1, 0.975) * ours.std(1, ddof=1) / math.sqrt(count)
+            before = 100 - holds(np.stack([ours.mean(1) - reach, ours.mean(1) + reach], 1), median)
+        settings = ((0.2, False, 1), (0.6, False, 1), (0.2, True, 1), (0.6, True, 1), (0.2, True, 2))
+        found = [
+            _verdicts(generator, m, count, apart=0.0, std=std, known=known, ratio=ratio)["does not hold"]
+            if known or count > 1 else math.nan
+            for std, known, ratio in settings
+        ]  # fmt: skip
+        study.rows[str(count)] = [before, *found]
+    return study
+
+
+def of_replications(generator: np.random.Generator, m: int) -> Study:
+    cases = {
+        "0: holds": (0.0, "holds"), "0.25: does not hold": (0.25, "does not hold"),
+        "0.5: holds": (0.5, "holds"), "0.5: does not hold": (0.5, "does not hold"),
+        "1: does not hold": (1.0, "does not hold"),
+    }  # fmt: skip
+    kinds = (("median", False), ("mean and std", True))
+    study = Study(
+        "Verdicts on a published value, margin 0.5 points",
+        "Standard deviation 0.2 points, five published runs; columns give the true difference in points and the "
+        "verdict. Not a coverage, so nothing is bold.",
+        "published, trainings", tuple(cases), m, bounds=(0, 100),
+    )  # fmt: skip
+    for name, known in kinds:
+        for count in COUNTS:
+            if known or count > 1:
+                study.rows[f"{name}, {count}"] = [
+                    _verdicts(generator, m, count, apart=apart, std=0.2, known=known)[verdict]
+                    for apart, verdict in cases.values()
+                ]
+    return study
+
+
+# ranks
+
+
+def of_spearman(generator: np.random.Generator, m: int) -> Study:
+    study = Study(
+        "Spearman's rank correlation (percentile bootstrap over pairs)",
+        "Pairs from a normal distribution with the correlation of the column. Last row: the design of `lesion "
+        "--multi`, 20 sizes of 5 draws each, whose error rises with the size and saturates, with noise that gives "
+        "about the correlation of the column.",
+        "pairs", ("0", "0.5", "0.9"), m,
+        why="with few pairs the bootstrap is off, and near 1 it is skewed. Where sizes are fixed by design the "
+        "bootstrap, which draws them too, is too wide if the correlation is strong",
+    )  # fmt: skip
+    for pairs in (9, 27, 54, 100):
+        study.rows[str(pairs)] = []
+        for column, correlation in zip(study.columns, (0.0, 0.5, 0.9), strict=True):
+            truth, hits = 6 / math.pi * math.asin(correlation / 2), 0
+            for _ in range(m):
+                a = generator.normal(size=pairs)
+                b = correlation * a + math.sqrt(1 - correlation**2) * generator.normal(size=pairs)
+                low, high = rank_bootstrap(generator, a, b)
+                hits += low <= truth <= high
+            study.rows[str(pairs)].append(100 * hits / m)
+            if pairs <= 27 or correlation == 0.9:
+                study.excused.add((str(pairs), column))
+    sizes = np.repeat(np.arange(1.0, 21), 5)
+    study.rows["20 x 5"] = []
+    for column, noise in zip(study.columns, (None, 50.0, 9.0), strict=True):
+
+        def draw(x: np.ndarray, noise: float | None = noise) -> np.ndarray:
+            rise = 0 if noise is None else 80 * np.tanh(x / 12)
+            return rise + (noise or 1.0) * generator.normal(size=len(x))
+
+        many = np.repeat(np.arange(1.0, 21), 50_000)
+        truth, hits = _correlation(many, draw(many)), 0
+        for _ in range(m):
+            low, high = rank_bootstrap(generator, sizes, draw(sizes))
+            hits += low <= truth <= high
+        study.rows["20 x 5"].append(100 * hits / m)
+        study.excused.add(("20 x 5", column))
+    return study
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    centred = _middle_ranks(a, np.ones((1, len(a)))), _middle_ranks(b, np.ones((1, len(b))))
+    return float((centred[0] * centred[1]).sum() / np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
+
+
+def rank_bootstrap(
+    generator: np.random.Generator, a: np.ndarray, b: np.ndarray, resamples: int = RESAMPLES // 2
+) -> tuple[float, float]:
+    """As `spearman`, with all resamples at once: how often each pair is drawn instead of which."""
+    pairs = len(a)
+    chosen = generator.integers(pairs, size=(resamples, pairs))
+    counts = np.bincount((chosen + pairs * np.arange(resamples)[:, None]).ravel(), minlength=resamples * pairs)
+    weights = counts.reshape(resamples, pairs).astype(float)
+    x, y = _middle_ranks(a, weights), _middle_ranks(b, weights)
+    norms = np.sqrt((weights * x**2).sum(1) * (weights * y**2).sum(1))
+    kept = norms > 0
+    low, high = np.quantile((weights * x * y).sum(1)[kept] / norms[kept], [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _middle_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Ranks in each resample, minus their mean; ties share theirs. (n,), (r, n) -> (r, n)."""
+    order = np.argsort(values)
+    _, starts, level = np.unique(values[order], return_index=True, return_inverse=True)
+    in_level = np.add.reduceat(weights[:, order], starts, axis=1)
+    ranks = np.cumsum(in_level, axis=1) - in_level / 2 - weights.sum(1, keepdims=True) / 2
+    found = np.empty_like(weights)
+    found[:, order] = ranks[:, level]
+    return found
+
+
+# claims
+
+
+def _single(generator: np.random.Generator, errors: list[float], images: int, resizes: int = 0, **how: Any) -> Run:
+    """A table of single deletions: the intact network's error first, paired flags, the last blocks resize."""
+    intact = generator.random(images) < errors[0]
+    rows: list[dict[str, Any]] = []
+    for number, error in enumerate(errors):
+        # a deletion spoils images that were right, in order to reach its error; it mends none
+        spoiled = generator.random(images) < max(error - errors[0], 0) / (1 - errors[0])
+        wrong = intact | spoiled if number else intact
+        b, c = int((wrong & ~intact).sum()), int((~wrong & intact).sum())
+        rows.append(
+            {
+                "network": "net", "block": f"b{number}" if number else "(intact)", "wrong": int(wrong.sum()),
+                "images": images, "error": 100 * float(wrong.mean()), "changed": b + c, "newly_wrong": b,
+                "newly_right": c, "kind": how.get("kind", "block") if number else None,
+                "resizes": number >= len(errors) - resizes if number else None,
+            }
+        )  # fmt: skip
+    return _run("lesion", rows, arch=how.get("arch", "resnet56"))
+
+
+def _several(generator: np.random.Generator, means: list[float], name: str, column: str) -> Run:
+    """A table of 20 random sets (or orders) of each size, with errors that spread by 6 points around the mean."""
+    rows = [{"network": "net", column: 0, "error": means[0], "kendall_tau": 1.0, "images": 1000, "wrong": 0}]
+    for size, mean in enumerate(means[1:], 1):
+        errors = np.clip(generator.normal(mean, 6, 20), 0, 90)
+        rows += [{**rows[0], column: size, "error": float(error), "kendall_tau": 1 - size / 20} for error in errors]
+    ranks = spearman([row[column] for row in rows[1:]], [row["error"] for row in rows[1:]], 0)
+    return _run(name, rows, arch="resnet56", **asdict(ranks))
+
+
+def _run(name: str, rows: list[dict[str, Any]], **settings: Any) -> Run:
+    about = {"data_set": {"name": "cifar10", "split": "test", "images": 10_000, "folder": False}, "classes": 10}
+    columns = tuple(dict.fromkeys(key for row in rows for key in row))
+    result = Result(name, columns, tuple({key: row.get(key) for key in columns} for row in rows), about | settings)
+    return Run((Path("run"),), (SavedTable(Path("run"), result),))
+
+
+def of_claims(generator: np.random.Generator, m: int) -> Study:
+    """Worlds in which a claim holds, and in which it does not; the wrong verdict of the two is counted."""
+
+    def published(points: float) -> Run:
+        training = 0.0697 + points / 100 + 0.0016 * generator.normal()
+        return _single(generator, [training, 0.2], 10_000)
+
+    smooth = [7 + 80 * math.tanh(size / 8) for size in range(11)]
+    jump = [7.0, *(80 + size / 2 for size in range(10))]
+    even = [0.1] + [0.3] * 9
+    cases: dict[str, tuple[Callable[[Run], Any], int, Callable[[], Run], Callable[[], Run]]] = {
+        "2: error as published; 1.5 points higher": (
+            sizes.errors, 0, lambda: published(0), lambda: published(1.5)
+        ),
+        "6: 13 layers at chance; one at 70 %": (
+            rules.lesions, 0,
+            lambda: _single(generator, [0.1] + [0.9] * 13, 1000, kind="layer", arch="vgg16"),
+            lambda: _single(generator, [0.1] + [0.9] * 12 + [0.7], 1000, kind="layer", arch="vgg16"),
+        ),
+        "7a: 25 blocks add 2 points; one adds 10": (
+            rules.lesions, 0, lambda: _single(generator, [0.07] + [0.09] * 25, 1000),
+            lambda: _single(generator, [0.07] + [0.09] * 24 + [0.17], 1000),
+        ),
+        "7b: two of nine resize and add 20 points more; 10 less": (
+            rules.lesions, 1, lambda: _single(generator, [0.1] + [0.3] * 7 + [0.5] * 2, 1000, 2),
+            lambda: _single(generator, [0.1] + [0.3] * 7 + [0.2] * 2, 1000, 2),
+        ),
+        "7b: all add the same (either verdict is false)": (
+            rules.lesions, 1, lambda: _single(generator, even, 1000, 2), lambda: _single(generator, even, 1000, 2)
+        ),
+        "8: rises smoothly; jumps at the first": (
+            rules.several, 0, lambda: _several(generator, smooth, "lesion_multi", "deleted"),
+            lambda: _several(generator, jump, "lesion_multi", "deleted"),
+        ),
+        "9: rises smoothly; jumps at the first": (
+            rules.orders, 0, lambda: _several(generator, smooth, "reorder", "swaps"),
+            lambda: _several(generator, jump, "reorder", "swaps"),
+        ),
+    }  # fmt: skip
+    study = Study(
+        "Wrong verdicts on claims",
+        "Each claim in a world where it holds, and in one where it does not (named in this order); 1,000 images (claim "
+        "2: 10,000, trainings spread by 0.16 points), 20 draws of each size (claims 8 and 9). Claim 5 stands above.",
+        "claim", ("holds, judged false", "does not hold, judged true", "settled, of both"), m, bounds=(0, 5),
+        beside=("settled, of both",),
+    )  # fmt: skip
+    for name, (rule, place, true, false) in cases.items():
+        said = [[list(rule(world()))[place].verdict for _ in range(m)] for world in (true, false)]
+        wrong = [100 * each.count(verdict) / m for each, verdict in zip(said, (DOES_NOT_HOLD, HOLDS), strict=True)]
+        unsettled = sum(each.count(CANNOT_SAY) for each in said)
+        study.rows[name] = [*wrong, 100 - 100 * unsettled / (2 * m)]
+    return study
+
+
+# many at once
+
+
+def of_many(generator: np.random.Generator, m: int) -> Study:
+    study = Study(
+        "Many tests at once, at 5 %",
+        "54 two-sided normal tests whose statistics are independent or share a correlation of 0.5; so many of them "
+        "have a real difference, of 3 standard errors. Raw: without a correction. False discoveries: mean share of "
+        "false ones among those called (none called counts as 0), by Benjamini and Hochberg. Bonferroni: any of the "
+        "54 intervals misses.",
+        "real, correlation",
+        ("raw, any false", "Bonferroni, any interval misses", "false discoveries", "real ones found"), m, bounds=(0, 5),
+        beside=("raw, any false", "real ones found"),
+    )  # fmt: skip
+    tests = 54
+    reach = float(ndtri((1 + bonferroni(tests)) / 2))
+    for real in (0, 5, 20):
+        for correlation in (0.0, 0.5):
+            shared = generator.normal(size=(m, 1))
+            noise = math.sqrt(correlation) * shared + math.sqrt(1 - correlation) * generator.normal(size=(m, tests))
+            p = 2 * ndtr(-np.abs(noise + 3.0 * (np.arange(tests) < real)))
+            called = np.array([false_discovery(each) for each in p.tolist()]) <= 0.05
+            wrong = called[:, real:].sum(1) / np.maximum(called.sum(1), 1)
+            study.rows[f"{real}, {correlation:g}"] = [
+                100 * float((p[:, real:] < 0.05).any(1).mean()),
+                100 * float((np.abs(noise) > reach).any(1).mean()),
+                100 * float(wrong.mean()),
+                100 * float(called[:, :real].mean()) if real else math.nan,
+            ]
+    return study
+
+
+# the rest of what tables print
+
+
+def of_lines(generator: np.random.Generator, m: int) -> Study:
+    study = Study(
+        "Slope of ln(norm) against the length (Student, least squares)",
+        "A straight line with normal errors: independent, or each correlated with the next by 0.7.",
+        "lengths", ("independent", "correlated"), m,
+        why="where the points lie on a smooth curve, as norms of neighbouring lengths do, their errors are not "
+        "independent and the interval is much too narrow: it describes the fit, not other networks or images",
+    )  # fmt: skip
+    for points in (10, 28, 55):
+        x = np.arange(points) - (points - 1) / 2
+        row = []
+        for correlation in (0.0, 0.7):
+            errors = generator.normal(size=(m, points))
+            for i in range(1, points):
+                errors[:, i] = correlation * errors[:, i - 1] + math.sqrt(1 - correlation**2) * errors[:, i]
+            slope = errors @ x / (x @ x)
+            left = errors - errors.mean(1, keepdims=True) - slope[:, None] * x
+            reach = stdtrit(points - 2, 0.975) * np.sqrt((left**2).sum(1) / (points - 2) / (x @ x))
+            row.append(holds(np.stack([slope - reach, slope + reach], 1), 0.0))
+        study.rows[str(points)] = row
+        study.excused.add((str(points), "correlated"))
+    return study
+
+
+def of_norms(generator: np.random.Generator, m: int) -> Study:
+    study = Study(
+        "Mean norm of the sampled paths of one length (normal, on a log axis)",
+        "Independent log-normal norms; columns give the standard deviation of their logarithm.",
+        "samples", ("0.5", "1", "1.5"), m,
+        why="few samples of a heavy tail: the largest norms are missing from most samples",
+    )  # fmt: skip
+    for samples in (10, 100, 1000):
+        study.rows[str(samples)] = []
+        for column in study.columns:
+            spread = float(column)
+            values = np.exp(spread * generator.normal(size=(m, samples)))
+            mean = values.mean(1)
+            factor = np.exp(NORMAL * values.std(1, ddof=1) / (mean * math.sqrt(samples)))
+            study.rows[str(samples)].append(holds(np.stack([mean / factor, mean * factor], 1), math.exp(spread**2 / 2)))
+            if samples == 10 or (samples, spread) == (100, 1.5):
+                study.excused.add((str(samples), column))
+    return study
+
+
+def of_layers(generator: np.random.Generator, m: int) -> Study:
+    study = Study(
+        "Difference of two means over layers (percentile bootstrap)",
+        "Independent log-normal standard deviations, 0.3 of their logarithm. The layers of a network are neither "
+        "independent nor a sample, so this is the best case.",
+        "layers", ("coverage",), m,
+        why="the percentile bootstrap of few values is too narrow",
+    )  # fmt: skip
+    for layers in (7, 19, 55):
+        hits = 0
+        for _ in range(m):
+            both = np.exp(0.3 * generator.normal(size=(2, layers)))
+            drawn = [each[generator.integers(layers, size=(RESAMPLES, layers))].mean(1) for each in both]
+            low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
+            hits += low <= 0 <= high
+        study.rows[str(layers)] = [100 * hits / m]
+        if layers < 10:
+            study.excused.add((str(layers), "coverage"))
+    return study
+
+
+def studies(quick: bool = False, seed: int = 0) -> list[Study]:
+    """All studies, each with its own stream of random numbers."""
+    images = IMAGES[:2] if quick else IMAGES
+    many, some, few = (1000, 400, 200) if quick else (10_000, 2000, 1000)
+    both = ((10, 500), (20, 500), (100, 500), *(() if quick else ((20, 10_000),)))
+    discrete = "two changed images or so are expected, mostly too few to reject anything"
+    normal = (
+        "with fewer than about 20 changed images the normal interval is too narrow, and has no width where none changed"
+    )
+    jobs: list[Callable[[np.random.Generator], Study]] = [
+        lambda g: of_an_error(g, many, images),
+        lambda g: of_a_bootstrap_over_images(g, some, images),
+        lambda g: of_a_difference(
+            g, many, images, "Tango's score interval", {"": score, "before": by_changed}, why=discrete, fewest=2.5
+        ),
+        lambda g: of_a_difference(
+            g, many, images, "normal, as for interactions of pairs", {"": by_normal}, why=normal, fewest=20
+        ),
+        lambda g: of_mcnemar(g, many, images),
+        *(lambda g, rate=rate: of_both(g, few, both, rate) for rate in ((0.1,) if quick else (0.02, 0.1, 0.5))),
+        lambda g: of_all_draws(g, some),
+        lambda g: of_a_bootstrap_over_draws(g, some),
+        lambda g: of_seeds(g, many),
+        lambda g: of_false_refutations(g, many),
+        lambda g: of_replications(g, some),
+        lambda g: of_spearman(g, few),
+        lambda g: of_claims(g, 60 if quick else 200),
+        lambda g: of_many(g, some),
+        lambda g: of_lines(g, many),
+        lambda g: of_norms(g, some),
+        lambda g: of_layers(g, few),
+    ]  # fmt: skip
+    found = []
+    for job, stream in zip(jobs, np.random.SeedSequence(seed).spawn(len(jobs)), strict=True):
+        start = time.perf_counter()
+        found.append(job(np.random.default_rng(stream)))
+        print(f"{found[-1].title}: {time.perf_counter() - start:.1f} s", file=sys.stderr)
+    return found
+
+
+def written(study: Study) -> str:
+    """A heading, what was simulated, and the table, in Markdown."""
+    level = 0.95 if study.bounds[0] > 50 else 0.05
+    error = 100 * math.sqrt(level * (1 - level) / study.repetitions)
+    bold = {cell[:2] for cell in study.outside(2.0) if cell[1] not in study.beside}
+    lines = [f"### {study.title}", "", study.world, ""]
+    lines += ["| " + " | ".join((study.corner, *study.columns)) + " |", "|---" * (len(study.columns) + 1) + "|"]
+    for row, values in study.rows.items():
+        shown = []
+        for column, value in zip(study.columns, values, strict=True):
+            text = "" if math.isnan(value) else f"{value:.1f}"
+            shown.append(f"**{text}**" if text and (row, column) in bold else text)
+        lines.append("| " + " | ".join((row, *shown)) + " |")
+    told = f"*{study.repetitions:,} repetitions; Monte-Carlo standard error {error:.2f} points at {100 * level:g} %.*"
+    reason = f" Outside: {study.why}." if bold and study.why else ""
+    return "\n".join([*lines, "", told + reason, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions; prints, and writes nothing")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    found = studies(options.quick, options.seed)
+    text = "\n".join(written(study) for study in found)
+    if options.quick:
+        print(text)
+    else:
+        page = PAGE.read_text(encoding="utf-8")
+        before, rest = page.split(START)
+        made = f"Made by `python benchmarks/coverage.py --seed {options.seed}`, in percent.\n\n{text}"
+        PAGE.write_text(f"{before}{START}\n{made}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+    faults = [
+        f"{study.title}: {row}, {column}: {value:.1f}" for study in found for row, column, value in study.faults()
+    ]
+    if faults:
+        sys.exit("outside the bounds without a reason:\n" + "\n".join(faults))
+
+
+if __name__ == "__main__":
+    main()
