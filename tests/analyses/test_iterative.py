@@ -78,6 +78,10 @@ def oracle(model, data, *, pre):
         for i, (h, s, f, out, after) in enumerate(seen):
             flat = [t.detach().flatten().numpy() for t in (h, s, f, after, *gradients[2 * i : 2 * i + 2])]
             hv, sv, fv, av, g_in, g_out = flat
+            reads = h.detach().requires_grad_() if i > ends[1] and h.shape == out.shape else None
+            at_exit = (
+                None if reads is None else torch.autograd.grad(F.cross_entropy(head(model, reads, pre), y), reads)[0]
+            )
             last = seen[ends[np.searchsorted(ends, i)]][-1].detach().flatten().numpy()
             found[i].append(
                 {
@@ -85,6 +89,7 @@ def oracle(model, data, *, pre):
                     "cos_input": cosine(fv, sv),
                     "cos_gradient": cosine(fv, g_in) if fv.shape == hv.shape and h.shape == out.shape else None,
                     "cos_gradient_out": cosine(fv, g_out),
+                    "cos_exit": None if at_exit is None else cosine(fv, at_exit.flatten().numpy()),
                     "first_order": -(fv @ g_out),
                     "influence": 1 - cosine(sv, av),
                     "angular": math.acos(min(1, cosine(sv, av))) / math.pi,
@@ -121,6 +126,13 @@ def test_every_measure_is_that_of_the_blocks_written_out(arch, data):
         else:
             values = np.array([image["cos_gradient"] for image in images])
             assert row["cos_gradient"] == pytest.approx(values.mean(), rel=1e-4, abs=1e-6)
+        exits = [image["cos_exit"] for image in images]
+        if row["stage"] == 3 and not row["resizes"]:
+            assert row["cos_exit"] == pytest.approx(np.mean(exits), rel=1e-4, abs=1e-6)
+            assert row["cos_exit_std"] == pytest.approx(np.std(exits), rel=1e-4, abs=1e-6)
+        else:
+            assert exits == [None] * 14
+            assert row["cos_exit"] is row["cos_exit_std"] is None
         errors = np.concatenate([image["estimation"] for image in images])
         assert row["estimation"] == pytest.approx(errors.mean(), rel=1e-4, abs=1e-6)
         assert row["estimation_std"] == pytest.approx(errors.std(), rel=1e-4, abs=1e-6)
@@ -342,7 +354,8 @@ def test_rank_correlations_are_scipys(table):
         seen.add((row["measure"], row["damage"], row["subset"]))
     sure = next(row for row in ranks.rows if row["measure"] == "ratio" and row["damage"] == "error")
     assert (sure["rho"], sure["low"], sure["high"]) == pytest.approx((1, 1, 1))
-    assert len({measure for measure, _, _ in seen}) >= len(MEASURES) - 2
+    few = {"exit_accuracy", "adapter_accuracy", "cos_exit"}  # of some blocks only
+    assert {measure for measure, _, _ in seen} >= set(MEASURES) - few
     assert ("adapter_accuracy", "error", "all") not in seen  # it was not measured
     assert ("exit_accuracy", "error", "all") not in seen  # three blocks only
 

@@ -109,6 +109,17 @@ def test_branch_opposes_the_gradient(means, verdict):
     assert (found.claim, found.verdict) == (14, verdict)
 
 
+def test_the_exit_gradient_is_judged_where_it_was_measured():
+    """ResNet-56: back-propagated it lies above 0 in blocks of the last stage, at the exits below 0 in all."""
+    made = cosines([0.05, -0.1, 0.1])
+    for row, exit_ in zip(made.tables[0].result.rows, (None, -0.2, -0.3), strict=True):
+        row.update(cos_exit=exit_, cos_exit_std=None if exit_ is None else 0.1)
+    (found,) = rules.branches(made)
+    assert (found.verdict, found.measured_value) == ("holds", -0.2)
+    assert "back-propagated gradient, 1 of 3" in found.why
+    assert "pre-activation" in found.why
+
+
 def test_random_weights_show_nothing_about_trained_networks():
     found = [*rules.gradients(gradient()), *rules.branches(cosines([-0.1, -0.2]))]
     assert "holds" in {each.verdict for each in found}

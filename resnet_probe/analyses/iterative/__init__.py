@@ -39,6 +39,7 @@ MEASURES = {
     "cos_input": "cos(F(h), h)",
     "cos_gradient": "cos(F(h), dL/dh)",
     "cos_gradient_out": "cos(F(h), dL/dh) at output",
+    "cos_exit": "cos(F(h), dL/dh) of the exit",
     "first_order": "first-order damage",
     "influence": "block influence",
     "angular": "angular distance",
@@ -47,7 +48,7 @@ MEASURES = {
     "exit_accuracy": "early-exit accuracy",
     "adapter_accuracy": "adapted-exit accuracy",
 }
-SPREADS = ("ratio", "cos_input", "cos_gradient", "cos_gradient_out", "first_order", "influence", "angular")
+SPREADS = ("ratio", "cos_input", "cos_gradient", "cos_gradient_out", "first_order", "influence", "angular", "cos_exit")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ def _measured() -> tuple[Column, ...]:
     }  # fmt: skip
     spread = "standard deviation of that over images"
     return tuple(
-        each for name in SPREADS for each in (meanings[name], Column(f"{name}_std", float, spread, meanings[name].unit))
+        each
+        for name in meanings
+        for each in (meanings[name], Column(f"{name}_std", float, spread, meanings[name].unit))
     )
 
 
@@ -98,6 +101,11 @@ ITERATIVE = Table(
         Column("gradients", int, "images that have a gradient at all"),
         Column("lesion_error", float, "what deleting the block adds to the error", "points"),
         Column("lesion_loss", float, "what it adds to the loss", "nats"),
+        Column(
+            "cos_exit", float, "cosine of update and gradient of the loss of a classifier that reads h (last stage)",
+            heading="cos(F, dL/dh) of the exit",
+        ),
+        Column("cos_exit_std", float, "standard deviation of that over images"),
     ),
     question="What does each block do to its input and to the loss?",
     source="Jastrzebski et al. 2018; Greff et al. 2017",
@@ -107,7 +115,7 @@ ITERATIVE = Table(
     claims=(
         Claim(
             14, "The branch of a block opposes the gradient of the loss", "cos(F(h), dL/dh) below 0 in every block",
-            "Jastrzebski et al. 2018, section 4", "resnet_probe.claims.paths:branches",
+            "Jastrzebski et al. 2018, eqs. 2 to 4 and section 4.1", "resnet_probe.claims.paths:branches",
         ),
     ),
     blocks=True,

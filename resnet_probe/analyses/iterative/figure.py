@@ -44,6 +44,7 @@ def plot(result: Result) -> Figure:
         _line(direction, rows, "cos_input", look=("blue", "o"), name="h")
         _line(direction, rows, "cos_gradient", look=("vermillion", "s"), name="dL/dh", band=True)
         _line(direction, rows, "cos_gradient_out", look=("orange", "^"), name="dL/dh at the output")
+        _line(direction, rows, "cos_exit", look=("green", "D"), name="dL/dh of the exit")
         direction.axhline(0, color="0.4", linewidth=0.6, zorder=0)
         direction.set_title("direction of the update")
         direction.set_ylabel("cosine of F(h) with")

@@ -15,7 +15,16 @@ from resnet_probe.unraveled import Unit, UnraveledNetwork
 __all__ = ["PER_IMAGE", "BlockSums", "Chain", "Visit"]
 
 # Measures that every image has of its own, in the order of the accumulated states.
-PER_IMAGE = ("ratio", "cos_input", "cos_gradient", "cos_gradient_out", "first_order", "influence", "angular")
+PER_IMAGE = (
+    "ratio",
+    "cos_input",
+    "cos_gradient",
+    "cos_gradient_out",
+    "first_order",
+    "influence",
+    "angular",
+    "cos_exit",
+)
 
 
 @dataclass
@@ -54,8 +63,10 @@ class Chain:
         self.units = network.units
         known = {block.name for block in self.blocks}
         self.at = [i for i, unit in enumerate(self.units) if unit.name in known]
-        self.activations = [_activation(network, i) for i in self.at]
+        after = [_activation(network, i) for i in self.at]
+        self.activations = [activation for activation, _ in after]
         self.tail = self.units[self.at[-1] + 1 :]
+        self.readers = [part for part in (after[-1][1], *(unit.module() for unit in self.tail[1:])) if part is not None]
         last = self.blocks[-1].plan
         self.exits = [b.plan.stage == last.stage and b.plan.out_shape == last.out_shape for b in self.blocks]
 
@@ -81,6 +92,12 @@ class Chain:
             output = unit.module()(output)
         return output
 
+    def read(self, representation: Tensor) -> Tensor:
+        """The network's own classifier, applied to a block's input as if it were the last representation."""
+        for part in self.readers:
+            representation = part(representation)
+        return representation
+
     def features(self, output: Tensor) -> Tensor:
         """What the network's last layer reads, (N, features), if the last block had this output."""
         for unit in self.tail[:-1]:
@@ -96,12 +113,15 @@ class BlockSums:
     estimation: list[Tensor] = field(default_factory=list)  # (3,)
     exits: int = 0  # right answers of the early exit
 
-    def add(self, visit: Visit, at_input: Tensor, at_output: Tensor, last: Tensor | None) -> None:
+    def add(
+        self, visit: Visit, at_input: Tensor, at_output: Tensor, last: Tensor | None, at_exit: Tensor | None = None
+    ) -> None:
         """Add a batch.
 
         Args:
             visit: the batch at this block.
             at_input, at_output: gradient of each image's loss at the block's input and output.
+            at_exit: gradient at the input of the loss of the classifier that reads it, where it can.
             last: representation after the last block of the stage, if this block's has the same shape.
         """
         with torch.no_grad():
@@ -116,6 +136,7 @@ class BlockSums:
                 -(g_out * f).sum(1),
                 1 - turned,
                 turned.clamp(-1, 1).arccos() / torch.pi,
+                f.new_full(f.shape[:1], torch.nan) if at_exit is None else _cosine(f, _rows(at_exit)),
             )
             # an image without gradient, or with an input of zeros, has no such measure and is left out of its mean
             self.per_image.append(torch.cat([moments(values[values.isfinite()][None, None]) for values in each]))
@@ -148,29 +169,47 @@ def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: T
     for i, (block, visit) in enumerate(zip(sums, visits, strict=True)):
         last = lasts[stages[i]]
         same = last.shape == visit.representation.shape
-        block.add(visit, gradients[2 * i], gradients[2 * i + 1], last if same else None)
+        at_exit = _at_exit(chain, visit, labels) if chain.exits[i] else None
+        block.add(visit, gradients[2 * i], gradients[2 * i + 1], last if same else None, at_exit)
         if chain.exits[i]:
             with torch.no_grad():
                 block.exits += int((~CLASSIFICATION.wrong(chain.exit(visit.output), labels)).sum())
     return int(CLASSIFICATION.wrong(logits, labels).sum()), float(loss.detach())
 
 
-def _activation(network: UnraveledNetwork, block: int) -> nn.Module | None:
-    """The activation after a block's addition: what follows it without weights and without a change of shape."""
-    if block + 1 >= len(network.units):
+def _at_exit(chain: Chain, visit: Visit, labels: Tensor) -> Tensor | None:
+    """Gradient of each image's loss at the block's input, if the network's classifier read that input.
+
+    Source: Jastrzebski et al. 2018, equations 2 to 4, which expand the loss around h_j.
+    """
+    if visit.given.shape != visit.output.shape:
         return None
+    with torch.enable_grad():
+        given = visit.given.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(CLASSIFICATION.total_loss(chain.read(given), labels), given)
+    return gradient
+
+
+def _activation(network: UnraveledNetwork, block: int) -> tuple[nn.Module | None, nn.Module | None]:
+    """The activation after a block's addition, and what is left of its unit behind it; None where there is none.
+
+    The activation is what follows the addition without weights and without a change of shape.
+    """
+    if block + 1 >= len(network.units):
+        return None, None
     plan = network.units[block + 1].plan
-    regions = []
+    count = 0
     for region in plan.regions:
         before, after = (network.anatomy.traced.operation(node) for node in (region.entry, region.exit))
         learned = after.module is not None and any(True for _ in after.module.parameters())
         if plan.kind != "other" or region.inner or learned or before.shape != after.shape:
             break
-        regions.append(region)
-    if not regions:
-        return None
-    part = replace(plan, regions=tuple(regions))
-    return Unit(part, network.anatomy).module()
+        count += 1
+    activation, rest = (
+        Unit(replace(plan, regions=regions), network.anatomy).module() if regions else None
+        for regions in (plan.regions[:count], plan.regions[count:])
+    )
+    return activation, rest
 
 
 def _rows(x: Tensor) -> Tensor:

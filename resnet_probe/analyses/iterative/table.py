@@ -76,6 +76,8 @@ def _measured(subject: Subject, runtime: Runtime, *, adapter: bool) -> Result:
     - `ratio` |F(h)| / |S(h)|, `cos_input` cos(F(h), S(h));
     - `cos_gradient` cos(F(h), dL/dh), empty where the block resizes; `cos_gradient_out` with the gradient at the
       block's output, before the activation that follows the addition;
+    - `cos_exit` cos(F(h), dL/dh) where L is the loss of the network's own classifier reading h itself (last stage), as
+      Jastrzebski et al. expand it (equations 2 to 4);
     - `first_order` -<dL/dh_out, F(h)> in nats, the first-order prediction of what deleting the block adds to the loss;
     - `influence` 1 - cos(S(h), h_next) with h_next the next block's input, and `angular` arccos(cos) / pi;
     - `estimation`, `estimation_std`: mean and standard deviation, over images, channels and positions, of h_next minus
