@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 from resnet_probe.claims.conditions import untaught
-from resnet_probe.claims.published import DECAY_SLOPE, EFFECTIVE, FEW_PATHS, LOG_LINEAR, PATHS_110
+from resnet_probe.claims.published import DECAY_SLOPE, EFFECTIVE, FEW_PATHS, PATHS_110, STRAIGHT
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, together, withheld
 from resnet_probe.tables import Run, SavedTable
 
@@ -65,25 +65,31 @@ def _decay(table: SavedTable, network: str, found: Mapping[str, Any]) -> Verdict
     if not line or line.get("slope_low") is None:
         why = "no paths were sampled, or too few lengths have a gradient for a fit; give --samples"
         return Verdict(11, network, CANNOT_SAY, why, **about)
-    slope, low, high, r2 = (line[key] for key in ("slope", "slope_low", "slope_high", "r2"))
-    straight, crooked = LOG_LINEAR
+    slope, low, high = (line[key] for key in ("slope", "slope_low", "slope_high"))
+    bend, less, more = (line.get(key) for key in ("bend", "bend_low", "bend_high"))
     told = (
-        f"slope {slope:.3g} ({between(low, high)}) of ln(norm) per block, a factor of {math.exp(slope):.2g}, with R2 "
-        f"{r2:.2f} over {line['points']} lengths"
+        f"slope {slope:.3g} ({between(low, high)}) of ln(norm) per block, a factor of {math.exp(slope):.2g}, over "
+        f"{line['points']} lengths"
     )
     if low > 0:
         verdict, why = DOES_NOT_HOLD, f"{told}: it rises"
     elif high >= 0:
         verdict, why = CANNOT_SAY, f"{told}, whose interval holds 0"
-    elif r2 >= straight:
-        verdict, why = HOLDS, f"{told}: a straight line in the logarithm (R2 at least {straight})"
-    elif r2 < crooked:
-        verdict, why = DOES_NOT_HOLD, f"{told}: it falls, but not along a straight line (R2 below {crooked})"
+    elif bend is None or less is None or more is None:
+        verdict, why = CANNOT_SAY, f"{told}: too few lengths to tell a straight line from a bent one"
     else:
-        verdict, why = CANNOT_SAY, f"{told}: it falls, and R2 between {crooked} and {straight} does not settle how"
+        told += (
+            f"; half way it lies {100 * bend:.2g} % of the fall off a straight line ({between(100 * less, 100 * more)})"
+        )
+        if max(-less, more) < STRAIGHT:
+            verdict, why = HOLDS, f"{told}, less than {100 * STRAIGHT:g} %"
+        elif less > STRAIGHT or more < -STRAIGHT:
+            verdict, why = DOES_NOT_HOLD, f"{told}: it falls, but not exponentially"
+        else:
+            verdict, why = CANNOT_SAY, f"{told}, which does not settle how it falls"
     published = DECAY_SLOPE if found.get("blocks") == EFFECTIVE.blocks else None
     return Verdict(
-        11, network, verdict, why, measured=f"slope {slope:.3g}, R2 {r2:.2f}", published_value=published,
+        11, network, verdict, why, measured=f"slope {slope:.3g}", published_value=published,
         measured_value=slope, low=low, high=high, **about,
     )  # fmt: skip
 

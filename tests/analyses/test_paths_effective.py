@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.api import WLS, add_constant
 
 from resnet_probe.analyses import paths
 
@@ -54,26 +55,60 @@ def test_effective_shares_are_count_times_norm_however_large_the_counts():
     assert all(math.isnan(share) for share in paths.effective_shares([1, 1], [0.0, 0.0]))
 
 
-def test_decay_recovers_slope_interval_and_r2():
-    lengths = list(range(12))
-    noise = np.random.default_rng(0).normal(0, 0.3, 12)
-    logs = 2 - 0.7 * np.array(lengths) + noise
-    found = paths.decay(lengths, np.exp(logs).tolist())
-    design = np.stack([np.ones(12), lengths], 1)
-    (intercept, slope), residuals, *_ = np.linalg.lstsq(design, logs, rcond=None)
-    error = math.sqrt(residuals[0] / 10 / ((np.array(lengths) - 5.5) ** 2).sum())
-    assert (found.intercept, found.slope, found.points) == (pytest.approx(intercept), pytest.approx(slope), 12)
-    assert found.r2 == pytest.approx(1 - residuals[0] / ((logs - logs.mean()) ** 2).sum())
-    assert found.slope_high - found.slope == pytest.approx(2.2281389 * error, rel=1e-6)  # t for 10 degrees, 97.5 %
-    assert found.slope - found.slope_low == pytest.approx(2.2281389 * error, rel=1e-6)
+def noisy(curve, spread, seed, lengths=20):
+    """Mean norms on a curve, with noise that grows with the length, and the standard errors."""
+    x = np.arange(lengths)
+    noise = spread * (1 + x / lengths)
+    logs = curve(x) + noise * np.random.default_rng(seed).normal(size=lengths)
+    return x.tolist(), np.exp(logs).tolist(), (noise * np.exp(logs)).tolist(), logs, noise
+
+
+def test_decay_is_the_weighted_least_squares_of_statsmodels():
+    lengths, norms, errors, logs, noise = noisy(lambda x: 2 - 0.7 * x, 0.1, 0)
+    found = paths.decay(lengths, norms, errors)
+    fit = WLS(logs, add_constant(lengths), weights=noise**-2).fit()
+    assert (found.intercept, found.slope) == (pytest.approx(fit.params[0]), pytest.approx(fit.params[1]))
+    assert found.r2 == pytest.approx(fit.rsquared)
+    scale = max(1.0, fit.mse_resid**0.5)
+    error = fit.bse[1] / fit.mse_resid**0.5 * scale
+    assert found.slope_high - found.slope == pytest.approx(1.959964 * error, rel=1e-6)
+    assert found.slope - found.slope_low == pytest.approx(1.959964 * error, rel=1e-6)
+    parabola = WLS(logs, np.vander(lengths, 3), weights=noise**-2).fit().params
+    chord = np.polyval(parabola, [0, 9.5, 19])
+    assert found.bend == pytest.approx(((chord[0] + chord[2]) / 2 - chord[1]) / abs(chord[2] - chord[0]))
+    assert found.bend_low < found.bend < found.bend_high
+
+
+@pytest.mark.parametrize(
+    ("curve", "bend"),
+    [(lambda x: -0.7 * x, 0.0), (lambda x: -0.02 * x**2, -0.25), (lambda x: -4 * np.sqrt(x), 0.25)],
+)
+def test_what_bends_is_told_from_a_straight_line(curve, bend):
+    found = paths.decay(*noisy(curve, 0.02, 1)[:3])
+    assert found.bend == pytest.approx(bend, abs=0.03)
+    off = (found.bend_low > -0.1 and found.bend_high < 0.1, found.bend_low > 0.1 or found.bend_high < -0.1)
+    assert off == (bend == 0, bend != 0)
+
+
+def test_intervals_of_slope_and_bend_cover():
+    slope = bend = 0
+    for seed in range(300):
+        found = paths.decay(*noisy(lambda x: 1 - 0.3 * x, 0.1, seed)[:3])
+        slope += found.slope_low <= -0.3 <= found.slope_high
+        bend += found.bend_low <= 0 <= found.bend_high
+    assert 0.92 <= slope / 300 <= 0.99
+    assert 0.92 <= bend / 300 <= 0.99
 
 
 def test_decay_of_few_points():
-    assert paths.decay([0], [1.0]) is None
-    assert paths.decay([0, 1, 2], [1.0, 0.0, 0.0]) is None
-    two = paths.decay([0, 1], [1.0, 0.5])
+    assert paths.decay([0], [1.0], [0.1]) is None
+    assert paths.decay([0, 1, 2], [1.0, 0.0, 0.0], [0.1, 0.1, 0.1]) is None
+    two = paths.decay([0, 1], [1.0, 0.5], [0.1, 0.1])
     assert two.slope == pytest.approx(math.log(0.5))
     assert two.slope_low is None
+    unknown = paths.decay([0, 1, 2, 3], [1.0, 0.5, 0.25, 0.125], [0.1, None, 0.1, 0.1])
+    assert unknown.slope == pytest.approx(math.log(0.5))
+    assert (unknown.slope_low, unknown.bend) == (None, None)
 
 
 @pytest.mark.parametrize(("blocks", "deleted", "length"), [(5, 2, 2), (6, 3, 0), (6, 1, 6), (4, 4, 1)])

@@ -41,8 +41,12 @@ def test_other_networks_cannot_say_and_one_path_says_nothing():
     assert list(rules.lengths(run(lengths({0: 1})))) == []
 
 
-def gradient(blocks=27, decay=(-0.9, -1.0, -0.8, 0.98), effective=(3, 12, 0.35), mean=7.0):
-    line = dict(zip(("slope", "slope_low", "slope_high", "r2"), decay, strict=True)) if decay else None
+def gradient(blocks=27, decay=(-0.9, -1.0, -0.8, 0.01, -0.04, 0.06), effective=(3, 12, 0.35), mean=7.0):
+    line = (
+        dict(zip(("slope", "slope_low", "slope_high", "bend", "bend_low", "bend_high"), decay, strict=True))
+        if decay
+        else None
+    )
     found = {"blocks": blocks, "effective_mean_length": mean, "decay": line and line | {"points": blocks + 1}}
     keys = ("low", "high", "share_of_paths")
     found["effective"] = dict(zip(keys, effective, strict=True)) | {"holds": 0.96} if effective else None
@@ -52,11 +56,13 @@ def gradient(blocks=27, decay=(-0.9, -1.0, -0.8, 0.98), effective=(3, 12, 0.35),
 @pytest.mark.parametrize(
     ("decay", "verdict"),
     [
-        ((-0.9, -1.0, -0.8, 0.98), "holds"),
-        ((0.3, 0.2, 0.4, 0.98), "does not hold"),
-        ((-0.9, -1.4, -0.4, 0.5), "does not hold"),
-        ((-0.9, -1.2, -0.6, 0.85), "cannot say"),
-        ((-0.1, -0.4, 0.2, 0.95), "cannot say"),
+        ((-0.9, -1.0, -0.8, 0.01, -0.04, 0.06), "holds"),
+        ((0.3, 0.2, 0.4, 0.01, -0.04, 0.06), "does not hold"),
+        ((-0.9, -1.4, -0.4, -0.25, -0.3, -0.2), "does not hold"),  # a Gaussian
+        ((-0.9, -1.4, -0.4, 0.2, 0.15, 0.25), "does not hold"),  # exp(-4 sqrt k)
+        ((-0.9, -1.2, -0.6, 0.05, -0.08, 0.18), "cannot say"),
+        ((-0.1, -0.4, 0.2, 0.01, -0.04, 0.06), "cannot say"),
+        ((-0.9, -1.2, -0.6, None, None, None), "cannot say"),
         (None, "cannot say"),
     ],
 )

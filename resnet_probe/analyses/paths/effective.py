@@ -12,6 +12,8 @@ from typing import Any
 from resnet_probe.analyses.paths.lengths import share
 
 LEVEL = 0.95
+DRAWS = 2000  # of the parabola, for the interval of the bend
+TWO_SIDED_95 = 1.959963984540054  # the normal quantile of 0.975
 
 # What Veit et al. 2016 say of their pre-activation ResNet-110 (54 blocks, CIFAR-10).
 # Source: arXiv 1605.06431, section 5 and Fig. 6: 5 to 17 modules, 0.45 % of all paths. The slope is not printed: a
@@ -43,14 +45,17 @@ class Interval:
 
 @dataclass(frozen=True)
 class Decay:
-    """A straight line through the logarithm of the norm against the length, by least squares.
+    """A straight line through the logarithm of the norm against the length, and how far the points bend away from it.
 
     Attributes:
         slope: change of ln(norm) per residual branch; its exponential is the factor per branch.
-        slope_low, slope_high: 95 % interval of the slope (Student's t); None for two points.
+        slope_low, slope_high: 95 % interval of the slope over other samples of paths and images.
         intercept: ln(norm) of the line at length 0.
-        r2: share of the variance of ln(norm) that the line explains.
+        r2: share of the (weighted) variance of ln(norm) that the line explains.
         points: lengths with a norm above zero.
+        bend: how far a parabola through the points lies from its chord half way, as a share of the whole fall; 0 for an
+            exponential, 0.25 for a Gaussian and about as much for exp(-sqrt(length)).
+        bend_low, bend_high: 95 % interval of the bend; None, as for the slope, where the noise of a norm is not known.
     """
 
     slope: float
@@ -59,6 +64,9 @@ class Decay:
     intercept: float
     r2: float
     points: int
+    bend: float | None
+    bend_low: float | None
+    bend_high: float | None
 
 
 def effective_shares(counts: Sequence[int], norms: Sequence[float]) -> list[float]:
@@ -113,26 +121,62 @@ def smallest_interval(shares: Sequence[float], counts: Sequence[int], level: flo
     return None
 
 
-def decay(lengths: Sequence[int], norms: Sequence[float]) -> Decay | None:
+def decay(lengths: Sequence[int], norms: Sequence[float], errors: Sequence[float | None]) -> Decay | None:
     """Fit ln(norm) = intercept + slope x length; None for fewer than two norms above zero.
+
+    Each length counts by the noise of its mean norm, and where the points scatter more than their noise, intervals are
+    widened by the ratio. A parabola through the same points tells how far they bend.
 
     Args:
         lengths: numbers of residual branches.
         norms: mean norm of each length.
-    """
-    points = [(length, math.log(norm)) for length, norm in zip(lengths, norms, strict=True) if norm > 0]
-    if len({length for length, _ in points}) < 2:
-        return None
-    from scipy.stats import linregress, t  # noqa: PLC0415 - half a second, and only needed here
+        errors: standard error of each mean, over sampled paths and images; where one is missing or 0 all lengths count
+            alike and there are no intervals.
 
-    low: float | None
-    high: float | None
-    fit = linregress([x for x, _ in points], [y for _, y in points])
-    low = high = None
-    if len(points) > 2:
-        reach = float(t.ppf(0.975, len(points) - 2)) * float(fit.stderr)
-        low, high = float(fit.slope) - reach, float(fit.slope) + reach
-    return Decay(float(fit.slope), low, high, float(fit.intercept), float(fit.rvalue) ** 2, len(points))
+    Source: weighted least squares with known variances; the widening is the scale factor of the Particle Data Group
+    (2022, "Review of Particle Physics", section 5.2.2).
+    """
+    import numpy as np  # noqa: PLC0415
+
+    kept = [(x, norm, error) for x, norm, error in zip(lengths, norms, errors, strict=True) if norm > 0]
+    if len({x for x, _, _ in kept}) < 2:
+        return None
+    x, y = np.array([x for x, _, _ in kept], dtype=float), np.log([norm for _, norm, _ in kept])
+    known = all(error for _, _, error in kept)
+    noise = np.array([(error or 0.0) / norm for _, norm, error in kept]) if known else np.ones(len(x))
+    (slope, intercept), spread, scale = _fitted(x, y, noise, 1)
+    left, weights = y - slope * x - intercept, noise**-2
+    around = float((weights * (y - np.average(y, weights=weights)) ** 2).sum())
+    r2 = 1 - float((weights * left**2).sum()) / around if around else 1.0
+    line = (float(intercept), r2, len(kept))
+    if not known or len(kept) < 3:
+        return Decay(float(slope), None, None, *line, None, None, None)
+    reach = TWO_SIDED_95 * scale * float(spread[0, 0]) ** 0.5
+    bends: list[float | None] = [None] * 3
+    if len(kept) > 3:
+        found, spread, scale = _fitted(x, y, noise, 2)
+        drawn = np.random.default_rng(0).multivariate_normal(found, scale**2 * spread, size=DRAWS)
+        shares = _bend(np.vstack([found, drawn]), float(x.min()), float(x.max()))
+        bends = [float(shares[0]), *map(float, np.quantile(shares[1:], [0.025, 0.975]))]
+    return Decay(float(slope), float(slope) - reach, float(slope) + reach, *line, *bends)
+
+
+def _fitted(x: Any, y: Any, noise: Any, degree: int) -> tuple[Any, Any, float]:
+    """Coefficients, highest first, their covariance, and how many times their noise the points scatter, at least 1."""
+    import numpy as np  # noqa: PLC0415
+
+    if len(x) <= degree + 1:
+        return np.polyfit(x, y, degree, w=1 / noise), np.zeros((degree + 1, degree + 1)), 1.0
+    found, spread = np.polyfit(x, y, degree, w=1 / noise, cov="unscaled")
+    left = float((((y - np.polyval(found, x)) / noise) ** 2).sum())
+    return found, spread, max(1.0, (left / (len(x) - degree - 1)) ** 0.5)
+
+
+def _bend(parabolas: Any, first: float, last: float) -> Any:
+    """Distance from the chord half way as a share of the fall from first to last, of each row of coefficients."""
+    square, linear, _ = parabolas.T
+    fall = square * (last**2 - first**2) + linear * (last - first)
+    return square * (last - first) ** 2 / 4 / abs(fall)
 
 
 def describe(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -155,7 +199,10 @@ def describe(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     if rows and all(row["path_norm"] is not None for row in rows):
         norms = [row["path_norm"] for row in rows]
         shares = effective_shares(counts, norms)
-        effective, line = smallest_interval(shares, counts), decay(range(len(rows)), norms)
+        # samples of one image are alike, so no more of them count than there are images
+        apart = [min(row["samples"], row["images"]) for row in rows]
+        errors = [row["path_norm_std"] and row["path_norm_std"] / n**0.5 for row, n in zip(rows, apart, strict=True)]
+        effective, line = smallest_interval(shares, counts), decay(range(len(rows)), norms, errors)
         found["effective"] = asdict(effective) if effective else None
         found["effective_mean_length"] = math.fsum(length * part for length, part in enumerate(shares))
         found["decay"] = asdict(line) if line else None
