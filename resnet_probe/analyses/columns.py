@@ -14,14 +14,21 @@ LOSS = Column("loss", float, "mean cross-entropy", "nats")
 CHANGED = Column("changed", int, "predictions that differ from the intact network's")
 ERROR_LOW = Column("error_low", float, "lower end of the error's 95 % Wilson interval over images", "%", "low")
 ERROR_HIGH = Column("error_high", float, "upper end of it", "%", "high")
-PAIRED = (
-    Column("newly_wrong", int, "images that the intact network gets right and this one wrong"),
-    Column("newly_right", int, "images that the intact network gets wrong and this one right"),
-    Column("increase", float, "of the error over the intact network's", "points"),
-    Column("increase_low", float, "lower end of its 95 % score interval over images (Tango 1998)", "points"),
-    Column("increase_high", float, "upper end of it", "points"),
-    Column("p", float, "of the exact McNemar test that the error is the intact network's"),
-)
+
+
+def paired_with(other: str) -> tuple[Column, ...]:
+    """What `statistics.paired` says of a row and another on the same images; `other` is a genitive."""
+    return (
+        Column("newly_wrong", int, f"images that are wrong here and were right in {other} predictions"),
+        Column("newly_right", int, f"images that are right here and were wrong in {other} predictions"),
+        Column("increase", float, f"of the error over {other}", "points"),
+        Column("increase_low", float, "lower end of its 95 % score interval over images (Tango 1998)", "points"),
+        Column("increase_high", float, "upper end of it", "points"),
+        Column("p", float, f"of the exact McNemar test that the error is {other}"),
+    )
+
+
+PAIRED = paired_with("the intact network's")
 ERROR_RECALIBRATED = Column(
     "error_recalibrated", float, "error with re-estimated batch-norm statistics", "%", "error, BN re-estimated"
 )

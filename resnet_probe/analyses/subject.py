@@ -101,6 +101,8 @@ class Subject:
                 "checkpoint_sha256": self.checkpoint.sha256 or None,
                 "notes": list(self.checkpoint.notes),
             }
+            if self.checkpoint.chain is not None:
+                about["edits"] = self.checkpoint.metadata["edits"]
         if self._data is not None:
             about["normalization"] = self._data.normalization
             about["data_fingerprint"] = self._data.fingerprint

@@ -92,6 +92,8 @@ def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
         notes.append(f"the file is called {called[0]}, its weights are those of {canonical}")
     input_size = _input_size(canonical, model, weights)
     chain = _edited(path, model, weights.metadata) if weights.own and weights.metadata.get("edits") else None
+    if chain is not None:
+        notes.append(f"an edited {canonical}: {'; '.join(map(_words, weights.metadata['edits']))}")
     return Checkpoint(
         model=chain.to_module() if chain else model,
         name=path.stem,
@@ -261,6 +263,14 @@ def _edited_channels(weights: Weights) -> int | None:
     shape = weights.metadata.get("input_shape") if weights.own else None
     channels = shape[0] if isinstance(shape, list) and shape else None
     return channels if isinstance(channels, int) and 0 < channels <= MOST_CHANNELS else None
+
+
+def _words(edit: Mapping[str, Any]) -> str:
+    """An edit as part of a sentence: `deleted layer2.2`, `layer1.1 scaled by 0.5`, `in the order ...`."""
+    ((kind, what),) = edit.items()
+    if kind == "scale":
+        return ", ".join(f"{name} scaled by {factor:g}" for name, factor in what.items())
+    return f"{'deleted' if kind == 'delete' else 'in the order'} {', '.join(what)}"
 
 
 def _edited(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> UnraveledNetwork:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from resnet_probe.claims.published import AT_CHANCE, LONG_ENOUGH, TEST_IMAGES, TRAINING_ITERATIONS
+from resnet_probe.claims.published import AT_CHANCE, EFFECTIVE, LONG_ENOUGH, TEST_IMAGES, TRAINING_ITERATIONS
 from resnet_probe.statistics import wilson
 from resnet_probe.tables import SavedTable
 
-__all__ = ["chance", "depth_of", "family_of", "other_images", "other_training", "untaught"]
+__all__ = ["chance", "depth_of", "family_of", "other_images", "other_training", "unlike_veit", "untaught"]
 
 BATCH = 128
+VEIT_BLOCKS = EFFECTIVE.blocks
 TRAINING_IMAGES = 50_000  # of CIFAR-10
 RECIPES = ("he2015", "he2016", "veit2016")  # the papers', which train alike but for the warm-up
 
@@ -83,7 +84,8 @@ def untaught(table: SavedTable, *networks: str, intact: Mapping[str, Any] | None
     """Why these networks show nothing about trained ones, as part of a sentence; empty if they do.
 
     The papers' claims are about trained networks: one with random weights, or one that guesses before anything is
-    deleted, loses nothing by a deletion and stands at chance after it.
+    deleted, loses nothing by a deletion and stands at chance after it. Nor are they about a network whose blocks were
+    deleted, scaled or reordered before it was measured.
 
     Args:
         table: that the networks are in.
@@ -94,12 +96,27 @@ def untaught(table: SavedTable, *networks: str, intact: Mapping[str, Any] | None
         about = table.about(network)
         if about.get("arch") and "checkpoint_sha256" in about and not about["checkpoint_sha256"]:
             return f"the weights of {network} are random, and the claim is about trained networks"
+        if about.get("edits"):
+            return f"{network} was edited before it was measured, and the claim is about whole networks"
     guessing = chance(table)
     if intact is None or guessing is None or intact.get("wrong") is None:
         return ""
     if wilson(intact["wrong"], intact["images"])[1] >= AT_CHANCE * guessing:
         return f"the intact network is at chance itself, with {intact['error']:.3g} % error"
     return ""
+
+
+def unlike_veit(table: SavedTable, network: str, blocks: int | None) -> str:
+    """How the network differs from the one that Veit et al. 2016 cut up, as part of a sentence; empty if it does not.
+
+    Theirs is a pre-activation ResNet-110 with 54 blocks for CIFAR-10 (section 4).
+    """
+    order = "pre-activation" if "preact" in table.arch(network) else "post-activation"
+    if blocks is None or (blocks == VEIT_BLOCKS and order == "pre-activation"):
+        return ""
+    return f"the paper's network has {VEIT_BLOCKS} pre-activation blocks, this one {blocks}" + (
+        f" {order} blocks" if family_of(table.arch(network)) else ""
+    )
 
 
 def _many(images: int | None) -> str:

@@ -9,10 +9,10 @@ from statistics import NormalDist, fmean, median
 from typing import Any
 
 from resnet_probe.analyses.registry import facts_of
-from resnet_probe.claims.conditions import chance, family_of, untaught
+from resnet_probe.claims.conditions import chance, family_of, unlike_veit, untaught
 from resnet_probe.claims.published import ALMOST_NOTHING, AT_CHANCE, JUMP, LEAST_RANK
-from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, together, withheld
-from resnet_probe.statistics import bootstrap_mean, paired_difference, wilson
+from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, withheld
+from resnet_probe.statistics import bonferroni, bootstrap_mean, paired_difference, wilson
 from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["increase", "lesions", "orders", "several"]
@@ -32,8 +32,9 @@ def lesions(run: Run) -> Iterator[Verdict]:
                 continue
             reason = untaught(table, network, intact=intact)
             if all(row.get("kind") == "block" for row in deleted):
-                yield withheld(_alone(table, network, intact, deleted), reason)
-                yield withheld(_resizing(table, network, intact, deleted), reason)
+                note = unlike_veit(table, network, len(deleted))
+                yield withheld(_alone(table, network, intact, deleted), reason, note)
+                yield withheld(_resizing(table, network, intact, deleted), reason, note)
             elif family_of(table.arch(network)) == "vgg" or "vgg" in network.lower():
                 yield withheld(_layers(table, network, deleted), reason)
 
@@ -58,7 +59,7 @@ def _layers(table: SavedTable, network: str, deleted: Sequence[Mapping[str, Any]
     bar = AT_CHANCE * guessing
     intervals = {row["block"]: wilson(row["wrong"], row["images"]) for row in deleted}
     # one layer among many refutes the claim, so those intervals hold 95 % together
-    strict = together(len(deleted))
+    strict = bonferroni(len(deleted))
     below = [row["block"] for row in deleted if wilson(row["wrong"], row["images"], strict)[1] < bar]
     open_ = [name for name, (bottom, _) in intervals.items() if bottom < bar and name not in below]
     what = f"{bar:.3g} % (nine tenths of guessing, {guessing:.3g} %)"
@@ -101,7 +102,7 @@ def _alone(table: SavedTable, network: str, intact: Mapping[str, Any], deleted: 
     worst = max(found, key=lambda name: found[name][0])
     top, low, high = found[worst]
     # one block among many refutes the claim, so those intervals hold 95 % together
-    strict = {row["block"]: increase(intact, row, together(len(found))) for row in deleted if row["block"] in found}
+    strict = {row["block"]: increase(intact, row, bonferroni(len(found))) for row in deleted if row["block"] in found}
     above = [name for name, (_, bottom, _) in strict.items() if bottom > ALMOST_NOTHING]
     unclear = [name for name, (_, _, top) in found.items() if top > ALMOST_NOTHING and name not in above]
     kept = len(found) - len(above) - len(unclear)
@@ -231,7 +232,8 @@ def several(run: Run) -> Iterator[Verdict]:
                 8, network, verdict, why, measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low,
                 high=high, **about,
             )  # fmt: skip
-            yield withheld(found, untaught(table, network, intact=intact))
+            blocks = len(table.about(network).get("drawn_from") or ()) or None
+            yield withheld(found, untaught(table, network, intact=intact), unlike_veit(table, network, blocks))
 
 
 def _rank(table: SavedTable, network: str) -> tuple[float | None, float | None, float | None]:
@@ -288,4 +290,5 @@ def orders(run: Run) -> Iterator[Verdict]:
                 9, network, verdict, why, measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low,
                 high=high, **about,
             )  # fmt: skip
-            yield withheld(found, untaught(table, network, intact=rows[0]))
+            blocks = len(table.about(network).get("blocks") or ()) or None
+            yield withheld(found, untaught(table, network, intact=rows[0]), unlike_veit(table, network, blocks))

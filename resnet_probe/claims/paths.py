@@ -8,9 +8,10 @@ from fractions import Fraction
 from statistics import NormalDist
 from typing import Any
 
-from resnet_probe.claims.conditions import untaught
+from resnet_probe.claims.conditions import unlike_veit, untaught
 from resnet_probe.claims.published import DECAY_SLOPE, EFFECTIVE, FEW_PATHS, PATHS_110, STRAIGHT
-from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, together, withheld
+from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, withheld
+from resnet_probe.statistics import bonferroni
 from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["branches", "gradients", "lengths"]
@@ -55,7 +56,8 @@ def gradients(run: Run) -> Iterator[Verdict]:
             if not found.get("blocks"):
                 continue  # one path: no lengths to compare
             reason = untaught(table, network)
-            for verdict in (_decay(table, network, found), *_effective(table, network, found)):
+            yield withheld(_decay(table, network, found), reason, unlike_veit(table, network, found["blocks"]))
+            for verdict in _effective(table, network, found):
                 yield withheld(verdict, reason)
 
 
@@ -144,7 +146,7 @@ def branches(run: Run) -> Iterator[Verdict]:
                 yield Verdict(14, network, CANNOT_SAY, why, **about)
                 continue
             # one block among many refutes the claim, so those intervals hold 95 % together
-            strict = NormalDist().inv_cdf((1 + together(len(found))) / 2)
+            strict = NormalDist().inv_cdf((1 + bonferroni(len(found))) / 2)
             above = [name for name, (mean, _, _) in found.items() if mean - strict * errors[name] > 0]
             unclear = [name for name, (_, _, high) in found.items() if not high < 0 and name not in above]  # nan too
             least = max(found, key=lambda name: found[name][0])

@@ -20,7 +20,6 @@ __all__ = [
     "between",
     "spell",
     "table",
-    "together",
     "withheld",
 ]
 
@@ -71,8 +70,9 @@ class Verdict:
                 object.__setattr__(self, name, getattr(known, name))
 
 
-def withheld(verdict: Verdict, reason: str) -> Verdict:
-    """The same numbers without an answer, if there is a reason for that."""
+def withheld(verdict: Verdict, reason: str, note: str = "") -> Verdict:
+    """The same numbers without an answer, if there is a reason for that; a note on the conditions goes to the end."""
+    verdict = replace(verdict, why=f"{verdict.why}; {note}") if note else verdict
     return replace(verdict, verdict=CANNOT_SAY, why=f"{reason}; here {verdict.why}") if reason else verdict
 
 
@@ -105,11 +105,6 @@ def _is_void(value: Any) -> bool:
 
 def _count(rows: Sequence[dict[str, Any]], verdict: str) -> int:
     return sum(row["verdict"] == verdict for row in rows)
-
-
-def together(tests: int) -> float:
-    """Confidence of each of so many intervals that all of them are right in 95 % of cases (Bonferroni)."""
-    return 1 - 0.05 / max(tests, 1)
 
 
 def between(low: float, high: float, digits: int = 3) -> str:

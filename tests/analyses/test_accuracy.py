@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchmetrics.functional.classification as metrics
+from scipy.stats import binomtest
 from torch import nn
 from torchvision.transforms import functional as TF
 
@@ -117,6 +118,24 @@ def test_averages():
     torch.testing.assert_close(average([a, b]).exp(), (a.softmax(1) + b.softmax(1)) / 2)
     torch.testing.assert_close(average([a, b], "logits").exp(), ((a + b) / 2).softmax(1))
     torch.testing.assert_close(average([a]), a.log_softmax(1))
+
+
+def test_rows_are_paired_with_the_first_on_the_same_images(digits):
+    networks = {"a": Linear(seed=0), "b": Linear(seed=1)}
+    found = accuracy.tabulate(networks, digits, views=[accuracy.single()], ensemble=True)
+    wrong = {}
+    for x, y in digits.batches(1000):
+        outputs = {name: model(x).softmax(1) for name, model in networks.items()}
+        outputs["(ensemble)"] = outputs["a"] + outputs["b"]
+        wrong = {name: (out.argmax(1) != y).numpy() for name, out in outputs.items()}
+    first, *others = found.table.rows
+    assert (first["against"], first["newly_wrong"], first["p"]) == (None, None, None)
+    for row in others:
+        b, c = int((wrong[row["network"]] & ~wrong["a"]).sum()), int((~wrong[row["network"]] & wrong["a"]).sum())
+        assert (row["newly_wrong"], row["newly_right"]) == (b, c)
+        assert row["against"] == f"a, {first['view']}"
+        assert row["increase"] == pytest.approx(row["top1_error"] - first["top1_error"])
+        assert row["p"] == pytest.approx(binomtest(b, b + c).pvalue)
 
 
 @pytest.mark.parametrize("how", ["softmax", "logits"])

@@ -178,6 +178,29 @@ def test_a_network_at_chance_loses_nothing_and_shows_nothing():
     assert trained.verdict == "holds"
 
 
+def test_no_claim_is_judged_for_an_edited_network():
+    made = lesions(100, {"a": 900, "b": 103}, networks={"net": {"edits": [{"delete": ["layer2.2"]}]}})
+    assert {answer.verdict for answer in rules.lesions(run(lesions(100, {"a": 900, "b": 103})))} >= {"does not hold"}
+    for answer in rules.lesions(run(made)):
+        assert answer.verdict == "cannot say"
+        assert "edited" in answer.why
+
+
+@pytest.mark.parametrize(
+    ("arch", "blocks", "note"),
+    [
+        ("resnet20", 9, "54 pre-activation blocks, this one 9 post-activation blocks"),
+        ("resnet110-preact", 54, ""),
+        ("resnet110", 54, "54 pre-activation blocks, this one 54 post-activation blocks"),
+        ("torchvision:resnet18", 8, "54 pre-activation blocks, this one 8"),
+    ],
+)
+def test_a_verdict_says_how_the_network_differs_from_the_papers(arch, blocks, note):
+    for answer in rules.lesions(run(lesions(100, {f"b{i}": 102 for i in range(blocks)}, arch=arch))):
+        assert answer.why.endswith(note)
+        assert ("the paper's network" in answer.why) == bool(note)
+
+
 def test_random_weights_show_nothing_about_trained_networks():
     found = list(rules.lesions(run(lesions(100, {"a": 101, "b": 102, "r": 300}, resizes=("r",), **RANDOM))))
     assert [each.verdict for each in found] == ["cannot say", "cannot say"]

@@ -177,3 +177,16 @@ def test_what_was_deleted_before_cannot_be_deleted_again(capsys):
     assert code == 2
     assert is_one_line(err)
     assert "layer2.1 was deleted from first before" in err
+
+
+def test_an_edited_network_keeps_its_history(capsys):
+    words = ["--delete", "layer3.1", "--scale", "layer1.1=0.5"]
+    assert run(capsys, *words, "--out", "edited.safetensors")[0] == 0
+    assert main(["lesion", "--ckpt", "edited.safetensors", "--data", "digits", "--limit", "20", "--out", "run"]) == 0
+    (settings,) = json.loads(Path("run/lesion.json").read_text(encoding="utf-8"))["networks"].values()
+    assert settings["edits"] == [{"delete": ["layer3.1"]}, {"scale": {"layer1.1": 0.5}}]
+    told = "deleted layer3.1; layer1.1 scaled by 0.5"
+    assert any(told in note for note in settings["notes"])
+    capsys.readouterr()
+    assert main(["inspect", "edited.safetensors"]) == 0
+    assert told in capsys.readouterr().out

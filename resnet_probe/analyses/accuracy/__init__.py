@@ -70,6 +70,8 @@ EVALUATE = Table(
         Column("top5_low", float, LOW, "%"),
         Column("top5_high", float, HIGH, "%"),
         Column("confidence", float, "mean probability of the predicted class"),
+        Column("against", str, "the row that it is compared with on the same images: the first, `network, view`"),
+        *c.paired_with("that row's"),
     ),
     question="How good is it, how sure is it, alone or with others?",
     source="He et al. 2015; Guo et al. 2017",

@@ -19,6 +19,13 @@ def errors(table: Result, network: str) -> list[Fact]:
             text += f", top-5 {row['top5_error']:.4g} %"
         text += f", loss {row['loss']:.4g} nats, calibration error {row['calibration_error']:.3g} %"
         facts.append(Fact(row["view"], text, row["top1_error"], row["top1_low"], row["top1_high"], "%"))
+        if row.get("against") is not None:
+            low, high = row["increase_low"], row["increase_high"]
+            text = f"{row['increase']:+.3g} points of error against {row['against']} on the same images ({low:.3g} to "
+            text += (
+                f"{high:.3g}; {row['newly_wrong']} newly wrong, {row['newly_right']} newly right, p = {row['p']:.2g})"
+            )
+            facts.append(Fact(f"{row['view']}, paired", text, row["increase"], low, high, "points"))
     return facts
 
 

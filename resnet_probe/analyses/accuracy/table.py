@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.accuracy import AVERAGES, CLASSES, EVALUATE, RELIABILITY
 from resnet_probe.analyses.accuracy.views import View
-from resnet_probe.statistics import wilson
+from resnet_probe.analyses.columns import INTACT_ITSELF
+from resnet_probe.statistics import paired, wilson
 from resnet_probe.tables import Result
 
 if TYPE_CHECKING:
@@ -103,7 +104,12 @@ def tabulate(
         "views": {view.name: view.settings for view in views}, "members": list(networks) if ensemble else None,
     }  # fmt: skip
     inputs = {view.name: view.count for view in views}
-    rows = [_row(key, predictions, inputs[key[1]], len(data.classes)) for key, predictions in outcomes.items()]
+    first = next(iter(outcomes))
+    rows = [
+        _row(key, predictions, inputs[key[1]], len(data.classes))
+        | _against(first, outcomes[first], None if key == first else predictions)
+        for key, predictions in outcomes.items()
+    ]
     by_class = [row for key, predictions in outcomes.items() for row in _class_rows(key, predictions, data.classes)]
     by_bin = [row for key, predictions in outcomes.items() for row in _bin_rows(key, predictions)]
     tables = ((EVALUATE, rows), (CLASSES, by_class), (RELIABILITY, by_bin))
@@ -152,6 +158,13 @@ def _row(key: tuple[str, str], predictions: Predictions, inputs: int, classes: i
         "top5_high": high5,
         "confidence": float(predictions.confidence.mean()),
     }
+
+
+def _against(key: tuple[str, str], first: Predictions, predictions: Predictions | None) -> dict[str, Any]:
+    """Paired with the first row; None of everything for that row itself."""
+    if predictions is None:
+        return {"against": None, **INTACT_ITSELF}
+    return {"against": ", ".join(key), **asdict(paired(first.wrong, predictions.wrong))}
 
 
 def _class_rows(key: tuple[str, str], predictions: Predictions, classes: Sequence[str]) -> list[dict[str, Any]]:
