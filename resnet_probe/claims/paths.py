@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from statistics import NormalDist
 from typing import Any
 
 from resnet_probe.claims.conditions import unlike_veit, untaught
 from resnet_probe.claims.published import DECAY_SLOPE, EFFECTIVE, FEW_PATHS, PATHS_110, STRAIGHT
-from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, withheld
-from resnet_probe.statistics import bonferroni
+from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, withheld
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["branches", "gradients", "lengths"]
+__all__ = ["gradients", "lengths"]
 
 SHORT = "Almost all gradient comes from paths shorter than the middle length"
 FEW = "Almost all gradient comes from few of the paths"
@@ -128,60 +126,3 @@ def _effective(table: SavedTable, network: str, found: Mapping[str, Any]) -> Ite
         12, network, verdict, told, measured=f"{percent:.3g} %", measured_value=percent,
         published_value=100 * EFFECTIVE.share, unit="percent of paths", **few,
     )  # fmt: skip
-
-
-def branches(run: Run) -> Iterator[Verdict]:
-    """Claim 14: is the mean cosine of branch and gradient below 0 in every block, by its interval over images?
-
-    Jastrzebski et al. (eqs. 2 to 4) expand the loss of the classifier that reads h, the exit gradient; the gradient
-    that is propagated back through the later blocks is told beside it, and judged only in tables without the other.
-    """
-    for table in run.named("iterative"):
-        for network in table.networks:
-            exits, back = (_cosines(table.rows(network), column) for column in ("cos_exit", "cos_gradient"))
-            found, errors = exits if exits[0] else back
-            about: dict[str, Any] = {"table": str(table.path), "published_value": None, "unit": "cosine"}
-            if not found:
-                why = "every block changes the shape of its input, so branch and gradient cannot be compared"
-                yield Verdict(14, network, CANNOT_SAY, why, **about)
-                continue
-            # one block among many refutes the claim, so those intervals hold 95 % together
-            strict = NormalDist().inv_cdf((1 + bonferroni(len(found))) / 2)
-            above = [name for name, (mean, _, _) in found.items() if mean - strict * errors[name] > 0]
-            unclear = [name for name, (_, _, high) in found.items() if not high < 0 and name not in above]  # nan too
-            least = max(found, key=lambda name: found[name][0])
-            top, low, high = found[least]
-            what = f"the largest mean cosine is {top:.3g} ({between(low, high, 2)}) in {least}"
-            if above:
-                verdict = DOES_NOT_HOLD
-                why = f"{len(above)} of {len(found)} blocks lie above 0 with their whole intervals; {what}"
-            elif unclear:
-                verdict, why = CANNOT_SAY, f"the intervals of {spell(unclear)} of {len(found)} blocks reach 0; {what}"
-            else:
-                where = "of the last stage that keep the shape" if exits[0] else "that keep the shape"
-                verdict, why = HOLDS, f"all {len(found)} blocks {where} lie below 0; {what}"
-            below = len(found) - len(above) - len(unclear)
-            if exits[0] and back[0]:
-                under = sum(high < 0 for _, _, high in back[0].values())
-                why += f"; of the back-propagated gradient, {under} of {len(back[0])} blocks lie below 0"
-            if "preact" not in table.arch(network):
-                why += "; the paper's networks are pre-activation"
-            judged = Verdict(
-                14, network, verdict, why, measured=f"below 0 in {below} of {len(found)} blocks", measured_value=top,
-                low=low, high=high, **about,
-            )  # fmt: skip
-            yield withheld(judged, untaught(table, network))
-
-
-def _cosines(
-    rows: Sequence[Mapping[str, Any]], column: str
-) -> tuple[dict[str, tuple[float, float, float]], dict[str, float]]:
-    """Of each block the mean cosine with its interval over images, and its standard error."""
-    found, errors = {}, {}
-    reach = NormalDist().inv_cdf(0.975)
-    for row in rows:
-        mean, spread, images = row.get(column), row.get(f"{column}_std"), row.get("gradients")
-        if mean is not None and spread is not None and images:
-            error = errors[row["block"]] = spread / math.sqrt(images)
-            found[row["block"]] = (mean, mean - reach * error, mean + reach * error)
-    return found, errors

@@ -1,22 +1,23 @@
-"""Claims 3, 5 and 13: what the final errors of a trained grid say, over its seeds."""
+"""Claims 3, 5, 13, 15, 16 and 20: what the final errors of a trained grid say, over its seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from statistics import fmean
 from typing import Any
 
 from resnet_probe.claims.conditions import other_training
-from resnet_probe.claims.published import AS_GOOD, EFFECTIVE_TRAINING, FAILS, MEDIAN_OF, PRECISE, VARIANTS
+from resnet_probe.claims.published import AS_GOOD, EFFECTIVE_TRAINING, FAILS, LITTLE, MEDIAN_OF, PRECISE, VARIANTS
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between
 from resnet_probe.statistics import over_seeds, replication
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["Mean", "degradation", "effective_training", "mean_of", "variants"]
+__all__ = ["Mean", "deeper", "degradation", "effective_training", "mean_of", "options", "resilience", "variants"]
 
-NORMAL, EFFECTIVE = "normal", "effective-paths"
+NORMAL, EFFECTIVE, STOCHASTIC = "normal", "effective-paths", "stochastic-depth"
+OPTIONS = ("A", "B", "C")
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,82 @@ def degradation(run: Run) -> Iterator[Verdict]:
         for shallow, deep in pairwise(sorted(cells)):
             found = difference(cells[shallow], cells[deep])
             told = f"training error of plain-{deep} minus plain-{shallow}: {found.words('points')}"
-            other = other_training(table, min((row["epochs"] for row in plain), default=None))
             verdict, why = _sign(found, told, positive=HOLDS, negative=DOES_NOT_HOLD)
-            if other and table.images() != "cifar10" and table.is_named():
-                why = f"{why}; {other}"  # an ordering can be tested on other images, as long as the reader is told
-            elif other:
-                verdict, why = CANNOT_SAY, f"{other}; here {told}"
+            verdict, why = _trained_otherwise(table, plain, verdict, why, told)
             yield _verdict(
                 3, f"plain-{shallow} and plain-{deep}", verdict, why, found=found, table=table, unit="percentage points"
             )
+
+
+def deeper(run: Run) -> Iterator[Verdict]:
+    """Claim 15: training error of each residual network against the next deeper one of its kind."""
+    for table in run.named("grid"):
+        rows = [row for row in table.result.rows if row.get("family") == "resnet" and _style(row) == NORMAL]
+        for variant in dict.fromkeys(row.get("variant") for row in rows):
+            mine = [row for row in rows if row.get("variant") == variant]
+            cells = _by(mine, "depth", "train_error")
+            kind = f"resnet{{}}{f'-{variant}' if variant else ''}"
+            for shallow, deep in pairwise(sorted(cells)):
+                names = [kind.format(depth) for depth in (shallow, deep)]
+                found = difference(cells[shallow], cells[deep])
+                told = f"training error of {names[1]} minus {names[0]}: {found.words('points')}"
+                verdict, why = _sign(found, told, positive=DOES_NOT_HOLD, negative=HOLDS)
+                verdict, why = _trained_otherwise(table, mine, verdict, why, told)
+                yield _verdict(
+                    15, " and ".join(names), verdict, why, found=found, table=table, unit="percentage points"
+                )
+
+
+def options(run: Run) -> Iterator[Verdict]:
+    """Claim 16: test errors of the same network with shortcuts of option A, B and C, by pairs."""
+    for table in run.named("grid"):
+        rows = [row for row in table.result.rows if row.get("family") == "resnet" and _style(row) == NORMAL]
+        rows = [row for row in rows if (row.get("variant") or "A") in OPTIONS]
+        for depth in dict.fromkeys(row["depth"] for row in rows):
+            mine = [row | {"option": row.get("variant") or "A"} for row in rows if row["depth"] == depth]
+            cells = _by(mine, "option", "test_error")
+            for one, other in combinations(sorted(cells), 2):
+                found = difference(cells[one], cells[other])
+                told = f"test error with option {other} minus that with option {one}: {found.words('points')}"
+                if found.low is None or found.high is None:
+                    verdict, why = CANNOT_SAY, f"{told}: one seed shows no spread"
+                elif max(-found.low, found.high) <= LITTLE:
+                    verdict, why = HOLDS, f"{told}, at most {LITTLE:g} points either way"
+                elif found.low > LITTLE or found.high < -LITTLE:
+                    verdict, why = DOES_NOT_HOLD, f"{told}, more than {LITTLE:g} points"
+                else:
+                    verdict, why = CANNOT_SAY, f"{told}, which does not settle whether it is less than {LITTLE:g}"
+                verdict, why = _trained_otherwise(table, mine, verdict, why, told)
+                network = f"resnet{depth}, options {one} and {other}"
+                yield _verdict(16, network, verdict, why, found=found, table=table, unit="percentage points")
+
+
+def resilience(run: Run) -> Iterator[Verdict]:
+    """Claim 20: mean damage of single deletions after normal training minus that after stochastic depth, over seeds."""
+    for table in run.named("grid_lesions"):
+        damage: dict[tuple[str, str], dict[int, float]] = {}
+        for cell in dict.fromkeys(row["cell"] for row in table.result.rows):
+            rows = [row for row in table.result.rows if row["cell"] == cell and not row["resizes"]]
+            if rows:
+                seeds = damage.setdefault((rows[0]["arch"], _style(rows[0])), {})
+                seeds[rows[0]["seed"]] = fmean(row["increase"] for row in rows)
+        for (arch, style), seeds in damage.items():
+            if style != STOCHASTIC or (arch, NORMAL) not in damage:
+                continue
+            found = difference(seeds, damage[arch, NORMAL])
+            told = f"a deletion adds {found.words('points')} more after normal training than after stochastic depth"
+            verdict, why = _sign(found, told, positive=HOLDS, negative=DOES_NOT_HOLD)
+            yield _verdict(20, arch, verdict, why, found=found, table=table, unit="percentage points")
+
+
+def _trained_otherwise(
+    table: SavedTable, rows: Sequence[Mapping[str, Any]], verdict: str, why: str, told: str
+) -> tuple[str, str]:
+    """An ordering can be tested on other images, as long as the reader is told; not after another training."""
+    other = other_training(table, min((row["epochs"] for row in rows), default=None))
+    if other and table.images() != "cifar10" and table.is_named():
+        return verdict, f"{why}; {other}"
+    return (CANNOT_SAY, f"{other}; here {told}") if other else (verdict, why)
 
 
 def variants(run: Run) -> Iterator[Verdict]:

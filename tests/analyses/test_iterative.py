@@ -354,7 +354,7 @@ def test_rank_correlations_are_scipys(table):
         seen.add((row["measure"], row["damage"], row["subset"]))
     sure = next(row for row in ranks.rows if row["measure"] == "ratio" and row["damage"] == "error")
     assert (sure["rho"], sure["low"], sure["high"]) == pytest.approx((1, 1, 1))
-    few = {"exit_accuracy", "adapter_accuracy", "cos_exit"}  # of some blocks only
+    few = {"exit_accuracy", "adapter_accuracy"}  # of some blocks only
     assert {measure for measure, _, _ in seen} >= set(MEASURES) - few
     assert ("adapter_accuracy", "error", "all") not in seen  # it was not measured
     assert ("exit_accuracy", "error", "all") not in seen  # three blocks only

@@ -1,10 +1,8 @@
-import json
 from math import comb
 
 import pytest
 
 from resnet_probe.claims import paths as rules
-from resnet_probe.claims.verdicts import table as judgements
 from tests.claims.runs import run, table
 
 
@@ -93,56 +91,8 @@ def test_without_samples_or_blocks_there_is_nothing_to_judge():
     assert list(rules.gradients(gradient(blocks=0))) == []
 
 
-def cosines(means, spread=0.1, images=100):
-    rows = [
-        {"network": "net", "block": f"b{i}", "cos_gradient": m, "cos_gradient_std": spread, "gradients": images}
-        for i, m in enumerate(means)
-    ]
-    return run(table("iterative", rows))
-
-
-@pytest.mark.parametrize(
-    ("means", "verdict"),
-    [
-        ([-0.05, -0.1, -0.2, None], "holds"),  # a block that resizes has no cosine
-        ([-0.05, 0.05, -0.2], "does not hold"),
-        ([-0.05, -0.015, -0.2], "cannot say"),  # half width of the interval: 1.96 x 0.1 / 10
-        ([None], "cannot say"),
-    ],
-)
-def test_branch_opposes_the_gradient(means, verdict):
-    (found,) = rules.branches(cosines(means))
-    assert (found.claim, found.verdict) == (14, verdict)
-
-
-def test_the_exit_gradient_is_judged_where_it_was_measured():
-    """ResNet-56: back-propagated it lies above 0 in blocks of the last stage, at the exits below 0 in all."""
-    made = cosines([0.05, -0.1, 0.1])
-    for row, exit_ in zip(made.tables[0].result.rows, (None, -0.2, -0.3), strict=True):
-        row.update(cos_exit=exit_, cos_exit_std=None if exit_ is None else 0.1)
-    (found,) = rules.branches(made)
-    assert (found.verdict, found.measured_value) == ("holds", -0.2)
-    assert "back-propagated gradient, 1 of 3" in found.why
-    assert "pre-activation" in found.why
-
-
 def test_random_weights_show_nothing_about_trained_networks():
-    found = [*rules.gradients(gradient()), *rules.branches(cosines([-0.1, -0.2]))]
-    assert "holds" in {each.verdict for each in found}
-    for made, rule in ((gradient(), rules.gradients), (cosines([-0.1, -0.2]), rules.branches)):
-        made.tables[0].result.settings.update(arch="resnet56", checkpoint_sha256=None)
-        assert {each.verdict for each in rule(made)} == {"cannot say"}
-
-
-def test_one_of_many_blocks_above_0_counts_only_by_an_interval_of_all_together():
-    """Standard error 0.01: 0.022 is above 0 by its own interval; 0.04 by that of all of 31 blocks too."""
-    chance, clear = (next(rules.branches(cosines([-0.1] * 30 + [mean]))) for mean in (0.022, 0.04))
-    assert (chance.verdict, clear.verdict) == ("cannot say", "does not hold")
-    assert chance.low > 0
-
-
-def test_a_cosine_that_is_no_number_is_not_below_0():
-    found = next(rules.branches(cosines([-0.1, float("nan")])))
-    assert found.verdict == "cannot say"
-    (row,) = judgements([found]).rows
-    assert json.loads(json.dumps(row, allow_nan=False))["verdict"] == "cannot say"
+    assert "holds" in {each.verdict for each in rules.gradients(gradient())}
+    made = gradient()
+    made.tables[0].result.settings.update(arch="resnet56", checkpoint_sha256=None)
+    assert {each.verdict for each in rules.gradients(made)} == {"cannot say"}

@@ -178,3 +178,71 @@ def test_other_images_or_another_recipe_is_another_training(settings, reason):
 def test_an_ordering_on_other_images_says_how_long_they_were_trained_on():
     (found,) = training.degradation(plain([5, 5.2, 5.1], [8, 8.1, 8.3], epochs=3, arguments={"data": "digits"}))
     assert "trained on digits, not on CIFAR-10, for 3 epochs" in found.why
+
+
+@pytest.mark.parametrize(
+    ("shallow", "deep", "verdict"),
+    [
+        ([8, 8.1, 8.3], [5, 5.2, 5.1], "holds"),
+        ([5, 5.2, 5.1], [8, 8.1, 8.3], "does not hold"),
+        ([5, 6, 7], [5.5, 5.9, 7.2], "cannot say"),
+        ([5], [4], "cannot say"),
+    ],
+)
+def test_deeper_residual_networks_train_better(shallow, deep, verdict):
+    cells = {("resnet20", "resnet", 20, "normal"): shallow, ("resnet56", "resnet", 56, "normal"): deep}
+    (found,) = training.deeper(grid(cells))
+    assert (found.claim, found.network, found.verdict) == (15, "resnet20 and resnet56", verdict)
+    (short,) = training.deeper(grid(cells, epochs=3))
+    assert short.verdict == "cannot say"
+
+
+def with_options(errors, **how):
+    made = grid({(f"resnet20-{one}", "resnet", 20, "normal"): found for one, found in errors.items()}, **how)
+    for row in made.tables[0].result.rows:
+        row["variant"] = row["arch"][-1] if row["arch"][-1] != "A" else None
+    return made
+
+
+@pytest.mark.parametrize(
+    ("errors", "verdict"),
+    [
+        ({"A": [8.6, 8.7, 8.8], "B": [8.5, 8.6, 8.75]}, "holds"),
+        ({"A": [8.6, 8.7, 8.8], "B": [6.5, 6.6, 6.75]}, "does not hold"),
+        ({"A": [8.6, 8.7, 8.8], "B": [8.5, 9.9, 7.5]}, "cannot say"),
+        ({"A": [8.6], "B": [8.6]}, "cannot say"),
+    ],
+)
+def test_shortcut_options_differ_little(errors, verdict):
+    (found,) = training.options(with_options(errors))
+    assert (found.claim, found.network, found.verdict) == (16, "resnet20, options A and B", verdict)
+    assert len(list(training.options(with_options(errors | {"C": errors["A"]})))) == 3
+
+
+def lesions_by_style(normal, stochastic):
+    rows = [
+        {
+            "cell": f"resnet56-{style}-{seed}", "arch": "resnet56", "style": style, "seed": seed, "block": f"b{i}",
+            "resizes": i == 2, "increase": 50.0 if i == 2 else damage + i,
+        }
+        for style, damages in (("normal", normal), ("stochastic-depth", stochastic))
+        for seed, damage in enumerate(damages)
+        for i in range(3)
+    ]  # fmt: skip
+    return run(table("grid_lesions", rows))
+
+
+@pytest.mark.parametrize(
+    ("normal", "stochastic", "verdict"),
+    [
+        ([8, 9, 8.5], [2, 2.5, 2.2], "holds"),
+        ([2, 2.5, 2.2], [8, 9, 8.5], "does not hold"),
+        ([8, 9, 8.5], [7, 10, 8.5], "cannot say"),
+        ([8], [2], "cannot say"),
+    ],
+)
+def test_stochastic_depth_makes_resilient(normal, stochastic, verdict):
+    (found,) = training.resilience(lesions_by_style(normal, stochastic))
+    assert (found.claim, found.network, found.verdict) == (20, "resnet56", verdict)
+    assert found.measured_value == pytest.approx(np.mean(normal) - np.mean(stochastic))
+    assert list(training.resilience(lesions_by_style(normal, []))) == []

@@ -33,13 +33,14 @@ from resnet_probe.analyses.declaration import (
 )
 from resnet_probe.lazy import lazily
 
+RULES = "resnet_probe.claims.iterative"
+
 # Column -> what it measures, in words for figures and reports.
 MEASURES = {
     "ratio": "|F(h)| / |h|",
     "cos_input": "cos(F(h), h)",
     "cos_gradient": "cos(F(h), dL/dh)",
     "cos_gradient_out": "cos(F(h), dL/dh) at output",
-    "cos_exit": "cos(F(h), dL/dh) of the exit",
     "first_order": "first-order damage",
     "influence": "block influence",
     "angular": "angular distance",
@@ -115,7 +116,15 @@ ITERATIVE = Table(
     claims=(
         Claim(
             14, "The branch of a block opposes the gradient of the loss", "cos(F(h), dL/dh) below 0 in every block",
-            "Jastrzebski et al. 2018, eqs. 2 to 4 and section 4.1", "resnet_probe.claims.paths:branches",
+            "Jastrzebski et al. 2018, eqs. 2 to 4 and section 4.1", f"{RULES}:branches",
+        ),
+        Claim(
+            17, "The branch opposes the gradient more in higher blocks", "cos(F(h), dL/dh) falls with the block",
+            "Jastrzebski et al. 2018, section 4.1", f"{RULES}:higher_blocks",
+        ),
+        Claim(
+            18, "Early exits get better step by step", "accuracy rises gradually over the last stage",
+            "Jastrzebski et al. 2018, section 4.2", f"{RULES}:exits",
         ),
     ),
     blocks=True,
@@ -137,8 +146,15 @@ RANKS = Table(
     question="Which measure tells beforehand what a deletion will do?",
     plots=(Plot("iterative_ranks", "resnet_probe.analyses.iterative.figure:plot_ranks"),),
     facts="resnet_probe.analyses.iterative.facts:ranks",
+    claims=(
+        Claim(
+            19, "Block influence ranks the damage of deletion", "blocks of low influence can go",
+            "Men et al. 2024, ShortGPT (arXiv 2403.03853)", f"{RULES}:influence",
+            needs="iterative, after lesion into the same folder",
+        ),
+    ),
     parent="iterative",
-)
+)  # fmt: skip
 
 
 def _with_blocks(amount: Amount, census: Census) -> Mapping[str, Any] | None:

@@ -81,7 +81,7 @@ def plot(result: Result) -> Figure:
 def _line(axes: Axes, rows: Rows, column: str, *, look: tuple[str, str], name: str, band: bool = False) -> None:
     from resnet_probe.figures import PALETTE  # noqa: PLC0415
 
-    some = [row for row in rows if row[column] is not None]
+    some = [row for row in rows if row.get(column) is not None]
     if not some:
         return
     x, y = [row["index"] for row in some], [row[column] for row in some]
