@@ -34,6 +34,7 @@ __all__ = [
     "NoParameters",
     "Option",
     "Plot",
+    "Spread",
     "StudyStep",
     "Table",
     "option",
@@ -164,6 +165,19 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """What can be averaged over several trainings of one network.
+
+    Attributes:
+        position: columns that say where a row stands, such as block and index.
+        measures: columns to average; the first one is drawn.
+    """
+
+    position: tuple[str, ...]
+    measures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Table:
     """A table that an analysis writes.
 
@@ -181,6 +195,7 @@ class Table:
         blocks: whether only a network with residual blocks has it.
         listed: whether a report lists its rows.
         printed: columns that the command prints as a table.
+        spread: what of it is averaged over checkpoints of one architecture, see `analyses.seeds`.
     """
 
     name: str
@@ -196,6 +211,7 @@ class Table:
     blocks: bool = False
     listed: bool = True
     printed: tuple[str, ...] = ()
+    spread: Spread | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:

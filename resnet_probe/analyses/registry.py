@@ -12,6 +12,7 @@ import warnings
 from functools import cache
 from importlib import metadata
 
+from resnet_probe.analyses import seeds
 from resnet_probe.analyses.declaration import Analysis, Claim, Fact, Plot, Table
 from resnet_probe.lazy import named
 from resnet_probe.tables import Result
@@ -74,7 +75,12 @@ def analysis(name: str) -> Analysis:
 
 def tables() -> dict[str, Table]:
     """Every table by its name, in the order of the report."""
-    return {table.name: table for each in analyses().values() for table in each.tables}
+    return {table.name: table for each in analyses().values() for own in each.tables for table in _with_seeds(own)}
+
+
+def _with_seeds(table: Table) -> tuple[Table, ...]:
+    """A table, and the one over seeds where it has one."""
+    return (table,) if table.spread is None else (table, seeds.table_of(table, table.spread))
 
 
 def declared(name: str) -> Table:

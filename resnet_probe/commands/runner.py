@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from resnet_probe.analyses import seeds
 from resnet_probe.analyses.declaration import Analysis
 from resnet_probe.analyses.registry import analysis as analysis_called
 from resnet_probe.analyses.registry import declared, facts_of
@@ -135,10 +136,24 @@ def _written(  # noqa: PLR0917 - what a run is made of, in its order
         **({"precision": request.precision} if analysis.needs.sweep else {}),
     )
     tables = [_stamped(table, origin, subjects) for table in tables]
+    tables += _over_seeds(tables, folder)
     files = output.write(tables, folder, request.formats)
     if analysis.also:
         files += named(analysis.also)(subjects, request.parameters, folder, request.formats, tables)
     return Measured(tuple(tables), tuple(files))
+
+
+def _over_seeds(tables: Sequence[Result], folder: Path) -> list[Result]:
+    """What several checkpoints of one network have in common; files of an earlier run that had more of them go."""
+    found = []
+    for table in tables:
+        its = declared(table.name)
+        if made := seeds.spread(table, its):
+            found.append(made)
+        elif its.spread:
+            for stale in folder.glob(f"{table.name}_seeds.*"):
+                stale.unlink()
+    return found
 
 
 def _tables(analysis: Analysis, request: Request, subjects: Sequence[Subject], runtime: Runtime) -> Sequence[Result]:

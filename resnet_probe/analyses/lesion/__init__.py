@@ -23,6 +23,7 @@ from resnet_probe.analyses.declaration import (
     Column,
     Needs,
     Plot,
+    Spread,
     StudyStep,
     Table,
     option,
@@ -75,6 +76,7 @@ LESION = Table(
     question="What happens to the error when one unit is deleted?",
     source="Veit et al. 2016, Fig. 3",
     command="lesion",
+    spread=Spread(("block", "index"), ("error", "increase", "loss")),
     plots=(Plot("lesion", "resnet_probe.analyses.lesion.single:plot"),),
     facts="resnet_probe.analyses.lesion.facts:single",
     claims=(

@@ -34,6 +34,7 @@ from resnet_probe.analyses.declaration import (
     Column,
     Needs,
     Plot,
+    Spread,
     StudyStep,
     Table,
     option,
@@ -137,6 +138,7 @@ GRADIENTS = Table(
     question="Which paths carry the gradient?",
     source="Veit et al. 2016, Figs. 6b and 6c",
     command="paths --data",
+    spread=Spread(("length",), ("class_share", "class_norm", "path_norm")),
     plots=(Plot("gradients", "resnet_probe.analyses.paths.panels:plot_gradients"),),
     facts="resnet_probe.analyses.paths.facts:gradients",
     claims=(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, StudyStep, Table, option
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Spread, StudyStep, Table, option
 from resnet_probe.lazy import lazily
 
 KINDS = ("conv3x3", "conv", "all")
@@ -55,6 +55,7 @@ RESPONSES = Table(
     question="How strongly does each layer respond?",
     source="He et al. 2015, Fig. 7",
     command="responses",
+    spread=Spread(("layer", "index"), ("std",)),
     plots=(Plot("responses", "resnet_probe.analyses.responses.figure:plot"),),
     facts="resnet_probe.analyses.responses.facts:facts",
     claims=(
