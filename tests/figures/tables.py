@@ -51,7 +51,8 @@ def lesion_multi(names):
 def lesion_pairs(names):
     blocks = [f"layer{i // 3 + 1}.{i % 3}" for i in range(9)]
     rows = [
-        {"network": names[0], "block_a": blocks[i], "block_b": blocks[j], "interaction": 40 * wave(i, j) - 15}
+        {"network": names[0], "block_a": blocks[i], "block_b": blocks[j], "interaction": 40 * wave(i, j) - 15,
+         "q": 0.01 if abs(wave(i, j) - 0.4) > 0.3 else 0.5, "past_chance": wave(i, j) < 0.1}
         for i in range(9) for j in range(i + 1, 9)
     ]  # fmt: skip
     return table("lesion_pairs", rows)
@@ -240,6 +241,21 @@ def zoo(_):
     return table("zoo", rows)
 
 
+def over_seeds(name, key):
+    """What five checkpoints of each architecture have in common, position by position."""
+
+    def made(names):
+        rows = [
+            {"network": arch, key: f"layer{i}" if key != "length" else i, **({} if key == "length" else {"index": i}),
+             "measure": "error", "seeds": 5, "mean": 10 + 5 * n + 30 * (i == 3), "std": 2.0 + n, "low": 8 + 4 * n,
+             "high": 50 + 5 * n}
+            for n, arch in enumerate(names) for i in range(9)
+        ]  # fmt: skip
+        return table(name, rows)
+
+    return made
+
+
 TABLES = {
     maker.__name__: maker
     for maker in (
@@ -247,3 +263,5 @@ TABLES = {
         evaluate_reliability, iterative, iterative_ranks, curves, grid, grid_lesions, compare, zoo,
     )
 }  # fmt: skip
+SEEDS = (("lesion_seeds", "block"), ("responses_seeds", "layer"), ("gradients_seeds", "length"))
+TABLES |= {name: over_seeds(name, key) for name, key in SEEDS}

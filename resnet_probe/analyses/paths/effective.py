@@ -200,7 +200,7 @@ def describe(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         norms = [row["path_norm"] for row in rows]
         shares = effective_shares(counts, norms)
         # samples of one image are alike, so no more of them count than there are images
-        apart = [min(row["samples"], row["images"]) for row in rows]
+        apart = [min(row["samples"], row.get("images", row["samples"])) for row in rows]
         errors = [row["path_norm_std"] and row["path_norm_std"] / n**0.5 for row, n in zip(rows, apart, strict=True)]
         effective, line = smallest_interval(shares, counts), decay(range(len(rows)), norms, errors)
         found["effective"] = asdict(effective) if effective else None
