@@ -1,4 +1,4 @@
-"""Claims 14 and 17 to 19: iterative inference, and what predicts the damage of a deletion."""
+"""Claims 14, 17 to 19 and 21: iterative inference, and what predicts the damage of a deletion."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from statistics import NormalDist, fmean
 from typing import Any
 
 from resnet_probe.claims.conditions import untaught
-from resnet_probe.claims.published import JUMP, LEAST_RANK
+from resnet_probe.claims.published import JUMP, LEAST_RANK, NEAR
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, withheld
 from resnet_probe.statistics import bonferroni
 from resnet_probe.tables import Run
 
-__all__ = ["branches", "exits", "higher_blocks", "influence"]
+__all__ = ["branches", "estimation", "exits", "higher_blocks", "influence"]
 
 PREACTIVATION = "the paper's networks are pre-activation"
 
@@ -154,6 +154,41 @@ def exits(run: Run) -> Iterator[Verdict]:
                 18, network, verdict, why, measured=f"{rise:+.3g} points", measured_value=rise, low=rise - reach,
                 high=rise + reach, **about,
             )  # fmt: skip
+            yield withheld(judged, untaught(table, network))
+
+
+def estimation(run: Run) -> Iterator[Verdict]:
+    """Claim 21: of each stage, does the estimation error fall from block to block, and is its mean near 0?
+
+    By feature, because means of either sign cancel when features are pooled. Near 0 is at most half of the deviation
+    (ours). There is no interval: means and deviations of so many values are known to far more digits than are asked.
+    """
+    for table in run.named("iterative"):
+        for network in table.networks:
+            rows = [row for row in table.rows(network) if row.get("estimation_spread")]  # not the last block of a stage
+            about: dict[str, Any] = {"table": str(table.path), "unit": "share of the deviation"}
+            stages = {stage: [row for row in rows if row["stage"] == stage] for stage in {row["stage"] for row in rows}}
+            stages = {stage: mine for stage, mine in sorted(stages.items()) if len(mine) > 1}
+            if not stages:
+                yield Verdict(21, network, CANNOT_SAY, "no stage has three blocks of equal shape", **about)
+                continue
+            rises = [
+                after["block"]
+                for mine in stages.values()
+                for before, after in pairwise(mine)
+                if after["estimation_spread"] > before["estimation_spread"]
+            ]
+            furthest = max(
+                (row for mine in stages.values() for row in mine),
+                key=lambda row: row["estimation_bias"] / row["estimation_spread"],
+            )
+            ratio = furthest["estimation_bias"] / furthest["estimation_spread"]
+            why = f"the mean is at most {ratio:.2g} of the deviation, in {furthest['block']}"
+            why += f"; the deviation rises at {spell(rises)}" if rises else "; the deviation falls at every block"
+            verdict = DOES_NOT_HOLD if rises or ratio > NEAR else HOLDS
+            judged = Verdict(
+                21, network, verdict, why, measured=f"{ratio:.2g} of the deviation", measured_value=ratio, **about
+            )
             yield withheld(judged, untaught(table, network))
 
 

@@ -1,4 +1,4 @@
-"""Claims 6 to 9: what deleting and reordering does to the error."""
+"""Claims 6 to 9 and 22: what deleting and reordering does to the error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdi
 from resnet_probe.statistics import bonferroni, bootstrap_mean, paired_difference, wilson
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["increase", "lesions", "orders", "several"]
+__all__ = ["increase", "lesions", "middle", "orders", "several"]
 
 INTACT = "(intact)"
 RESIZING = "Blocks that resize matter more than blocks that keep the shape"
@@ -148,9 +148,7 @@ def _resizing(
         why = f"the network has no blocks that {'resize' if not resizing else 'keep the shape'}"
         return Verdict(7, network, CANNOT_SAY, why, **about)
     means = [fmean(row["error"] - intact["error"] for row in rows) for rows in (resizing, keeping)]
-    difference = means[0] - means[1]
-    reach = NormalDist().inv_cdf(0.975) * sum(fmean(map(_standard_error, rows)) for rows in (resizing, keeping))
-    low, high = difference - reach, difference + reach
+    difference, low, high = _apart(resizing, keeping)
     told = (
         f"the {len(resizing)} that resize add {means[0]:.3g} points on average, the {len(keeping)} others "
         f"{means[1]:.3g}: {difference:+.3g} points ({between(low, high)} over images)"
@@ -165,6 +163,45 @@ def _resizing(
         7, network, verdict, why, measured=f"{means[0]:+.3g} against {means[1]:+.3g} points on average",
         measured_value=difference, low=low, high=high, unit="percentage points", **about,
     )  # fmt: skip
+
+
+def middle(run: Run) -> Iterator[Verdict]:
+    """Claim 22: do the middle half of the blocks that keep the shape add less on average than the others?
+
+    Over images, as the second part of claim 7.
+    """
+    for table in run.named("lesion"):
+        for network in table.networks:
+            intact = next((row for row in table.rows(network) if row["block"] == INTACT), None)
+            rows = [row for row in table.rows(network) if row.get("kind") == "block" and not row["resizes"]]
+            if intact is None or not rows:
+                continue
+            about: dict[str, Any] = {"table": str(table.path)}
+            quarter = len(rows) // 4
+            if quarter == 0:
+                why = f"{len(rows)} blocks keep the shape, and a middle half takes four or more"
+                yield Verdict(22, network, CANNOT_SAY, why, **about)
+                continue
+            inner, outer = rows[quarter:-quarter], [*rows[:quarter], *rows[-quarter:]]
+            difference, low, high = _apart(outer, inner)
+            told = (
+                f"the {len(outer)} first and last blocks that keep the shape add {difference:+.3g} points more than "
+                f"the {len(inner)} between ({between(low, high)} over images)"
+            )
+            verdict = HOLDS if low > 0 else DOES_NOT_HOLD if high < 0 else CANNOT_SAY
+            judged = Verdict(
+                22, network, verdict, f"{told}; the source's networks are language models",
+                measured=f"{difference:+.3g} points", measured_value=difference, low=low, high=high,
+                unit="percentage points", **about,
+            )  # fmt: skip
+            yield withheld(judged, untaught(table, network, intact=intact))
+
+
+def _apart(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> tuple[float, float, float]:
+    """Mean error of some deletions minus that of others, with an interval over images; see `_resizing`."""
+    difference = fmean(row["error"] for row in first) - fmean(row["error"] for row in second)
+    reach = NormalDist().inv_cdf(0.975) * sum(fmean(map(_standard_error, rows)) for rows in (first, second))
+    return difference, difference - reach, difference + reach
 
 
 def _standard_error(row: Mapping[str, Any]) -> float:

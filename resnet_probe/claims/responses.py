@@ -8,11 +8,10 @@ from typing import Any
 
 from resnet_probe.claims.conditions import depth_of, family_of, untaught
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, withheld
+from resnet_probe.statistics import over_seeds
 from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["responses"]
-
-DRAWS = 2000
 
 
 def responses(run: Run) -> Iterator[Verdict]:
@@ -47,17 +46,22 @@ def _expected(small: str, large: str) -> bool:
 
 
 def _compare(table: SavedTable, small: str, large: str) -> Verdict:
-    """The mean over layers of the standard deviation, and the bootstrap interval of its difference over layers."""
+    """Each layer against the other network's at the same relative depth; Student's interval of the mean difference.
+
+    Standard deviations change with depth in both networks; pairing takes that out. Between two layers of the other
+    network its value is interpolated.
+    """
     import numpy as np  # noqa: PLC0415
 
-    generator = np.random.default_rng(0)
     spreads = [np.array([row["std"] for row in table.rows(name)], dtype=float) for name in (small, large)]
-    drawn = [spread[generator.integers(len(spread), size=(DRAWS, len(spread)))].mean(1) for spread in spreads]
+    depths = [np.linspace(0, 1, len(spread)) for spread in spreads]
+    differences = spreads[0] - np.interp(depths[0], depths[1], spreads[1])
+    paired = over_seeds(differences.tolist())  # of layers, with the same formula
+    low, high = (paired.mean if end is None else end for end in (paired.low, paired.high))
     means = [float(spread.mean()) for spread in spreads]
-    low, high = (float(value) for value in np.quantile(drawn[0] - drawn[1], (0.025, 0.975)))
     told = (
         f"mean standard deviation over layers {means[0]:.3g} ({small}, {len(spreads[0])} layers) against "
-        f"{means[1]:.3g} ({large}, {len(spreads[1])} layers), difference {means[0] - means[1]:+.3g} "
+        f"{means[1]:.3g} ({large}, {len(spreads[1])} layers), at equal relative depth {paired.mean:+.3g} "
         f"({between(low, high)} over layers)"
     )
     about: dict[str, Any] = {"measured": f"{means[0]:.3g} against {means[1]:.3g}", "table": str(table.path)}
@@ -70,7 +74,7 @@ def _compare(table: SavedTable, small: str, large: str) -> Verdict:
     else:
         verdict, why = CANNOT_SAY, f"{told}, whose interval holds 0"
     found = Verdict(
-        4, f"{small} against {large}", verdict, why, measured_value=means[0] - means[1], low=low, high=high,
+        4, f"{small} against {large}", verdict, why, measured_value=paired.mean, low=low, high=high,
         unit="difference of standard deviations", **about,
     )  # fmt: skip
     return withheld(found, untaught(table, small, large))

@@ -136,6 +136,10 @@ def test_every_measure_is_that_of_the_blocks_written_out(arch, data):
         errors = np.concatenate([image["estimation"] for image in images])
         assert row["estimation"] == pytest.approx(errors.mean(), rel=1e-4, abs=1e-6)
         assert row["estimation_std"] == pytest.approx(errors.std(), rel=1e-4, abs=1e-6)
+        channels = unraveled.unit(row["block"]).plan.out_shape[0]
+        by_feature = np.concatenate([image["estimation"].reshape(channels, -1) for image in images], axis=1)
+        assert row["estimation_bias"] == pytest.approx(np.sqrt((by_feature.mean(1) ** 2).mean()), rel=1e-4, abs=1e-6)
+        assert row["estimation_spread"] == pytest.approx(np.sqrt(by_feature.var(1).mean()), rel=1e-4, abs=1e-6)
         if row["stage"] == 3:
             assert row["exit_accuracy"] == pytest.approx(100 * np.mean([image["right"] for image in images]))
         else:

@@ -119,3 +119,27 @@ def test_random_weights_show_nothing_about_trained_networks():
         assert {each.verdict for each in rule(made)} == {"holds"}
         made.tables[0].result.settings.update(arch="resnet56", checkpoint_sha256=None)
         assert {each.verdict for each in rule(made)} == {"cannot say"}
+
+
+def estimations(*stages):
+    rows = [
+        {"network": "net", "block": f"layer{stage}.{i}", "stage": stage}
+        | {"estimation_bias": bias, "estimation_spread": std}
+        for stage, blocks in enumerate(stages, 1)
+        for i, (bias, std) in enumerate((*blocks, (0.0, 0.0)))  # the last block is the reference
+    ]
+    return run(table("iterative", rows))
+
+
+@pytest.mark.parametrize(
+    ("stages", "verdict"),
+    [
+        ([[(0.1, 1.0), (0.1, 0.6)], [(0.2, 0.8), (0.1, 0.4), (0.1, 0.3)]], "holds"),
+        ([[(0.1, 1.0), (0.1, 1.1)], [(0.2, 0.8), (0.1, 0.4)]], "does not hold"),  # it rises
+        ([[(0.7, 1.0), (0.1, 0.6)]], "does not hold"),  # far from 0
+        ([[(0.1, 1.0)], [(0.1, 1.0)]], "cannot say"),
+    ],
+)
+def test_blocks_estimate_the_last_representation(stages, verdict):
+    (found,) = rules.estimation(estimations(*stages))
+    assert (found.claim, found.verdict) == (21, verdict)

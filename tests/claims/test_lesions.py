@@ -178,6 +178,24 @@ def test_a_network_at_chance_loses_nothing_and_shows_nothing():
     assert trained.verdict == "holds"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "verdict"),
+    [
+        ([300, 110, 110, 110, 110, 300], "holds"),
+        ([110, 300, 300, 300, 300, 110], "does not hold"),
+        ([120, 110, 115, 110, 120, 110], "cannot say"),
+        ([300, 110, 300], "cannot say"),
+    ],
+)
+def test_middle_blocks_matter_less(wrong, verdict):
+    """A block that resizes is left out, however much it adds."""
+    found = lesions(100, {f"b{i}": value for i, value in enumerate(wrong)} | {"r": 999}, resizes=("r",))
+    (answer,) = rules.middle(run(found))
+    assert (answer.claim, answer.verdict) == (22, verdict)
+    if len(wrong) == 6:
+        assert answer.measured_value == pytest.approx((wrong[0] + wrong[-1]) / 20 - sum(wrong[1:-1]) / 40)
+
+
 def test_no_claim_is_judged_for_an_edited_network():
     made = lesions(100, {"a": 900, "b": 103}, networks={"net": {"edits": [{"delete": ["layer2.2"]}]}})
     assert {answer.verdict for answer in rules.lesions(run(lesions(100, {"a": 900, "b": 103})))} >= {"does not hold"}

@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+from scipy import stats
 
 from resnet_probe.claims.responses import responses
 from tests.claims.runs import run, table
@@ -25,6 +27,16 @@ def test_resnet_against_plain(residual, plain, verdict):
     (found,) = responses(measured({"p": ("plain20", plain), "r": ("resnet20", residual)}))
     assert (found.claim, found.network, found.verdict) == (4, "r against p", verdict)
     assert found.measured_value == pytest.approx(sum(residual) / 4 - sum(plain) / 4)
+
+
+def test_layers_are_compared_at_equal_relative_depth():
+    """Both fall with depth; the residual network lies 0.1 below the other everywhere, which pooling would not show."""
+    plain = {"p": ("resnet20", [2.0, 1.5, 1.0, 0.5]), "r": ("resnet56", [1.9, 1.66, 1.39, 1.15, 0.9, 0.66, 0.39])}
+    (found,) = responses(measured(plain))
+    differences = np.array(plain["r"][1]) - np.interp(np.linspace(0, 1, 7), np.linspace(0, 1, 4), plain["p"][1])
+    interval = stats.t.interval(0.95, 6, loc=differences.mean(), scale=stats.sem(differences))
+    assert (found.low, found.high) == pytest.approx(interval)
+    assert found.verdict == "holds"
 
 
 def test_deeper_against_shallower_of_the_same_kind():

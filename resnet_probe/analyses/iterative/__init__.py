@@ -107,6 +107,8 @@ ITERATIVE = Table(
             heading="cos(F, dL/dh) of the exit",
         ),
         Column("cos_exit_std", float, "standard deviation of that over images"),
+        Column("estimation_bias", float, "root mean square over features of each feature's mean estimation error"),
+        Column("estimation_spread", float, "root mean square over features of its standard deviation"),
     ),
     question="What does each block do to its input and to the loss?",
     source="Jastrzebski et al. 2018; Greff et al. 2017",
@@ -125,6 +127,11 @@ ITERATIVE = Table(
         Claim(
             18, "Early exits get better step by step", "accuracy rises gradually over the last stage",
             "Jastrzebski et al. 2018, section 4.2", f"{RULES}:exits",
+        ),
+        Claim(
+            21, "Blocks of a stage estimate its last representation, better and better",
+            "mean error near 0, falling deviation", "Greff et al. 2017 (arXiv 1612.07771), section 3",
+            f"{RULES}:estimation",
         ),
     ),
     blocks=True,

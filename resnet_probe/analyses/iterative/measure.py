@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from resnet_probe.probes import Moments, combine_moments, moments
+from resnet_probe.probes import ChannelMoments, Moments, combine_moments, moments
 from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Unit, UnraveledNetwork
 
@@ -111,6 +111,7 @@ class BlockSums:
 
     per_image: list[Tensor] = field(default_factory=list)  # (measures, 3)
     estimation: list[Tensor] = field(default_factory=list)  # (3,)
+    features: list[Tensor] = field(default_factory=list)  # (channels, 3), the same by feature
     exits: int = 0  # right answers of the early exit
 
     def add(
@@ -141,7 +142,9 @@ class BlockSums:
             # an image without gradient, or with an input of zeros, has no such measure and is left out of its mean
             self.per_image.append(torch.cat([moments(values[values.isfinite()][None, None]) for values in each]))
             if last is not None:
-                self.estimation.append(Moments().reduce(None, visit.representation - last))
+                error = visit.representation - last
+                self.estimation.append(Moments().reduce(None, error))
+                self.features.append(ChannelMoments(-1 if error.dim() == 3 else 1).reduce(None, error))
             self._fold()
 
     def measures(self) -> Tensor:
@@ -149,7 +152,7 @@ class BlockSums:
         return combine_moments(torch.stack(self.per_image))
 
     def _fold(self) -> None:
-        for states in (self.per_image, self.estimation):
+        for states in (self.per_image, self.estimation, self.features):
             if len(states) >= 32:
                 states[:] = [combine_moments(torch.stack(states))]
 

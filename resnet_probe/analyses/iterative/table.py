@@ -82,6 +82,8 @@ def _measured(subject: Subject, runtime: Runtime, *, adapter: bool) -> Result:
     - `influence` 1 - cos(S(h), h_next) with h_next the next block's input, and `angular` arccos(cos) / pi;
     - `estimation`, `estimation_std`: mean and standard deviation, over images, channels and positions, of h_next minus
       the same after the last block of the stage;
+    - `estimation_bias`, `estimation_spread`: the same by feature, whose means of either sign cancel in the pooled one:
+      root mean squares over features of each feature's mean and standard deviation;
     - `exit_accuracy`: percent right when the network's own classifier reads the output of this block (last stage);
       `adapter_accuracy`: through a least-squares map, for every stage (see `adapter.py`; half of the images);
     - `gradients`: images that have a gradient at all. `lesion_error` and `lesion_loss` are filled by `with_damage`.
@@ -126,6 +128,9 @@ def _measured(subject: Subject, runtime: Runtime, *, adapter: bool) -> Result:
             row[measure], row[f"{measure}_std"] = _mean_std(states[measure])
         if block.estimation:
             row["estimation"], row["estimation_std"] = _mean_std(combine_moments(torch.stack(block.estimation)))
+            number, mean, deviations = combine_moments(torch.stack(block.features)).unbind(-1)
+            row["estimation_bias"] = float(mean.square().mean().sqrt())
+            row["estimation_spread"] = float((deviations / number).mean().sqrt())
         if chain.exits[index]:
             row["exit_accuracy"] = 100 * block.exits / images
         row["adapter_accuracy"] = adapted[index]

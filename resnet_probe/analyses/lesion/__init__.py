@@ -93,6 +93,11 @@ LESION = Table(
             "almost no change; more for blocks that downsample", f"{VEIT}, section 4.1 and Fig. 3", f"{RULES}:lesions",
             needs="lesion of a residual network",
         ),
+        Claim(
+            22, "Blocks in the middle matter less than the first and the last", "middle layers are robust to deletion",
+            "Lad et al. 2024 (arXiv 2406.19384), of language models", f"{RULES}:middle",
+            needs="lesion of a residual network",
+        ),
     ),
 )  # fmt: skip
 
