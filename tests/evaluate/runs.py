@@ -1,6 +1,7 @@
 """The command `lesion` in processes of its own, on a tiny network and real digits."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -48,8 +49,9 @@ def environment():
 
 def start(*command):
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=ROOT
-    )
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )  # fmt: skip
 
 
 def finish(process, timeout=240):
