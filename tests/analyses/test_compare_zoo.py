@@ -30,6 +30,7 @@ def cifar_resnet(depth):
     return parameters + 64 * 10 + 10, products + 64 * 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", [entry.arch for entry in ZOO if entry.arch.startswith("torchvision:")])
 def test_torchvision_networks_have_exactly_the_published_parameters_and_its_own_multiply_adds(rows, arch):
     (weights,) = [w for w in get_model_weights(arch.partition(":")[2]) if w.name == "IMAGENET1K_V1"]

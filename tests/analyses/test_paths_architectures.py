@@ -103,6 +103,7 @@ def test_counts_equal_those_of_walking_every_path(make, size):
     assert sum(walked.values()) > 1
 
 
+@pytest.mark.slow
 def test_paths_of_published_networks_in_closed_form():
     with torch.device("meta"):
         models = {

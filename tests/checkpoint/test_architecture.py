@@ -32,6 +32,7 @@ def test_reads_our_networks(name):
     assert read(shuffled).arch == canonical
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

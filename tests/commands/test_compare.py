@@ -95,6 +95,7 @@ def test_tables_are_those_of_the_single_commands(finished):
     assert read(finished, "paths").rows == read(Path("lengths"), "paths").rows
 
 
+@pytest.mark.slow
 def test_a_replot_is_the_same_and_needs_every_table_only_for_its_panel(finished):
     copytree(finished, "out")
     before = {name: Path(f"out/{name}.svg").read_bytes() for name in FIGURES}
@@ -168,6 +169,7 @@ def test_a_checkpoint_is_read_as_what_it_is_said_to_be():
     assert archs == ["resnet8-w3", "plain8-w3"]
 
 
+@pytest.mark.slow
 def test_networks_without_such_layers_are_left_out_of_the_responses(capsys):
     code, out, _ = run(capsys, "--arch", "lenet5", "--arch", "resnet8-w2", "--data", "fake", *UNTIMED)
     assert code == 0

@@ -58,6 +58,7 @@ def test_a_grid_is_its_cells_trained_alone(capsys):
     assert list(Path("out/states").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_finished_cell_is_never_trained_twice_and_any_can_be_alone(capsys, monkeypatch):
     run(capsys, *SMALL)
     rows = read(Path("out"), "grid").rows

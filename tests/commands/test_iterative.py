@@ -36,6 +36,7 @@ def test_without_a_lesion_table(capsys):
     assert {row["lesion_error"] for row in read(folder, "iterative").rows} == {None}
 
 
+@pytest.mark.slow
 def test_the_lesion_table_of_the_run_folder_is_used_and_may_be_named(capsys):
     file = checkpoint(Path("r.safetensors"), "resnet20-w4")
     lesion_table("run", file)
@@ -60,6 +61,7 @@ def test_the_lesion_table_of_the_run_folder_is_used_and_may_be_named(capsys):
     assert {name: Path(f"again/{name}.svg").read_bytes() for name in before} == before
 
 
+@pytest.mark.slow
 def test_damage_on_other_images_is_noted(capsys):
     file = checkpoint(Path("r.safetensors"), "resnet20-w4")
     lesion_table("run", file, "--limit", "30")

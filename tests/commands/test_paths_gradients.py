@@ -44,6 +44,7 @@ def facts(folder, table, network):
     return {fact.label: fact for fact in facts_of(read(Path(folder), table))[network]}
 
 
+@pytest.mark.slow
 def test_images_give_gradients_beside_the_lengths(capsys):
     code, out, err = run(capsys, "--ckpt", saved("net.safetensors"), *DIGITS)
     assert (code, err) == (0, "")
@@ -147,6 +148,7 @@ def test_deletion_by_depth_needs_no_network(capsys):
     assert run(capsys, "--depth", "20", "--delete", "layer4.0")[0] == 2
 
 
+@pytest.mark.slow
 def test_pictures_and_graph(capsys):
     net = saved("net.safetensors")
     table = Path("lesion.csv")

@@ -94,6 +94,7 @@ def test_baseline(name):
     return figure
 
 
+@pytest.mark.slow
 @ALL
 def test_what_goes_missing_is_seen(name):
     figure = draw(name, SEVERAL)

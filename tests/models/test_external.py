@@ -134,6 +134,7 @@ def test_unknown_names_get_a_hint(name, hint):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_our_own_networks_wait_neither_for_torchvision_nor_for_torchs_compiler():
     """Each takes longer to import than a network for CIFAR takes to be built, with weights or without."""
     code = """

@@ -217,6 +217,7 @@ def test_checkpoints_load_by_the_name_in_the_file(tokens, tmp_path):
     assert torch.equal(loaded.model(images()), model(images()))
 
 
+@pytest.mark.slow
 def test_reading_weights_alone():
     assert read(shapes(resolve("resnet20-w4-bnafter"))).arch == "resnet20-w4-bnafter"
     assert read(shapes(resolve("resnet29-bottleneck-bnafter"))).arch == "resnet29-bottleneck-bnafter"
