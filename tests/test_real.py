@@ -92,13 +92,13 @@ class ResNet(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
-def loop_over_blocks(path, blocks, images):
-    """Wrong predictions of the intact network, then with the forward of each block replaced by its shortcut."""
+def loop_over_blocks(path, blocks, images, every=1):
+    """Wrong predictions of the intact network, then with the forward of each n-th block replaced by its shortcut."""
     model = ResNet(blocks).eval()
     model.load_state_dict(state(path))
     counts = {"(intact)": wrong(model, images)}
     for stage in (1, 2, 3):
-        for index, block in enumerate(getattr(model, f"layer{stage}")):
+        for index, block in list(enumerate(getattr(model, f"layer{stage}")))[::every]:
             block.forward = lambda x, shortcut=block.shortcut: F.relu(shortcut(x))
             counts[f"layer{stage}.{index}"] = wrong(model, images)
             del block.forward
@@ -133,12 +133,15 @@ def vgg(weights, x, gone=None):
     return F.linear(x.flatten(1), weights[name], weights[name.replace("weight", "bias")])
 
 
-def loop_over_layers(path, images):
+def loop_over_layers(path, images, every=1):
     weights = state(path)
     positions = [i for i in range(len(WIDTHS)) if WIDTHS[i] != "M"]
     names = [f"features.{3 * sum(w != 'M' for w in WIDTHS[:i]) + WIDTHS[:i].count('M')}" for i in positions]
     gone = dict(zip(["(intact)", *names], [None, *range(13)], strict=True))
-    return {name: wrong(lambda x, layer=layer: vgg(weights, x, layer), images) for name, layer in gone.items()}
+    return {
+        name: wrong(lambda x, layer=layer: vgg(weights, x, layer), images)
+        for name, layer in list(gone.items())[::every]
+    }
 
 
 # -- lesion -----------------------------------------------------------------------------------------------------------
@@ -174,7 +177,9 @@ def test_resnet56_lesion_by_lesion(tmp_path, capsys, images):
     assert (code, err) == (0, "")
     rows = read(tmp_path, "lesion").rows
     found = {row["block"]: row["wrong"] for row in rows}
-    assert found == loop_over_blocks(RESNET56, 9, images)
+    looped = loop_over_blocks(RESNET56, 9, images, every=3)  # the first, fourth and seventh of each stage
+    assert len(looped) == 1 + 9
+    assert looped.items() <= found.items()
     assert len(rows) == 1 + 27
     assert [row["wrong"] for row in rows[: 1 + 10]] == [74, *FIRST_OF_RESNET56]
     assert [row["block"] for row in rows if row["resizes"]] == ["layer2.0", "layer3.0"]
@@ -187,7 +192,9 @@ def test_vgg16_lesion_by_lesion(tmp_path, capsys, images):
     assert (code, err) == (0, "")
     intact, *rows = read(tmp_path, "lesion").rows
     found = {row["block"]: row["wrong"] for row in (intact, *rows)}
-    assert found == loop_over_layers(VGG, images)
+    looped = loop_over_layers(VGG, images, every=3)
+    assert len(looped) == 5
+    assert looped.items() <= found.items()
     assert intact["wrong"] == 117
     assert len(rows) == 13
     assert all(846 <= row["wrong"] <= 962 for row in rows)
