@@ -7,6 +7,7 @@ architecture. The unit is the training; intervals over images are those of the s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.declaration import Column, Fact, Plot, Spread, Table
@@ -47,25 +48,32 @@ def table_of(table: Table, over: Spread) -> Table:
 def spread(result: Result, table: Table) -> Result | None:
     """The second table; None where no two checkpoints are of one architecture, or were edited.
 
-    Positions that not all checkpoints of an architecture have, and measures without a value, are left out.
+    Checkpoints of one architecture that are the same file, or were measured on different images, are not averaged.
+    Positions that not all of them have, and measures without a finite value, are left out.
     """
     over = table.spread
     if over is None:
         return None
+    trained = {name: result.about(name) for name in result.networks}
+    trained = {
+        name: about
+        for name, about in trained.items()
+        if about.get("arch") and about.get("checkpoint_sha256") and not about.get("edits")
+    }
     groups: dict[str, list[str]] = {}
-    for network in result.networks:
-        about = result.about(network)
-        if about.get("arch") and about.get("checkpoint_sha256") and not about.get("edits"):
-            groups.setdefault(about["arch"], []).append(network)
+    for arch in dict.fromkeys(about["arch"] for about in trained.values()):
+        mine = {name: about for name, about in trained.items() if about["arch"] == arch}
+        files = {about["checkpoint_sha256"] for about in mine.values()}
+        images = {about.get("data_fingerprint") for about in mine.values()}
+        if 1 < len(mine) == len(files) and len(images) == 1:  # other files, on the same images
+            groups[arch] = list(mine)
     rows: list[dict[str, Any]] = []
     for arch, networks in groups.items():
-        if len(networks) < 2:
-            continue
         found = [{tuple(row[key] for key in over.position): row for row in result.of(name)} for name in networks]
         for measure in over.measures:
             for position in found[0]:
                 values = [each[position][measure] for each in found if position in each]
-                if len(values) < len(networks) or None in values:
+                if len(values) < len(networks) or not all(v is not None and isfinite(v) for v in values):
                     continue
                 over_all = over_seeds(values)
                 rows.append(
@@ -75,7 +83,7 @@ def spread(result: Result, table: Table) -> Result | None:
                         "high": over_all.high,
                     }
                 )  # fmt: skip
-    members = {arch: {"checkpoints": names} for arch, names in groups.items() if len(names) > 1}
+    members = {arch: {"checkpoints": names} for arch, names in groups.items()}
     kept = {key: value for key, value in result.settings.items() if key != "networks"}
     return table_of(table, over).result(rows, **{**kept, "networks": members}) if rows else None
 

@@ -269,7 +269,7 @@ def several(run: Run) -> Iterator[Verdict]:
                 8, network, verdict, why, measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low,
                 high=high, **about,
             )  # fmt: skip
-            blocks = len(table.about(network).get("drawn_from") or ()) or None
+            blocks = table.about(network).get("blocks")
             yield withheld(found, untaught(table, network, intact=intact), unlike_veit(table, network, blocks))
 
 

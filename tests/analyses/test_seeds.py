@@ -50,6 +50,21 @@ def test_edited_and_untrained_networks_and_single_ones_are_no_seeds():
     assert seeds.spread(Result("paths", ("network",), (), {}), declared("paths")) is None
 
 
+def test_the_same_file_or_other_images_are_no_second_training():
+    some = {name: ERRORS[name] for name in "ab"}
+    for about in ({"checkpoint_sha256": "a"}, {"data_fingerprint": "others"}):
+        assert seeds.spread(lesions(some, b=about), declared("lesion")) is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_what_is_no_number_is_left_out_and_stops_nothing(value):
+    found = seeds.spread(lesions({"a": [5.0, 20.0, 30.0], "b": [6.0, 26.0, 31.0]}), declared("lesion"))
+    table = lesions({"a": [5.0, 20.0, 30.0], "b": [6.0, 26.0, 31.0]})
+    table.rows[1]["error"] = value
+    left = seeds.spread(table, declared("lesion"))
+    assert len(left.rows) == len(found.rows) - 1
+
+
 def test_a_block_that_not_all_of_them_have_is_left_out():
     table = lesions({name: ERRORS[name] for name in "ab"})
     short = Result(table.name, table.columns, table.rows[:-1], table.settings)

@@ -268,3 +268,11 @@ def test_a_fall_to_a_single_draw_is_not_settled():
     assert "falls from 1 to 2" in answer.why
     (at_the_end,) = rules.several(multi(UP | {4: [20.5]}))  # every block: one set only, within the spread before it
     assert at_the_end.verdict == "holds"
+
+
+def test_the_blocks_of_several_deletions_are_those_of_the_network():
+    """52 of the 54 blocks of the paper's network keep the shape and are drawn from."""
+    made = multi(UP)
+    made.tables[0].result.settings.update(arch="resnet110-preact", blocks=54, drawn_from=["b"] * 52)
+    (answer,) = rules.several(made)
+    assert "the paper's network" not in answer.why

@@ -85,7 +85,7 @@ def pairs(table: Result, network: str) -> list[Fact]:
         text = f"{row['interaction']:+.3g} points, between {row['block_a']} and {row['block_b']}"
         interval = row["interaction_low"], row["interaction_high"]
         facts.append(Fact(f"{what} interaction", text, row["interaction"], *interval, "points"))
-    found = [row for row in rows if (row.get("q") or 1) <= DISCOVERY]
+    found = [row for row in rows if row.get("q") is not None and row["q"] <= DISCOVERY]  # 0 is the surest of all
     above = sum(row["interaction"] > 0 for row in found)
     below = [row for row in found if row["interaction"] < 0]
     text = f"{above} of {len(rows)} pairs hurt more together than apart, false discovery rate {100 * DISCOVERY:g} %"

@@ -71,6 +71,7 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
                 "interaction_low": None if margin is None else middle - margin,
                 "interaction_high": None if margin is None else middle + margin,
                 "p": None if error is None else _p_of_zero(middle, error),
+                "q": None,
                 "additive": additive,
                 "past_chance": additive > chance,
                 "interaction_loss": score.loss - scores[a].loss - scores[b].loss + scores[""].loss,

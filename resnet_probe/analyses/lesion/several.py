@@ -73,7 +73,8 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
         counts[number] = counts.get(number, 0) + 1
     drawn = rows[1:] if len({row["deleted"] for row in rows}) > 2 else []  # one number has no rank
     ordered = spearman([row["deleted"] for row in drawn], [row["error"] for row in drawn], seed)
-    settings = {"classes": len(subject.data.classes), "drawn_from": names, **asdict(ordered)}
+    settings = {"classes": len(subject.data.classes), "drawn_from": names, "blocks": len(network.blocks)}
+    settings |= asdict(ordered)
     flags = [(number, scores[" ".join(chosen)].flags) for number, chosen in [(0, ()), *sets]]
     return [MULTI.result(rows, **settings), summarise(rows, flags, settings, seed)]
 

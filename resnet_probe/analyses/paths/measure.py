@@ -77,7 +77,9 @@ def run(subject: Subject | None, parameters: Parameters, runtime: Runtime | None
             run_survival(intact.polynomials, edited.polynomials, name=edited.name, blocks=intact.blocks, deleted=gone)
         )
     if subject is not None and subject.has_data:
-        tables.append(together([_gradients(each, subject, parameters, runtime) for each in chains]))
+        gradients = [_gradients(each, subject, parameters, runtime) for each in chains]
+        edits = {"edits": [{"delete": list(parameters.deleted)}]}  # of all chains but the intact one
+        tables.append(together([gradients[0], *(table.with_settings(edits) for table in gradients[1:])]))
     elif subject is not None and subject.trained and intact.blocks:
         how = "give them, such as --data cifar10 --split train"
         say(f"note: gradients of {subject.name} are not measured without images; {how}")

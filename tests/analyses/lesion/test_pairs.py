@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -118,6 +119,20 @@ def test_the_figure_can_be_drawn_from_the_table_alone(table, tmp_path):
     row = table.rows[7]
     names = [table.rows[0]["block_a"], *(r["block_b"] for r in table.rows[:5])]
     assert shown[names.index(row["block_b"]), names.index(row["block_a"])] == row["interaction"]
+
+
+def test_the_surest_interactions_count(table):
+    """Beyond 38 standard errors p and q are 0, which is not the same as unknown."""
+    rows = [row | {"q": 0.0, "interaction": 50.0 if i else -50.0} for i, row in enumerate(table.rows)]
+    changed = replace(table, rows=tuple(rows))
+    sure = {fact.label: fact for fact in facts_of(changed, "tiny")}
+    assert (sure["pairs above zero"].value, sure["pairs below zero"].value) == (len(rows) - 1, 1)
+
+
+def test_one_image_has_no_test(case):
+    _, net, _ = case
+    rows = measured(net, images(1), "one").rows
+    assert {(row["p"], row["q"]) for row in rows} == {(None, None)}
 
 
 def test_facts_are_the_extremes_and_the_saving(table):
