@@ -106,4 +106,8 @@ class Subject:
         if self._data is not None:
             about["normalization"] = self._data.normalization
             about["data_fingerprint"] = self._data.fingerprint
+            about["data_set"] = {
+                "name": self._data.name, "split": self._data.split, "images": len(self._data),
+                "folder": self._data.folder,
+            }  # fmt: skip
         return about

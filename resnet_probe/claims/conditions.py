@@ -31,21 +31,22 @@ def depth_of(arch: str) -> tuple[int, str]:
     return (int(found.group(1)), found.group(2) or "") if found else (0, "")
 
 
-def other_images(table: SavedTable, images: int | None) -> str:
+def other_images(table: SavedTable, network: str, images: int | None) -> str:
     """How the images differ from CIFAR-10's 10,000 test images, as part of a sentence; empty if they do not.
 
     Only CIFAR-10's own files count: what a folder of images holds cannot be seen from the tables.
     """
-    described = table.result.settings.get("data_set")
-    name = table.images()
+    described = table.about(network).get("data_set")
+    name = table.images(network)
     if isinstance(described, Mapping):
         original = described.get("name") == "cifar10" and not described.get("folder")
     else:
         original = name == "cifar10"
     if not original:
         return f"these are {_many(images)} of {name}, not CIFAR-10's {TEST_IMAGES:,} test images"
-    if table.argument("split") not in (None, "test"):
-        return f"this is CIFAR-10's {table.argument('split')} split, not its test split"
+    split = described.get("split") if isinstance(described, Mapping) else table.argument("split")
+    if split not in (None, "test"):
+        return f"this is CIFAR-10's {split} split, not its test split"
     if images != TEST_IMAGES:
         return f"these are {_many(images)} of CIFAR-10's {TEST_IMAGES:,} test images"
     return ""
@@ -74,9 +75,9 @@ def other_training(table: SavedTable, epochs: Any) -> str:
     return ""
 
 
-def chance(table: SavedTable) -> float | None:
+def chance(table: SavedTable, network: str) -> float | None:
     """Error of guessing in percent, with equally frequent classes; None where their number is not known."""
-    classes = next((table.about(name).get("classes") for name in table.networks), table.result.settings.get("classes"))
+    classes = table.about(network).get("classes")
     return 100 * (1 - 1 / classes) if isinstance(classes, int) and classes > 1 else None
 
 
@@ -98,7 +99,7 @@ def untaught(table: SavedTable, *networks: str, intact: Mapping[str, Any] | None
             return f"the weights of {network} are random, and the claim is about trained networks"
         if about.get("edits"):
             return f"{network} was edited before it was measured, and the claim is about whole networks"
-    guessing = chance(table)
+    guessing = chance(table, networks[0])
     if intact is None or guessing is None or intact.get("wrong") is None:
         return ""
     if wilson(intact["wrong"], intact["images"])[1] >= AT_CHANCE * guessing:

@@ -41,7 +41,7 @@ def lesions(run: Run) -> Iterator[Verdict]:
 
 def _layers(table: SavedTable, network: str, deleted: Sequence[Mapping[str, Any]]) -> Verdict:
     """Claim 6: is every layer's error at chance or above, by its Wilson interval?"""
-    guessing = chance(table)
+    guessing = chance(table, network)
     errors = [row["error"] for row in deleted]
     lowest = min(deleted, key=lambda row: row["error"])
     low, high = wilson(lowest["wrong"], lowest["images"])

@@ -74,7 +74,7 @@ def errors(run: Run) -> Iterator[Verdict]:
                 depth, tokens = depth_of(table.arch(network))
                 if family_of(table.arch(network)) != "resnet" or tokens or depth not in ERRORS:
                     continue
-                key = (network, table.result.settings.get("data_fingerprint"))
+                key = (network, table.about(network).get("data_fingerprint"))
                 intact = next((row for row in table.rows(network) if row[column] == value), None)
                 if intact is not None and key not in seen:
                     seen.add(key)
@@ -88,7 +88,7 @@ def _error(table: SavedTable, network: str, depth: int, intact: Mapping[str, Any
     low, high = wilson(intact["wrong"], intact["images"])
     interval = f"{between(low, high)} %"
     inside = low <= published <= high
-    other = untaught(table, network) or other_images(table, intact["images"])
+    other = untaught(table, network) or other_images(table, network, intact["images"])
     compared = f"{measured:.4g} % ({interval}) against the published {published} %"
     if other:
         verdict = CANNOT_SAY

@@ -194,15 +194,12 @@ def _each(
 
 
 def _images(subjects: Sequence[Subject]) -> dict[str, Any]:
-    """What the settings of every table say about the images."""
-    data = [subject.data for subject in subjects if subject.has_data]
-    if not data:
+    """What the settings of every table say about the images; where networks have their own, each says so itself."""
+    described = {subject.data.fingerprint: subject.provenance()["data_set"] for subject in subjects if subject.has_data}
+    if not described:
         return {}
-    first = data[0]
-    return {
-        "data_fingerprint": ", ".join(dict.fromkeys(each.fingerprint for each in data)),
-        "data_set": {"name": first.name, "split": first.split, "images": len(first), "folder": first.folder},
-    }
+    prints = {"data_fingerprint": ", ".join(described)}
+    return {**prints, "data_set": next(iter(described.values()))} if len(described) == 1 else prints
 
 
 def _stamped(table: Result, origin: Mapping[str, Any], subjects: Sequence[Subject]) -> Result:

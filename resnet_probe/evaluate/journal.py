@@ -104,30 +104,47 @@ class Journal:
             (text,) = self._connection.execute("SELECT value FROM about WHERE key = ?", (f"plan:{key}",)).fetchone()
         return json.loads(text)
 
+    def require(self, key: str, value: Any) -> None:
+        """Keep what the results depend on, or find it kept.
+
+        Raises:
+            JournalError: something else was kept.
+        """
+        if self.remember(key, value) != value:
+            raise JournalError(
+                f"{self.path} holds results of another {key}; give another --out, or --fresh to start over"
+            )
+
     def recall(self, key: str) -> Any:
         """A decision that was kept, or None."""
         found = self._connection.execute("SELECT value FROM about WHERE key = ?", (f"plan:{key}",)).fetchone()
         return json.loads(found[0]) if found else None
 
     def forget(self) -> None:
-        """Drop all results and decisions."""
+        """Drop all results, and how their shards were cut."""
         with self._transaction():
             self._connection.execute("DELETE FROM outcome")
-            self._connection.execute("DELETE FROM about WHERE key LIKE 'plan:%'")
+            self._connection.execute("DELETE FROM about WHERE key = 'plan:budget'")
 
     def adopt(self, path: Path) -> None:
-        """Take over what another process's journal of the same sweep holds, if its shards were cut alike."""
+        """Take over what another process's journal of the same sweep holds, if it was decided alike how to run it."""
         other = Journal.open(path, {key: json.loads(text) for key, text in self._about().items() if key != "format"})
         try:
-            if self.recall("budget") is None and other.recall("budget") is not None:
-                self.remember("budget", other.recall("budget"))
-            if self.recall("budget") == other.recall("budget"):
+            theirs = other._decisions()
+            if all(self.recall(key) in (None, value) for key, value in theirs.items()):
+                for key, value in theirs.items():
+                    self.remember(key, value)
                 self.commit(other.rows())
         finally:
             other.close()
 
     def _about(self) -> dict[str, str]:
         return dict(self._connection.execute("SELECT key, value FROM about WHERE key NOT LIKE 'plan:%'"))
+
+    def _decisions(self) -> dict[str, Any]:
+        """What was remembered."""
+        found = self._connection.execute("SELECT key, value FROM about WHERE key LIKE 'plan:%'")
+        return {key.removeprefix("plan:"): json.loads(text) for key, text in found}
 
     def done(self) -> set[int]:
         """Numbers of the finished shards."""

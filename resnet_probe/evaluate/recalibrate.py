@@ -19,7 +19,8 @@ from torch import nn
 
 from resnet_probe.data import Data
 from resnet_probe.evaluate.journal import Journal
-from resnet_probe.evaluate.sweep import Score, Sweep, run_alone, scores_of
+from resnet_probe.evaluate.sweep import Score, Sweep, require_same, run_alone, scores_of
+from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
 __all__ = ["evaluate_recalibrated", "recalibrate"]
@@ -72,6 +73,8 @@ def evaluate_recalibrated(
     Each variant has statistics of its own, so nothing can be shared: this costs a pass over `train` and one over
     `data` for each.
     """
+    if journal:
+        require_same(journal, CLASSIFICATION, variants)
     rows = {row.variant: row for row in journal.rows()} if journal else {}
     batch_size = sweep.batch_size or 64
     for number, steps in enumerate(variants.values()):

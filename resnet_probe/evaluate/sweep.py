@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
@@ -15,13 +16,13 @@ from resnet_probe.data import Data
 from resnet_probe.evaluate.calibrate import ChunkPlan
 from resnet_probe.evaluate.engine import run_tree
 from resnet_probe.evaluate.executors import CompiledExecutor, Executor
-from resnet_probe.evaluate.journal import Journal, JournalError, Row
+from resnet_probe.evaluate.journal import Journal, Row
 from resnet_probe.evaluate.tree import grow
 from resnet_probe.evaluate.workers import SOLO, Workers
 from resnet_probe.tasks import CLASSIFICATION, Measured, Task
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
-__all__ = ["Score", "Sweep", "evaluate", "run_alone", "scores_of"]
+__all__ = ["Score", "Sweep", "evaluate", "require_same", "run_alone", "scores_of"]
 
 SHARD_STEPS = 60_000  # steps of one image that a shard should cost; a few seconds on two CPU cores
 CALIBRATION_IMAGES = 128
@@ -143,7 +144,7 @@ def evaluate(
     with torch.inference_mode():
         images = _fit(network, executor, data, device, task)
         if journal:
-            _same_columns(journal, task)
+            require_same(journal, task, variants)
         if workers.rank == 0:
             budget = _kept(
                 journal, lambda: executor.plan(images, len(data), chunk=sweep.batch_size, memory=sweep.memory)
@@ -192,15 +193,17 @@ def _fit(network: UnraveledNetwork, executor: Executor, data: Data, device: torc
     return images
 
 
-def _same_columns(journal: Journal, task: Task) -> None:
-    """A journal holds the columns of one task."""
-    ours = {"task": task.name, **task.columns}
-    theirs = journal.remember("columns", ours)
-    if theirs != ours:
-        raise JournalError(
-            f"{journal.path} holds results of another task ({theirs['task']}, now {task.name}); give another --out, or "
-            "--fresh to start over"
-        )
+def require_same(journal: Journal, task: Task, variants: Mapping[str, Sequence[Step]]) -> None:
+    """A journal holds the measures of one task on one list of variants.
+
+    Raises:
+        JournalError: it holds others.
+    """
+    journal.require("task", [task.name, dict(task.columns), task.identity])
+    digest = hashlib.sha256()
+    for chain in variants.values():
+        digest.update("".join(f"{step.unit} {step.mode} {step.scale!r}," for step in chain).encode() + b"\n")
+    journal.require("list of variants", digest.hexdigest())
 
 
 def _kept(journal: Journal | None, decide: Callable[[], ChunkPlan]) -> ChunkPlan:

@@ -188,19 +188,21 @@ def _what(kind: str, shortcut: str, *, resizes: bool) -> str:
 def _origin(table: SavedTable) -> dict[str, str]:
     """Where a table comes from, in the words of the page."""
     settings = table.result.settings
-    described = settings.get("data_set")
-    images = ""
-    if settings.get("data_fingerprint"):
-        many = f"{described['images']:,} " if isinstance(described, Mapping) and described.get("images") else ""
-        prints = [part[:12] for part in str(settings["data_fingerprint"]).split(", ")]
-        images = f"{many}images of {table.images()}, fingerprint {', '.join(prints)}"
+    images: dict[str, None] = {}
+    for name in table.networks or [""]:
+        about = table.about(name)
+        described = about.get("data_set")
+        if about.get("data_fingerprint"):
+            many = f"{described['images']:,} " if isinstance(described, Mapping) and described.get("images") else ""
+            prints = [part[:12] for part in str(about["data_fingerprint"]).split(", ")]
+            images[f"{many}images of {table.images(name)}, fingerprint {', '.join(prints)}"] = None
     normalized = dict.fromkeys(str(table.about(name).get("normalization") or "–") for name in table.networks)
     hashes = re.findall(r"[0-9a-f]{64}", str(settings.get("checkpoint_sha256") or ""))
     return {
         "table": f"{table.folder.name}/{table.name}.csv",
         "command": str(settings.get("command") or "not recorded"),
         "checkpoint": ", ".join(each[:12] for each in hashes) or "–",
-        "images": images or "–",
+        "images": "; ".join(images) or "–",
         "normalization": ", ".join(normalized) or "–",
         "device": str(settings.get("device") or "–"),
         "time": str(settings.get("time") or "not recorded").replace("T", " ").replace("+00:00", " UTC"),

@@ -70,9 +70,13 @@ class SavedTable:
         """Whether the settings say which data set it is."""
         return self.images() != UNNAMED
 
-    def images(self) -> str:
-        """The data set in a word or two, as far as it is known: `digits`, `the folder cifar10`."""
-        described = self.result.settings.get("data_set")
+    def images(self, network: str = "") -> str:
+        """The data set in a word or two, as far as it is known: `digits`, `the folder cifar10`.
+
+        Args:
+            network: whose images, where the networks of the table have images of their own.
+        """
+        described = self.about(network).get("data_set")
         if isinstance(described, Mapping) and described.get("name"):
             name = str(described["name"])
             return f"the folder {name}" if described.get("folder") else name

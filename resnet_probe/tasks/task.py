@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from types import CodeType
 from typing import Any, Literal
 
 import torch
@@ -26,6 +30,11 @@ class Task(ABC):
 
     name: str
     columns: Mapping[str, Kind]
+
+    @property
+    def identity(self) -> str:
+        """What kept results depend on, beside the name and the columns: a digest of code that is not this package's."""
+        return ""
 
     @abstractmethod
     def loss(self, outputs: Any, targets: Any) -> Tensor:
@@ -60,13 +69,23 @@ class Measured(Task):
 
     Args:
         function: from outputs and targets of a batch to named measures of each example, `(N,)`; truth values are kept
-            as flags, numbers as values. The names and kinds must be the same for every batch.
+            as flags, numbers as values. The names and kinds must be the same for every batch. Results that a journal
+            kept count for the same function only: its code, its defaults and what it closes over.
     """
 
     def __init__(self, function: Callable[[Any, Any], Mapping[str, Tensor]]) -> None:
         self.function = function
-        self.name = f"{function.__module__}.{function.__qualname__}"
+        inner: Any = function
+        while isinstance(inner, functools.partial):
+            inner = inner.func
+        inner = inner if hasattr(inner, "__qualname__") else type(inner)
+        self.name = f"{inner.__module__}.{inner.__qualname__}"
         self.columns: dict[str, Kind] = {}
+
+    @property
+    def identity(self) -> str:
+        """Digest of the function."""
+        return hashlib.sha256(repr(_content(self.function)).encode()).hexdigest()
 
     def loss(self, outputs: Any, targets: Any) -> Tensor:
         """There is none.
@@ -100,3 +119,20 @@ class Measured(Task):
         """Find the names and kinds of the columns on one batch."""
         found = self.measure(outputs, targets, outputs)
         self.columns = {name: "flag" if values.dtype == torch.bool else "value" for name, values in found.items()}
+
+
+def _content(thing: Any) -> Any:
+    """What a function does, as nested tuples: its code, and the values that it has from where it was made."""
+    if isinstance(thing, functools.partial):
+        return _content(thing.func), _content(thing.args), sorted((k, _content(v)) for k, v in thing.keywords.items())
+    if isinstance(thing, CodeType):
+        return thing.co_code, thing.co_names, _content(thing.co_consts)
+    if isinstance(thing, Tensor):
+        return thing.dtype, tuple(thing.shape), thing.detach().cpu().tolist()
+    if isinstance(thing, tuple | list):
+        return tuple(_content(each) for each in thing)
+    if isinstance(code := getattr(thing, "__code__", None), CodeType):
+        cells = [cell.cell_contents for cell in thing.__closure__ or ()]
+        values = (thing.__defaults__ or (), thing.__kwdefaults__ or {}, getattr(thing, "__self__", None))
+        return _content(code), _content(cells), _content(values)
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(thing))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from resnet_probe.claims import lesions as rules
+from resnet_probe.tables import SavedTable, together
 from tests.claims.runs import lesions, run, table
 
 NAMES = [f"features.{i}" for i in range(5)]
@@ -28,6 +29,16 @@ def test_chance_is_that_of_the_classes_and_unknown_without_them():
     (two,) = rules.lesions(run(lesions(10, wrong, arch="vgg16", kind="layer", classes=2)))
     (unknown,) = rules.lesions(run(lesions(10, wrong, arch="vgg16", kind="layer", classes=None)))
     assert (two.verdict, unknown.verdict) == ("holds", "cannot say")
+
+
+def test_chance_is_that_of_each_network():
+    tables = [
+        lesions(10, dict.fromkeys(NAMES, 500), network=name, arch="vgg16", kind="layer", classes=classes)
+        for name, classes in (("ten", 10), ("two", 2))
+    ]
+    both = SavedTable(tables[0].folder, together(each.result for each in tables))
+    found = {each.network: each.verdict for each in rules.lesions(run(both))}
+    assert found == {"ten": "does not hold", "two": "holds"}
 
 
 def test_layers_of_other_networks_are_not_asked_to_be_vgg():

@@ -84,7 +84,8 @@ def test_error_on_the_published_images_is_settled_by_its_interval(wrong, verdict
         (10_000, {"data_set": {"name": "cifar10", "folder": True}}, "the folder cifar10"),
         (10_000, {"data_set": None, "arguments": {"data": "../shared/cifar10"}}, "the folder cifar10"),
         (10_000, {"data_set": None}, "a data set that the settings do not name"),
-        (10_000, {"arguments": {"split": "train"}}, "CIFAR-10's train split"),
+        (10_000, {"data_set": {"name": "cifar10", "split": "train", "folder": False}}, "CIFAR-10's train split"),
+        (10_000, {"data_set": None, "arguments": {"data": "cifar10", "split": "train"}}, "CIFAR-10's train split"),
     ],
 )
 def test_error_on_other_images_cannot_say_but_is_told(images, settings, reason):
@@ -92,6 +93,16 @@ def test_error_on_other_images_cannot_say_but_is_told(images, settings, reason):
     assert found.verdict == "cannot say"
     assert reason in found.why
     assert f"{100 * 70 / images:.4g} %" in found.why
+
+
+def test_each_network_is_judged_by_its_own_images():
+    rows = [
+        {"network": name, "block": "(intact)", "wrong": 875, "images": 10_000, "error": 8.75} for name in ("a", "b")
+    ]
+    about = {"a": {**DIGITS, "arch": "resnet20"}, "b": {**CIFAR, "arch": "resnet20"}}
+    found = {each.network: each for each in sizes.errors(run(table("lesion", rows, networks=about)))}
+    assert (found["a"].verdict, found["b"].verdict) == ("cannot say", "holds")
+    assert "digits" in found["a"].why
 
 
 def test_one_network_is_judged_once_from_the_first_table_that_has_it():

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from resnet_probe import checkpoint
 from resnet_probe.cli import main
 from resnet_probe.evaluate.baseline import Baseline
-from resnet_probe.tables import read
+from resnet_probe.models import resolve
+from resnet_probe.tables import read, read_run
 from tests.commands.subjects import BAD_FILES, is_one_line, write_bad, write_good, write_images
 
 
@@ -73,6 +75,18 @@ def test_the_same_run_gives_the_same_table(capsys):
     table = Path("out/lesion.csv").read_bytes()
     run(capsys, *QUICK[:-2], "--batch-size", "30", "--fresh")
     assert Path("out/lesion.csv").read_bytes() == table
+
+
+def test_each_of_several_networks_says_which_images_it_was_measured_on(capsys):
+    model = resolve("resnet8-w2")
+    described = {"data": "fake", "normalize": "none", "input_size": 32}
+    checkpoint.save(Path("other.safetensors"), model, arch="resnet8-w2", metadata=described)
+    code, _, err = run(capsys, "--ckpt", "tiny.safetensors", "--ckpt", "other.safetensors", *QUICK[2:])
+    assert (code, err) == (0, "")
+    (table,) = read_run([Path("out")]).named("lesion")
+    assert [table.images(name) for name in ("tiny", "other")] == ["digits", "fake"]
+    prints = [table.about(name)["data_fingerprint"] for name in ("tiny", "other")]
+    assert table.result.settings["data_fingerprint"] == ", ".join(prints)
 
 
 def test_several_checkpoints_stand_in_one_table_as_they_do_alone(capsys):

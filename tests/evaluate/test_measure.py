@@ -1,12 +1,14 @@
 """A measure of one's own, swept with prefix sharing, journal and resume, against a loop by hand."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
 
 from resnet_probe.data import Data
 from resnet_probe.evaluate import Journal, JournalError, Sweep, evaluate
-from resnet_probe.tasks import CLASSIFICATION
+from resnet_probe.tasks import Measured
 from resnet_probe.unraveled import unravel
 from tests.evaluate.cases import images, network, without
 
@@ -104,8 +106,54 @@ def test_a_journal_of_another_measure_is_refused(tmp_path):
     data, variants = images(8), {"": net.steps}
     journal = Journal.open(tmp_path / "j", {})
     evaluate(net, variants, data, journal=journal)
-    with pytest.raises(JournalError, match=f"another task \\({CLASSIFICATION.name}, now .*wrong_by_class\\)"):
+    with pytest.raises(JournalError, match="another task; give another --out"):
         evaluate(net, variants, data, journal=journal, measure=wrong_by_class)
+    journal.close()
+
+
+def above(limit):
+    return lambda outputs, labels: {"above": outputs.amax(1) > limit}
+
+
+def test_a_measure_whose_code_or_values_changed_is_another_one(tmp_path):
+    _, net = network("resnet8-w4")
+    data, variants = images(8), {"": net.steps}
+    journal = Journal.open(tmp_path / "j", {})
+    (low,) = evaluate(net, variants, data, journal=journal, measure=above(-1e9)).values()
+    (again,) = evaluate(net, variants, data, journal=journal, measure=above(-1e9)).values()
+    assert low.sums == again.sums == {"above": 8}
+    for other in (above(1e9), lambda outputs, labels: {"above": outputs.amax(1) > 1e9}):
+        with pytest.raises(JournalError, match="another task"):
+            evaluate(net, variants, data, journal=journal, measure=other)
+    journal.close()
+
+
+def test_a_partial_function_and_a_callable_object_measure_too():
+    class Above:
+        def __call__(self, outputs, labels):
+            return {"above": outputs.amax(1) > 1e9}
+
+    def over(outputs, labels, limit):
+        return {"above": outputs.amax(1) > limit}
+
+    _, net = network("resnet8-w4")
+    for measure in (Above(), functools.partial(over, limit=1e9)):
+        (found,) = evaluate(net, {"": net.steps}, images(8), measure=measure).values()
+        assert found.sums == {"above": 0}
+    assert Measured(functools.partial(over, limit=1)).identity != Measured(functools.partial(over, limit=2)).identity
+
+
+def test_other_variants_under_the_same_names_are_refused(tmp_path):
+    _, net = network("resnet14-w4")
+    first, second, *_ = (unit.name for unit in net.blocks)
+    data, journal = images(8), Journal.open(tmp_path / "j", {})
+    evaluate(net, {"": net.steps, "edited": net.delete(first).steps}, data, journal=journal)
+    for variants in (
+        {"": net.steps, "edited": net.delete(second).steps},
+        {"": net.steps, "edited": net.delete(first).steps, "new": net.delete(second).steps},
+    ):
+        with pytest.raises(JournalError, match="another list of variants"):
+            evaluate(net, variants, data, journal=journal)
     journal.close()
 
 

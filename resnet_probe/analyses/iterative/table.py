@@ -46,7 +46,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     result = _measured(subject, runtime, adapter=parameters.adapter)
     if lesion is None:
         return [result]
-    same = lesion.settings.get("data_fingerprint") == subject.data.fingerprint
+    same = lesion.about(subject.name).get("data_fingerprint") == subject.data.fingerprint
     about = {"lesion": str(file), "lesion_on_the_same_images": same}
     result = with_damage(result, lesion).with_settings(about)
     return [result, rank(result, seed=runtime.seed).with_settings(about)]
