@@ -35,6 +35,7 @@ from resnet_probe.statistics import (
     mcnemar,
     over_seeds,
     paired_difference,
+    ratio_of_means,
     replication,
     spearman,
     two_way,
@@ -655,6 +656,29 @@ def of_norms(generator: np.random.Generator, m: int) -> Study:
     return study
 
 
+def of_ratios(generator: np.random.Generator, m: int) -> Study:
+    study = Study(
+        "Norm of the mean path against the mean norm of a path (ratio of means over the same images)",
+        "Log-normal norms of the images, 1 of their logarithm, and of paths within an image, 0.5; five samples of each "
+        "image in the second column.",
+        "images", ("one path an image", "five paths an image"), m,
+        why="few samples of a heavy tail",
+    )  # fmt: skip
+    for images in (20, 100, 1000):
+        study.rows[str(images)] = []
+        for column, paths in zip(study.columns, (1, 5), strict=True):
+            owners, hits = np.repeat(np.arange(images), paths), 0
+            for _ in range(m):
+                shared = np.exp(generator.normal(size=images)).repeat(paths)
+                single = shared * np.exp(0.5 * generator.normal(size=len(owners)))
+                ratio, error = ratio_of_means(shared, single, owners)
+                hits += abs(ratio - math.exp(-0.125)) <= NORMAL * (error or 0)
+            study.rows[str(images)].append(100 * hits / m)
+            if images == 20:
+                study.excused.add((str(images), column))
+    return study
+
+
 def of_layers(generator: np.random.Generator, m: int) -> Study:
     study = Study(
         "Difference of two means over layers (percentile bootstrap)",
@@ -707,6 +731,7 @@ def studies(quick: bool = False, seed: int = 0) -> list[Study]:
         lambda g: of_lines(g, some),
         lambda g: of_norms(g, some),
         lambda g: of_layers(g, few),
+        lambda g: of_ratios(g, few),
     ]  # fmt: skip
     found = []
     for job, stream in zip(jobs, np.random.SeedSequence(seed).spawn(len(jobs)), strict=True):

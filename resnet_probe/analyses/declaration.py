@@ -55,6 +55,8 @@ class Option:
         parse: the value of a text; raises ValueError with what is allowed.
         write: the text of a value, the inverse of `parse`.
         shown: the default as the help shows it, where the value itself says too little.
+        needs: other options, one of which must be given for this one to have an effect; `data` is --data, `ckpts` and
+            `arch` are networks.
     """
 
     help: str
@@ -65,6 +67,11 @@ class Option:
     parse: Callable[[str], Any] | None = None
     write: Callable[[Any], str] = str
     shown: str = ""
+    needs: tuple[str, ...] = ()
+
+    def called(self, parameter: str) -> str:
+        """Its name on the command line."""
+        return self.flag or f"--{parameter.replace('_', '-')}"
 
 
 def option(default: Any, help: str, **more: Any) -> Any:
@@ -292,13 +299,13 @@ class Census:
         blocks: residual blocks.
         keeping: those of them that keep the shape of their input.
         compared: whether there is a network to compare with.
-        folder: of the study.
+        lesions: the table of single deletions, once it is measured.
     """
 
     blocks: int
     keeping: int
     compared: bool
-    folder: Path
+    lesions: Path
 
 
 @dataclass(frozen=True)

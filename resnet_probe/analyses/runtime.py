@@ -104,6 +104,21 @@ class Runtime:
             self.notes.setdefault(subject.name, {})["against_fp32"] = {**compared, "variants": len(steps)}
         return scores
 
+    def training_images(self, subject: Subject, *, split: str, limit: int) -> Data:
+        """The images for `evaluate_recalibrated`; asked for before the sweep, so that a mistake costs no time.
+
+        Raises:
+            ValueError: several processes, another precision than fp32, or no batch norm to re-estimate.
+            DataError: the images cannot be read.
+        """
+        if self.workers.count > 1:
+            raise ValueError("--recalibrate runs in one process; leave out --devices and --num-nodes")
+        if self.sweep.precision != "fp32":
+            raise ValueError("--recalibrate computes in fp32; leave out --precision")
+        if not has_statistics(subject.network.anatomy.traced.module):
+            raise ValueError(f"{subject.name} has no batch norm whose statistics could be re-estimated")
+        return subject.images(split=split, limit=limit)
+
     def evaluate_recalibrated(
         self,
         subject: Subject,
@@ -112,17 +127,7 @@ class Runtime:
         table: str,
         about: Mapping[str, Any] | None = None,
     ) -> dict[str, Score]:
-        """As `evaluate`, with batch-norm statistics re-estimated on `train` for each variant.
-
-        Raises:
-            ValueError: several processes, another precision than fp32, or no batch norm to re-estimate.
-        """
-        if self.workers.count > 1:
-            raise ValueError("--recalibrate runs in one process; leave out --devices and --num-nodes")
-        if self.sweep.precision != "fp32":
-            raise ValueError("--recalibrate computes in fp32; leave out --precision")
-        if not has_statistics(subject.network.anatomy.traced.module):
-            raise ValueError(f"{subject.name} has no batch norm whose statistics could be re-estimated")
+        """As `evaluate`, with batch-norm statistics re-estimated on `train`, of `training_images`, for each variant."""
         name = f"{table}.recalibrated"
         about = {**(about or {}), "training_images": train.fingerprint, "order_seed": self.seed}
         with self.journal(subject, name, about) as journal, self._bar(f"{name} of {subject.name}") as report:

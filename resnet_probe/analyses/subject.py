@@ -110,4 +110,6 @@ class Subject:
                 "name": self._data.name, "split": self._data.split, "images": len(self._data),
                 "folder": self._data.folder,
             }  # fmt: skip
+            if self._data.resized:
+                about["data_set"]["resized"] = self._data.resized
         return about

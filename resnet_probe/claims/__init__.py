@@ -3,8 +3,9 @@
 - `judge`: all verdicts on a run, as the table `claims`.
 - `published`: the numbers of the papers, each with paper and section.
 - `verdicts`: what a verdict is.
-- `sizes`, `training`, `responses`, `lesions`, `paths`: the rules, by family of claims. Each takes a run and yields a
-  verdict for every network that its tables can speak to. Which claims there are stands with the tables of the analyses.
+- `sizes`, `training`, `responses`, `lesions`, `paths`, `iterative`: the rules, by family of claims. Each takes a run
+  and yields a verdict for every network that its tables can speak to. Which claims there are stands with the tables of
+  the analyses.
 
 A verdict is about this network on these images. It is "cannot say" where the interval leaves it open, and where the
 published value was measured under other conditions.

@@ -1,4 +1,4 @@
-"""Claims 10 to 12 and 14: lengths of paths, the gradient they carry, and what a branch does to the loss."""
+"""Claims 10 to 12: lengths of paths, and the gradient they carry."""
 
 from __future__ import annotations
 

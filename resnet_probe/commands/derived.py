@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
 import rich_click as click
+from click import get_current_context
+from click.core import ParameterSource
 
 from resnet_probe.analyses.declaration import Analysis, Option, options_of
 from resnet_probe.commands import options, runner
-from resnet_probe.commands.request import Request, shared_options
+from resnet_probe.commands.request import SAME_ANYWAY, Request, shared_options
 
 __all__ = ["command"]
 
@@ -22,6 +24,7 @@ def command(analysis: Analysis) -> click.Command:
     """The command with its options, in the order: networks, parameters, images, how to compute, what to write."""
 
     def callback(**values: Any) -> None:
+        _refuse_idle(analysis, values)
         request = Request.of(analysis, values)
         runner.run(analysis, request, command=options.command_line())
 
@@ -39,6 +42,29 @@ def command(analysis: Analysis) -> click.Command:
     return click.command(analysis.name, cls=click.RichCommand, help=analysis.description or analysis.help)(function)
 
 
+def _refuse_idle(analysis: Analysis, values: Mapping[str, Any]) -> None:
+    """Refuse options that were given and would have no effect beside the others.
+
+    Raises:
+        click.UsageError: there is one.
+    """
+    context = get_current_context()
+    given = {name for name in values if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    flags = {each.name: each.opts[-1] for each in context.command.params if each.name}
+    own = options_of(analysis.parameters)
+    for name, (option, _, _) in own.items():
+        if name in given and option.needs and not any(values.get(other) for other in option.needs):
+            others = " or ".join(flags[other] for other in option.needs)
+            raise click.UsageError(f"{flags[name]} given without {others}; alone it has no effect")
+    alone = getattr(analysis.parameters, "alone", None) and analysis.parameters(**{n: values[n] for n in own}).alone
+    idle = [name for name in shared_options(analysis.needs) if name in given - {*SAME_ANYWAY, "seed"}]
+    if alone and idle:
+        raise click.UsageError(f"{alone} is counted without a network and images; leave out {flags[idle[0]]}")
+    about_images = [name for name in idle if name in ("data_root", "split", "limit", "normalize", "batch_size")]
+    if analysis.needs.images == "optional" and not values["data"] and about_images:
+        raise click.UsageError(f"{flags[about_images[0]]} given without --data; alone it has no effect")
+
+
 def _parameter(name: str, option: Option, kind: Any, default: Any) -> Decorator:
     """The option that sets a parameter."""
     kinds = set(get_args(kind)) - {type(None)} if isinstance(kind, UnionType) else {kind}
@@ -47,7 +73,7 @@ def _parameter(name: str, option: Option, kind: Any, default: Any) -> Decorator:
         more["help"] = f"{option.help}  [default: {option.shown}]"
     elif default is not None and default is not False and default != ():
         more["show_default"] = True
-    flag = option.flag or f"--{name.replace('_', '-')}"
+    flag = option.called(name)
     if bool in kinds:
         return click.option(flag, name, is_flag=True, default=default, help=option.help)
     if option.parse is not None:
@@ -55,8 +81,9 @@ def _parameter(name: str, option: Option, kind: Any, default: Any) -> Decorator:
         return click.option(flag, name, default=text, callback=_parsed(option.parse), **more)
     if option.choices:
         return click.option(flag, name, default=default, type=click.Choice(option.choices), **more)
-    if int in kinds:
-        return click.option(flag, name, default=default, type=click.IntRange(min=option.least), **more)
+    if kinds & {int, float}:
+        number = click.IntRange if int in kinds else click.FloatRange
+        return click.option(flag, name, default=default, type=number(min=option.least), **more)
     if Path in kinds:
         file = click.Path(exists=True, dir_okay=False, path_type=Path)
         return click.option(flag, name, default=default, type=file, **more)

@@ -99,6 +99,7 @@ def command(
         recipe=recipe or ("digits" if data == "digits" else None),
     )  # fmt: skip
     cells = _cells(chosen, training.for_data(chosen.recipe, data), range(seed, seed + chosen.seeds), only)
+    training.refuse_idle([cell.recipe for cell in cells])
     if listing:
         screen.print("\n".join(cell.name for cell in cells))
         return
@@ -127,6 +128,7 @@ def command(
     done_names = {one["row"]["cell"] for one in made if one["row"]["status"] == DONE}
     finished = [cell for cell in cells if cell.name in done_names]
     if finished and (chosen.lesions if lesions is None else lesions):
+        output.write(results, folder, ())  # what is finished is there, whatever becomes of the lesions
         results += _lesions(finished, grid, results[0], quiet=quiet)
     drawn = formats if finished else ()
     files = output.write(results, folder, drawn)
@@ -146,6 +148,8 @@ def _chosen(
     base = PRESETS[preset] if preset else Preset(archs, depths or (), "no paper", seeds=1)
     if not base.depths and any("{depth}" in arch for arch in archs) and not depths:
         raise click.UsageError("--arch with {depth} needs --depths; give such as --depths 20,56,110")
+    if depths and not any("{depth}" in arch for arch in archs or base.archs):
+        raise click.UsageError("--depths given, and no --arch holds {depth}; write it there, or leave --depths out")
     return adapted(base, archs=archs or None, depths=depths, styles=styles or None, seeds=seeds, recipe=recipe or None)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from resnet_probe.commands import options, output
-from resnet_probe.commands.session import Session
+from resnet_probe.commands.session import Loaded, Session
+
+if TYPE_CHECKING:
+    from resnet_probe.tables import Result
+    from resnet_probe.unraveled import UnraveledNetwork
 
 
 @click.command("inspect")
@@ -38,16 +44,10 @@ def command(
     folder = output.run_folder(out, "inspect", chosen.name) if out else None
 
     from resnet_probe.analyses import inspect
-    from resnet_probe.tables import provenance, together
 
     loaded = chosen.checkpoint
     network = session.unraveled(chosen, (loaded.in_channels, size, size) if size else None)
-    about = {"arch": loaded.arch, "checkpoint_sha256": loaded.sha256 or None, "notes": list(loaded.notes)}
-    made = together([inspect.run(network, name=chosen.name).with_settings(about)])
-    origin = provenance(
-        arguments=options.arguments(), checkpoint_sha256=chosen.identity, command=options.command_line()
-    )
-    result = made.with_settings(origin)
+    result = units(chosen, network, options.arguments(), options.command_line())
     screen = output.console(quiet)
     held = replace(result, rows=tuple(row for row in result.rows if row["kind"] != "other" or row["parameters"]))
     output.rows(screen, held, inspect.INSPECT.printed)
@@ -56,3 +56,14 @@ def command(
     if folder:
         told.append(("written", output.listing(output.write([result], folder, ()))))
     output.summarise(screen, f"{chosen.name} ({loaded.arch})", told)
+
+
+def units(one: Loaded, network: UnraveledNetwork, arguments: Mapping[str, Any], line: str) -> Result:
+    """The table of a network's units, with where it comes from."""
+    from resnet_probe.analyses import inspect
+    from resnet_probe.analyses.subject import Subject
+    from resnet_probe.tables import provenance, together
+
+    about = Subject(one.name, network, checkpoint=one.checkpoint, trained=one.trained).provenance()
+    made = together([inspect.run(network, name=one.name).with_settings(about)])
+    return made.with_settings(provenance(arguments=arguments, checkpoint_sha256=one.identity, command=line))

@@ -46,7 +46,7 @@ def command_line() -> str:
 
 
 def arguments() -> dict[str, Any]:
-    """The running command's options and arguments with their values, for `results.provenance`."""
+    """The running command's options and arguments with their values, for `tables.provenance`."""
     return dict(get_current_context().params)
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_probe.analyses.declaration import Table
-    from resnet_probe.commands.session import Loaded
     from resnet_probe.tables import Result
 
 
@@ -71,23 +70,37 @@ def colours(result: "Result") -> dict[str, dict[str, str]]:
     return {"colours": found} if found else {}
 
 
-def refuse_others(folder: Path, tables: Sequence["Table"], networks: Sequence["Loaded"], *, fresh: bool) -> None:
+def refuse_others(
+    folder: Path, tables: Sequence["Table"], identities: Sequence[str], *, again: bool, fresh: bool
+) -> None:
     """Refuse a folder that holds one of these tables of other networks, so that no finished work is lost.
+
+    A run that stopped at one of several networks can be repeated.
+
+    Args:
+        folder: of results.
+        tables: that are to be written there.
+        identities: of the networks: hash of the file, or what stands for it.
+        again: whether the command has the option --fresh.
+        fresh: whether it was given.
 
     Raises:
         click.UsageError: it does, and `fresh` does not allow to replace it.
     """
     import json
 
-    ours = ", ".join(one.identity for one in networks)
+    ours = set(identities)
     for table in tables:
         try:
-            found = json.loads((folder / f"{table.name}.json").read_text(encoding="utf-8")).get("checkpoint_sha256")
+            settings = json.loads((folder / f"{table.name}.json").read_text(encoding="utf-8"))
+            found, stopped = settings.get("checkpoint_sha256"), "not_measured" in settings
         except (OSError, ValueError, AttributeError):
             continue
-        if found is not None and ours and found != ours and not fresh:
+        theirs = set(found.split(", ")) if isinstance(found, str) else ours
+        if theirs != ours and not (stopped and theirs < ours) and not fresh:
             raise click.UsageError(
-                f"{folder} holds {table.name}.csv of other checkpoints; give another --out, or remove it first"
+                f"{folder} holds {table.name}.csv of other networks; give another --out, or "
+                f"{'--fresh to replace it' if again else 'remove it first'}"
             )
 
 

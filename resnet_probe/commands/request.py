@@ -74,7 +74,7 @@ class Request:
             each = value if name in _MULTIPLE else [",".join(value)] if name == "formats" else [value]
             words += [flag] if value is True else [word for one in each for word in (flag, str(one))]
         for name, (option, _, usual) in options_of(analysis.parameters).items():
-            value, flag = getattr(self.parameters, name), option.flag or f"--{name.replace('_', '-')}"
+            value, flag = getattr(self.parameters, name), option.called(name)
             if value is True and value != usual:
                 words.append(flag)
             elif value != usual:

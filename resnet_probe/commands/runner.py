@@ -11,15 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import rich_click as click
-
 from resnet_probe.analyses import seeds
 from resnet_probe.analyses.declaration import Analysis
 from resnet_probe.analyses.registry import analysis as analysis_called
 from resnet_probe.analyses.registry import declared, facts_of
 from resnet_probe.commands import output, progress
 from resnet_probe.commands.request import Request, processes
-from resnet_probe.commands.session import Loaded, Session, pick_device
+from resnet_probe.commands.session import Session, pick_device
 from resnet_probe.lazy import named
 from resnet_probe.tables import Result, provenance, together
 
@@ -30,6 +28,15 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.subject import Subject
 
 __all__ = ["Measured", "measure", "run", "tell"]
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """An error at one of several networks, after others were measured: those are written before it is raised."""
+
+    at: Subject
+    finished: tuple[Subject, ...]
+    error: BaseException
 
 
 @dataclass(frozen=True)
@@ -78,16 +85,17 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
         ValueError, LookupError, OSError, RuntimeError: as the analysis.
     """
     alone = getattr(request.parameters, "alone", None)
-    if alone and (request.ckpts or request.arch or request.data):
-        raise click.UsageError(f"{alone} needs no network and no images; leave out --ckpt, --arch and --data")
     networks = [] if alone else session.networks(request, analysis.needs)
     name = alone or "+".join(one.name for one in networks)
     folder = output.run_folder(request.out, analysis.name, name)
     before = [each for needed in analysis.builds_on for each in analysis_called(needed.analysis).tables]
-    output.refuse_others(folder, (*before, *analysis.tables), networks, fresh=request.fresh)
+    identities = [alone] if alone else [one.identity for one in networks]
+    output.refuse_others(
+        folder, (*before, *analysis.tables), identities, again=analysis.needs.sweep, fresh=request.fresh
+    )
     if alone:
         made = named(analysis.run)(None, request.parameters, _light(request, session))
-        return _written(analysis, request, folder, list(made), [], [], command)
+        return _written(analysis, request, folder, list(made), identities, [], command)
     workers, device = processes(request, pick_device(request.device))
     images = analysis.needs.images == "all" or (analysis.needs.images == "optional" and request.data is not None)
     if workers.rank > 0:
@@ -102,10 +110,19 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
         folder=folder, fresh=request.fresh, several=len(networks) > 1,
         progress=lambda what: progress.bar(quiet, what), say=session.tell,
     )  # fmt: skip
-    tables = list(_tables(analysis, request, subjects, runtime))
-    if workers.rank > 0:
-        return None
-    return _written(analysis, request, folder, tables, networks, subjects, command, device)
+    tables, stopped = _tables(analysis, request, subjects, runtime)
+    found = None
+    if workers.rank == 0:
+        done = [subject for subject in subjects if stopped is None or subject in stopped.finished]
+        theirs = [one.identity for one in networks if one.name in {subject.name for subject in done}]
+        left = [subject.name for subject in subjects if subject not in done]
+        tables = [table.with_settings({"not_measured": left}) if left else table for table in tables]
+        found = _written(analysis, request, folder, tables, theirs, done, command, device)
+    if stopped is not None:
+        names = ", ".join(subject.name for subject in stopped.finished)
+        session.tell(f"note: {stopped.at.name} failed; {names} done and written to {folder}", important=True)
+        raise stopped.error
+    return found
 
 
 def _light(request: Request, session: Session) -> Any:
@@ -120,7 +137,7 @@ def _written(  # noqa: PLR0917 - what a run is made of, in its order
     request: Request,
     folder: Path,
     tables: list[Result],
-    networks: Sequence[Loaded],
+    identities: Sequence[str],
     subjects: Sequence[Subject],
     command: str,
     device: str = "cpu",
@@ -129,7 +146,7 @@ def _written(  # noqa: PLR0917 - what a run is made of, in its order
     origin = provenance(
         arguments=request.arguments(analysis),
         seed=request.seed,
-        checkpoint_sha256=", ".join(one.identity for one in networks) or None,
+        checkpoint_sha256=", ".join(identities) or None,
         device=device,
         command=command,
         **_images(subjects),
@@ -156,7 +173,9 @@ def _over_seeds(tables: Sequence[Result], folder: Path) -> list[Result]:
     return found
 
 
-def _tables(analysis: Analysis, request: Request, subjects: Sequence[Subject], runtime: Runtime) -> Sequence[Result]:
+def _tables(
+    analysis: Analysis, request: Request, subjects: Sequence[Subject], runtime: Runtime
+) -> tuple[list[Result], Stopped | None]:
     """The tables of the analyses that this one builds on, then its own; those of several networks put together."""
     earlier: dict[str, Result] = {}
     for needed in analysis.builds_on if subjects else ():
@@ -166,31 +185,39 @@ def _tables(analysis: Analysis, request: Request, subjects: Sequence[Subject], r
         about, how = subjects, runtime
         if not needed.images:
             about, how = [subject.without_images() for subject in subjects], replace(runtime, say=lambda text: None)
-        for table in _each(other, its, about, how, optional=needed.optional):
-            earlier[table.name] = table
-    own = _each(analysis, request, subjects, replace(runtime, tables=earlier))
-    return [*earlier.values(), *own]
+        found, stopped = _each(other, its, about, how, optional=needed.optional)
+        if stopped is not None:
+            raise stopped.error  # what is set side by side is not whole
+        earlier |= {table.name: table for table in found}
+    own, stopped = _each(analysis, request, subjects, replace(runtime, tables=earlier))
+    return [*earlier.values(), *own], stopped
 
 
 def _each(
     analysis: Analysis, request: Request, subjects: Sequence[Subject], runtime: Runtime, *, optional: bool = False
-) -> list[Result]:
+) -> tuple[list[Result], Stopped | None]:
     function = named(analysis.run)
     if analysis.needs.together or not subjects:
-        return list(function(subjects or None, request.parameters, runtime))
+        return list(function(subjects or None, request.parameters, runtime)), None
     found: dict[str, list[Result]] = {}
+    finished: list[Subject] = []
+    stopped = None
     for subject in subjects:
         try:
             made = function(subject, request.parameters, runtime)
-        except ValueError as error:
-            if not optional:
+        except (Exception, KeyboardInterrupt) as error:
+            if optional and isinstance(error, ValueError):
+                runtime.say(f"note: {subject.name} is left out of the {analysis.name}: {error}")
+                continue
+            if not finished:
                 raise
-            runtime.say(f"note: {subject.name} is left out of the {analysis.name}: {error}")
-            continue
+            stopped = Stopped(subject, tuple(finished), error)
+            break
+        finished.append(subject)
         about = {**subject.provenance(), **runtime.notes.get(subject.name, {})}
         for table in made:
             found.setdefault(table.name, []).append(replace(table, settings={**about, **table.settings}))
-    return [together(tables) for tables in found.values()]
+    return [together(tables) for tables in found.values()], stopped
 
 
 def _images(subjects: Sequence[Subject]) -> dict[str, Any]:

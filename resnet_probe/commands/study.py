@@ -23,7 +23,9 @@ from resnet_probe.commands import errors, options, output, runner
 from resnet_probe.commands.options import Invocation
 from resnet_probe.commands.request import SAME_ANYWAY, Request
 from resnet_probe.commands.session import Loaded, Session
+from resnet_probe.figures import FORMATS
 from resnet_probe.files import write_text
+from resnet_probe.tables import read_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,6 +136,17 @@ class Study:
             name = "" if its.needs.together else self.networks[0].name
             assert request.out is not None
             self._attempt(title, step.table, name, request.out / f"{step.table}.csv", self._step(its, request, step))
+        if self.request.fresh and not self.failed:
+            self._clear()
+
+    def _clear(self) -> None:
+        """Remove tables of other checkpoints that no step replaced: the report would set them beside the new ones."""
+        ours = {one.identity for one in self.networks}
+        for table in read_run([self.folder]).tables:
+            theirs = str(table.result.settings.get("checkpoint_sha256") or "")
+            if not set(theirs.split(", ")) <= ours:
+                for ending in ("csv", "json", *FORMATS):
+                    (table.folder / f"{table.name}.{ending}").unlink(missing_ok=True)
 
     @property
     def failed(self) -> list[Outcome]:
@@ -157,7 +170,8 @@ class Study:
         blocks = self._unraveled(self.networks[0]).blocks
         census = Census(
             blocks=len(blocks), keeping=sum(not unit.plan.resizes for unit in blocks),
-            compared=len(self.networks) > 1, folder=self.folder,
+            compared=len(self.networks) > 1,
+            lesions=(self.folder if len(self.networks) > 1 else self._place(self.networks[0])) / "lesion.csv",
         )  # fmt: skip
         for its in analyses().values():
             for step in its.study:
@@ -184,7 +198,6 @@ class Study:
     def _step(self, its: Analysis, request: Request, step: StudyStep) -> tuple[str, Callable[[], bool]]:
         """The command line of a step, and what runs it unless its table is there; that says whether it ran."""
         line = request.command_line(its)
-        request = replace(request, fresh=request.fresh and its.needs.sweep)
 
         def work() -> bool:
             if not self.request.fresh and self._is_made(its, request, step.table):
@@ -221,8 +234,8 @@ class Study:
 
     def _units(self, one: Loaded) -> tuple[str, Callable[[], bool]]:
         """The table of units of a network."""
-        from resnet_probe.analyses import inspect
-        from resnet_probe.tables import provenance, read
+        from resnet_probe.commands.inspect import units
+        from resnet_probe.tables import read
 
         place = self._place(one)
         ckpt = self.request.ckpts[self.networks.index(one)]
@@ -235,8 +248,7 @@ class Study:
                 kept = False
             if kept and not self.request.fresh:
                 return False
-            about = provenance(arguments={"ckpts": [ckpt]}, checkpoint_sha256=one.identity, command=line)
-            inspect.run(self._unraveled(one), name=one.name).with_settings(about).save(place)
+            units(one, self._unraveled(one), {"ckpts": [ckpt]}, line).save(place)
             return True
 
         return line, work

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,11 +68,32 @@ class Training:
     compiled: bool
 
     def recipe(self, name: str | None, data: str, depth: int | None, **more: Any) -> tuple[str, Recipe]:
-        """The recipe of that name, or the default for the data, with the values given; and its name."""
+        """The recipe of that name, or the default for the data, with the values given; and its name.
+
+        Raises:
+            click.UsageError: the recipe does not use one of the values.
+            TrainingError: as `training.recipe_for`.
+        """
         from resnet_probe.training import recipe_for
 
         name = name or ("digits" if data == "digits" else "he2015")
-        return name, recipe_for(name, depth=depth, **{**self.for_data(name, data), **more})
+        made = recipe_for(name, depth=depth, **{**self.for_data(name, data), **more})
+        self.refuse_idle([made])
+        return name, made
+
+    def refuse_idle(self, recipes: Sequence[Recipe]) -> None:
+        """Refuse values that none of the recipes uses.
+
+        Raises:
+            click.UsageError: there is one.
+        """
+        from resnet_probe.training import idle
+
+        found = [idle(recipe, self.values) for recipe in recipes]
+        for name in found[0] if found else ():
+            if all(name in each for each in found):
+                flag = f"--{name.replace('_', '-')}"
+                raise click.UsageError(f"{flag} given, which only {found[0][name]} uses; leave it out")
 
     def for_data(self, name: str, data: str) -> dict[str, Any]:
         """The values given, and for digits an augmentation that leaves them legible, unless one is given."""

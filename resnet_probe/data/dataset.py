@@ -35,6 +35,7 @@ class Data:
         classes: the name of each label.
         normalization: what `batches` applies: a name from NORMALIZATIONS or "mean;std".
         folder: whether they come from a folder of images, whose name says nothing certain about what they are.
+        resized: how images of other sizes were brought to this one; empty where every pixel stays as it is.
 
     Raises DataError where the normalisation does not fit the number of channels.
 
@@ -52,6 +53,7 @@ class Data:
     classes: tuple[str, ...]
     normalization: str
     folder: bool = False
+    resized: str = ""
 
     def __post_init__(self) -> None:
         assert len(self.images) == len(self.labels)

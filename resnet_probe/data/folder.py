@@ -56,7 +56,7 @@ def load_folder(
     if limit is not None:
         chosen = spread(truth, limit)
         paths, truth = [paths[i] for i in chosen.tolist()], truth[chosen]
-    images = _one_size(tuple(paths), size, whole)
+    images, resized = _one_size(tuple(paths), size, whole)
     in_memory = images.height * images.width * 3 * len(images) <= memory
     return Data(
         name=folder.resolve().name,
@@ -66,6 +66,7 @@ def load_folder(
         classes=tuple(names),
         normalization=normalization,
         folder=True,
+        resized=resized,
     )
 
 
@@ -95,15 +96,20 @@ def _class_folders(folder: Path, split: str) -> tuple[Path, str, list[str]]:
     return folder, "all", names
 
 
-def _one_size(paths: tuple[Path, ...], size: int | None, whole: bool) -> ImageFiles:
-    found = set(sizes(paths))
-    if len(found) == 1:
-        height, width = found.pop()
-        if size is None or (height, width) == (size, size):
-            return ImageFiles(paths, height, width)
+def _one_size(paths: tuple[Path, ...], size: int | None, whole: bool) -> tuple[ImageFiles, str]:
+    """The files as images of one size, and in words what is done to them for that."""
+    found = sorted(set(sizes(paths)), key=lambda shape: shape[0] * shape[1])
+    height, width = found[0]
+    if len(found) == 1 and (size is None or (height, width) == (size, size)):
+        return ImageFiles(paths, height, width), ""
     side = SIDE if size is None else size
     side = around(side) if whole else side
-    return ImageFiles(paths, side, side, crop=side, whole=whole)
+    which = " to ".join(dict.fromkeys(f"{wide} x {high}" for high, wide in (found[0], found[-1])))
+    shorter = side if whole else around(side)
+    words = (
+        f"images of {which} pixels are resized to a shorter side of {shorter} and cut to the central {side} x {side}"
+    )
+    return ImageFiles(paths, side, side, crop=side, whole=whole), words
 
 
 def _folders(folder: Path) -> list[str]:

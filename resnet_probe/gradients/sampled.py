@@ -39,10 +39,12 @@ class PathNorms:
 
     Attributes:
         norms: `(K, samples)`, float64: row k is for paths with k residual branches.
+        images: `(samples, B)`, int64: the images of a sample: a single one, in training mode the batch.
         images_at_a_time: what the memory budget left of the batch size.
     """
 
     norms: Tensor
+    images: Tensor
     images_at_a_time: int
 
 
@@ -156,11 +158,13 @@ def sample_norms(
     size = (budget or Budget()).images(each, wanted=size, whole_batch=together)
     kind = next((p.dtype for unit in network.units for p in unit.module().parameters()), torch.float32)
     found: list[Tensor] = []
+    owners: list[Tensor] = []
     done = 0
-    for part, quota in _spread(data, samples, size, whole_batch=together):
-        owners = 1 if together else len(part)
+    for places, quota in _spread(len(data), samples, size, whole_batch=together):
+        part = data.subset(places)
+        sharing = 1 if together else len(part)
         drawn = torch.stack(
-            [draw_paths(len(lengths) - 1, lengths, quota, generator).flatten(0, 1) for _ in range(owners)], 1
+            [draw_paths(len(lengths) - 1, lengths, quota, generator).flatten(0, 1) for _ in range(sharing)], 1
         )
         ((images, labels),) = part.batches(len(part), device=device)
         norms = torch.cat(
@@ -171,15 +175,16 @@ def sample_norms(
         )
         norms = norms.view(len(lengths), quota, len(part)).cpu()
         found.append(norms.mean(2) if together else norms.flatten(1))
+        owners.append((places if together else places[:, None]).repeat(quota, 1))
         done += found[-1].numel()
         if progress:
             progress(done, samples * len(lengths))
-    return PathNorms(torch.cat(found, 1), size)
+    return PathNorms(torch.cat(found, 1), torch.cat(owners), size)
 
 
-def _spread(data: Data, samples: int, size: int, *, whole_batch: bool) -> Iterator[tuple[Data, int]]:
-    """Parts of the data, each with the number of samples per length that every image (or the batch) of it gets."""
-    starts = range(0, len(data) - size + 1, size) if whole_batch else range(len(data))
+def _spread(images: int, samples: int, size: int, *, whole_batch: bool) -> Iterator[tuple[Tensor, int]]:
+    """Numbers of images, with the number of samples per length that each of them (or the batch) gets."""
+    starts = range(0, images - size + 1, size) if whole_batch else range(images)
     full, rest = divmod(samples, len(starts))
     more = {len(starts) * number // rest for number in range(rest)} if rest else set()
     for quota, places in ((full + 1, sorted(more)), (full, [p for p in range(len(starts)) if p not in more])):
@@ -187,10 +192,10 @@ def _spread(data: Data, samples: int, size: int, *, whole_batch: bool) -> Iterat
             continue
         if whole_batch:
             for place in places:
-                yield data.subset(slice(starts[place], starts[place] + size)), quota
+                yield torch.arange(starts[place], starts[place] + size), quota
         else:
             for first in range(0, len(places), size):
-                yield data.subset(places[first : first + size]), quota
+                yield torch.tensor(places[first : first + size]), quota
 
 
 def _divide(tape: Tape, link: Link, vectors: Tensor, taken: Tensor) -> Tensor:

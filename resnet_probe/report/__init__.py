@@ -66,7 +66,7 @@ def build(run: Run, *, claims: Result) -> str:
     """The page as text.
 
     Args:
-        run: from `runs.read_run`.
+        run: from `tables.read_run`.
         claims: the verdicts on it, the table `claims`.
 
     Returns:

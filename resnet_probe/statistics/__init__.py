@@ -3,6 +3,7 @@
 intervals.py   of an error over images, of a mean over draws, of a rank correlation
 paired.py      whether two networks differ on the same images, and by how much
 two_way.py     of a mean over draws and images at once
+ratios.py      of a ratio of two means
 seeds.py       of a mean over trainings, and whether it agrees with a published value
 multiple.py    many tests at once
 """
@@ -10,6 +11,7 @@ multiple.py    many tests at once
 from resnet_probe.statistics.intervals import RankCorrelation, bootstrap_mean, spearman, wilson
 from resnet_probe.statistics.multiple import bonferroni, false_discovery
 from resnet_probe.statistics.paired import Paired, mcnemar, paired, paired_difference
+from resnet_probe.statistics.ratios import ratio_of_means
 from resnet_probe.statistics.seeds import Replication, Seeds, over_seeds, replication
 from resnet_probe.statistics.two_way import TwoWay, two_way
 
@@ -26,6 +28,7 @@ __all__ = [
     "over_seeds",
     "paired",
     "paired_difference",
+    "ratio_of_means",
     "replication",
     "spearman",
     "two_way",

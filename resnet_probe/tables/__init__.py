@@ -1,8 +1,8 @@
 """Tables: what an analysis writes, and the folders that tables stand in. Nothing here imports torch.
 
 results.py   one tidy table with the settings that made it, as CSV and JSON
+cells.py     values as people read them
 runs.py      run folders: every table in them, what is broken, what is unfinished
-files.py     files that appear whole or not at all, and SQLite databases
 """
 
 from resnet_probe.tables.results import Result, provenance, read, together

@@ -119,8 +119,14 @@ class Run:
         return list(dict.fromkeys(table.name for table in self.tables))
 
     def networks(self) -> list[str]:
-        """The networks of all tables, each once."""
-        return list(dict.fromkeys(network for table in self.tables for network in table.networks))
+        """The networks of all tables, each once; not the architectures that checkpoints were averaged under."""
+        named = (
+            network
+            for table in self.tables
+            for network in table.networks
+            if not table.about(network).get("checkpoints")
+        )
+        return list(dict.fromkeys(named))
 
 
 def read_run(folders: Iterable[Path], *, ignore: Iterable[str] = ("claims",)) -> Run:

@@ -13,7 +13,7 @@ from resnet_probe.training.augment import pad_crop_flip
 from resnet_probe.training.batches import Batches, steps_per_epoch
 from resnet_probe.training.errors import DivergedError, TrainingError
 from resnet_probe.training.history import Epoch, History, Progress
-from resnet_probe.training.recipe import DEMO_RECIPES, OPTIMIZERS, RECIPES, STYLES, Recipe, recipe_for
+from resnet_probe.training.recipe import DEMO_RECIPES, OPTIMIZERS, RECIPES, STYLES, Recipe, idle, recipe_for
 from resnet_probe.training.schedule import SCHEDULES, rate_factor
 from resnet_probe.training.seeding import seeded
 from resnet_probe.training.state import Keeper, StateError
@@ -39,6 +39,7 @@ __all__ = [
     "fabric_for",
     "fit",
     "fold",
+    "idle",
     "pad_crop_flip",
     "rate_factor",
     "recipe_for",

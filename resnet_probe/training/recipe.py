@@ -3,6 +3,7 @@
 Recipe       all values of one training, checked
 RECIPES      the papers' values, ours for the digits, and where each comes from
 recipe_for   a recipe by name, for a network, with values of one's own
+idle         values of one's own that a recipe does not use
 """
 
 from __future__ import annotations
@@ -186,6 +187,29 @@ def recipe_for(name: str, *, depth: int | None = None, **values: Any) -> Recipe:
         if base.get("warmup", 0) >= 1:
             base["warmup"] /= whole  # the same share of the steps
     return Recipe(**(base | values))
+
+
+def idle(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, str]:
+    """Which of the values given have no effect in the recipe, each with what would use it.
+
+    Examples:
+        >>> idle(recipe_for("adam", momentum=0.5), {"momentum": 0.5})
+        {'momentum': 'the optimizer sgd'}
+    """
+    warms_up = recipe.warmup > 0 or recipe.warmup_error is not None
+    users = {
+        "survival": (recipe.style == "stochastic-depth", "the style stochastic-depth"),
+        "kept": (recipe.style == "effective-paths", "the style effective-paths"),
+        "rescale": (recipe.style != "normal", "the style stochastic-depth or effective-paths"),
+        "milestones": (recipe.schedule == "steps", "the schedule steps"),
+        "divisor": (recipe.schedule == "steps", "the schedule steps"),
+        "momentum": (recipe.optimizer == "sgd", "the optimizer sgd"),
+        "nesterov": (recipe.optimizer == "sgd", "the optimizer sgd"),
+        "warmup_rate": (warms_up, "a warmup or a warmup error"),
+        "pad": (not recipe.resized_crop, "a recipe without resized crops"),
+        "flip": (not recipe.resized_crop, "a recipe without resized crops"),
+    }
+    return {name: user for name, (used, user) in users.items() if name in given and not used}
 
 
 def _hint(name: str, known: Mapping[str, object]) -> str:

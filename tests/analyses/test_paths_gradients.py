@@ -38,12 +38,34 @@ def test_columns_are_what_they_say(measured):
         assert row["class_mean_norm"] == pytest.approx(row["class_norm"] / row["count"])
         assert row["path_norm"] == pytest.approx(float(sampled[length].mean()), rel=1e-4)
         assert row["path_norm_std"] == pytest.approx(float(sampled[length].std()), rel=1e-3)
-        assert row["cancellation_ratio"] == pytest.approx(row["class_mean_norm"] / row["path_norm"])
+        assert row["cancellation_ratio"] == pytest.approx(row["class_mean_norm"] / row["path_norm"], rel=1e-4)
     # three samples for each of eight images: classes of a single path cannot cancel
     assert measured.rows[0]["cancellation_ratio"] == pytest.approx(1, rel=1e-4)
     assert measured.rows[6]["cancellation_ratio"] == pytest.approx(1, rel=1e-4)
     weights = [row["count"] * row["path_norm"] for row in measured.rows]
     assert [row["effective_share"] for row in measured.rows] == pytest.approx([w / sum(weights) for w in weights])
+
+
+@pytest.mark.parametrize(("samples", "mode", "size"), [(5, "eval", None), (11, "eval", 3), (3, "train", 4)])
+def test_cancellation_compares_the_same_images(samples, mode, size):
+    """More images than samples, or not a multiple of them: the norms of other images are not mixed in."""
+    network, data = network_of("resnet14-w4"), data_of(8)
+    how = {"batch_norm": mode, "batch_size": size}
+    rows = paths.run_gradients(network, data, name="x", samples=samples, **how).rows
+    assert [rows[k]["cancellation_ratio"] for k in (0, 6)] == pytest.approx([1, 1], rel=1e-4)  # a single path
+    assert [rows[k]["cancellation_error"] for k in (0, 6)] == pytest.approx([0, 0], abs=1e-4)
+    sampled = sample_norms(network, data, samples=samples, **how)
+    for length, row in enumerate(rows):
+        above, below = [], []
+        for owners, norm in zip(sampled.images.tolist(), sampled.norms[length].tolist(), strict=True):
+            first = owners[0] // 4 * 4
+            shown = range(first, first + 4) if mode == "train" else owners  # in training mode the batch counts
+            ((images, labels),) = data.subset(list(shown)).batches(len(shown))
+            classes = class_gradients(network, images, labels, batch_norm=mode).at["input"]
+            above.append(float(classes.flatten(2).norm(dim=2)[length].mean()) / row["count"])
+            below.append(norm)
+        assert row["cancellation_ratio"] == pytest.approx(sum(above) / sum(below), rel=1e-4)
+        assert row["cancellation_error"] >= 0
 
 
 def test_settings_name_what_was_checked_and_the_paper(measured):

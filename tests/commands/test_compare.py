@@ -213,7 +213,10 @@ def test_other_data_than_a_network_was_trained_for_is_one_line(capsys):
         ([*BOTH, *["--normalize", "half"] * 3], "3 times --normalize given for 2 networks; give it once for all"),
         ([*BOTH, "--read-as", "auto"], "1 times --read-as given for 2 checkpoints; give it once for each"),
         ([*BOTH, "--timing-batches", "1"], "1 is not in the range x>=2"),
-        (["--zoo", "--arch", "resnet8"], "zoo needs no network and no images"),
+        (["--zoo", "--arch", "resnet8"], "zoo is counted without a network and images; leave out --arch"),
+        (["--zoo", "--untrained"], "--untrained"),
+        (["--zoo", "--layers", "conv"], "--layers given without --ckpt or --arch"),
+        ([*BOTH, "--no-timing", "--timing-batches", "5"], "--timing-batches and --no-timing given"),
         ([*BOTH, "--out", "one.safetensors"], "cannot write to the folder one.safetensors"),
     ],
 )
@@ -228,7 +231,7 @@ def test_tables_of_other_networks_are_not_written_over(capsys):
     assert main(["lesion", *BOTH[:2], "--limit", "30", "--format", "svg", "--out", "out", "--quiet"]) == 0
     code, _, err = run(capsys, *BOTH, *UNTIMED)
     assert (code, is_one_line(err)) == (2, True)
-    assert "out holds lesion.csv of other checkpoints" in err
+    assert "out holds lesion.csv of other networks" in err
 
 
 def test_the_zoo_needs_no_data(capsys, monkeypatch):

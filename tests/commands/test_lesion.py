@@ -110,8 +110,34 @@ def test_a_table_of_another_network_is_not_lost(capsys):
         code, _, err = run(capsys, "--ckpt", "whole.pt", "--data", "digits", "--normalize", "half", *QUICK[2:], *more)
         assert code == 2
         assert is_one_line(err)
-        assert "out holds lesion.csv of other checkpoints" in err
+        assert "out holds lesion.csv of other networks" in err
     assert Path("out/lesion.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--recalibrate", "--recalibrate-split", "nowhere"), "nowhere"),
+        (("--recalibrate", "--precision", "bf16"), "--recalibrate computes in fp32"),
+        (("--multi", "1:2", "--recalibrate", "--precision", "bf16"), "--recalibrate computes in fp32"),
+    ],
+)
+def test_a_mistake_about_recalibration_costs_no_sweep(capsys, words, problem):
+    code, _, err = run(capsys, *QUICK, *words)
+    assert (code, is_one_line(err)) == (2, True)
+    assert problem in err
+    assert not list(Path("out").glob("*.journal"))
+
+
+def test_options_without_effect_are_refused(capsys):
+    for words, problem in {
+        ("--draws", "100"): "--draws given without --multi",  # the default too
+        ("--recalibrate-limit", "5"): "--recalibrate-limit given without --recalibrate",
+        ("--resizing",): "--resizing given without --multi",
+    }.items():
+        code, _, err = run(capsys, *QUICK, *words)
+        assert (code, is_one_line(err)) == (2, True)
+        assert problem in err
 
 
 def test_quiet_prints_nothing(capsys):

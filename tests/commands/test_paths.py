@@ -75,7 +75,7 @@ def test_depth_1202_is_counted_to_the_last_digit(capsys):
     ("words", "problem"),
     [
         ([], "no network given; give --ckpt FILE or --arch NAME"),
-        (["--depth", "20", "--arch", "resnet20"], "resnet20 needs no network and no images"),
+        (["--depth", "20", "--arch", "resnet20"], "resnet20 is counted without a network and images; leave out --arch"),
         (["--depth", "111"], "the nearest are 110 and 116"),
         (["--depth", "20", "--format", "tiff,png"], "tiff given; choose from pdf, svg, png"),
         (["--depth", "20", "--format", ","], "nothing given; choose from pdf, svg, png"),

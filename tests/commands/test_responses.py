@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from resnet_probe.analyses import responses
 from resnet_probe.analyses.responses import KINDS, MODES
 from resnet_probe.checkpoint import save
 from resnet_probe.cli import main
@@ -89,6 +90,34 @@ def test_wrong_use(capsys):
         code, _, err = run(capsys, *words)
         assert (code, err.count("\n")) == (2, 1)
         assert problem in err
+
+
+def test_what_is_done_is_written_before_an_error_at_a_later_network(capsys):
+    files = [checkpoint(Path(f"{name}.safetensors"), "resnet8-w4") for name in ("one", "two")]
+    words = ("--ckpt", files[0], "--ckpt", files[1])
+    measured = responses.table.run
+
+    def failing(subject, parameters, runtime):
+        if subject.name == "two" and Path("fail").exists():
+            raise RuntimeError("out of memory")
+        return measured(subject, parameters, runtime)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(responses.table, "run", failing)
+        Path("fail").touch()
+        code, out, err = run(capsys, *words, "--out", "out", "--format", "svg")
+        assert code != 0
+        assert "out of memory" in err
+        assert "two failed; one done" in out
+        kept = read(Path("out"), "responses")
+        assert kept.networks == ["one"]
+        assert kept.settings["not_measured"] == ["two"]
+        Path("fail").unlink()
+        assert run(capsys, *words, "--out", "out", "--format", "svg")[0] == 0
+    both = read(Path("out"), "responses")
+    assert both.networks == ["one", "two"]
+    assert both.of("one") == kept.of("one")
+    assert "not_measured" not in both.settings
 
 
 def test_the_choices_are_those_of_the_analysis():

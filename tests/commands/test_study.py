@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from resnet_probe.analyses.lesion import single
 from resnet_probe.cli import main
 from resnet_probe.tables import read
 from tests.commands.subjects import write_good
@@ -79,6 +80,30 @@ def test_what_is_gone_or_of_other_options_is_made_again(studied, capsys):
     assert main(words) == 0
     assert "3 done, 4 kept, 0 failed" in capsys.readouterr().out
     assert tables(out) == before
+
+
+def test_fresh_replaces_everything_after_another_training(tmp_path, capsys):
+    """A retrained checkpoint of the same name, and tables of the first one in the folder."""
+    words = ["study", str(tmp_path / "net.safetensors"), "--out", str(tmp_path / "out"), *WORDS, "--quiet"]
+    write_good(tmp_path, "net", "resnet14-w3")
+    assert main(words) == 0
+    write_good(tmp_path, "net", "resnet8-w3")
+    assert main([*words, "--fresh"]) == 0, capsys.readouterr()
+    made = [read(path.parent, path.stem) for path in (tmp_path / "out").rglob("*.csv") if path.stem != "claims"]
+    assert len({table.settings["checkpoint_sha256"] for table in made}) == 1
+    assert {table.about("net")["arch"] for table in made if table.networks} == {"resnet8-w3"}
+
+
+def test_damage_that_is_measured_later_reaches_the_table_of_blocks(files, tmp_path, monkeypatch):
+    words = ["study", str(files / "tiny.safetensors"), "--out", str(tmp_path), *WORDS, "--quiet"]
+    real = single.run
+    monkeypatch.setattr(single, "run", lambda *_: (_ for _ in ()).throw(ValueError("no")))
+    assert main(words) == 1
+    assert {row["lesion_error"] for row in read(tmp_path / "tiny", "iterative").rows} == {None}
+    monkeypatch.setattr(single, "run", real)
+    assert main(words) == 0
+    assert None not in {row["lesion_error"] for row in read(tmp_path / "tiny", "iterative").rows}
+    assert (tmp_path / "tiny" / "iterative_ranks.csv").is_file()
 
 
 def test_a_step_that_fails_is_named_and_does_not_stop_the_others(files, tmp_path, capsys):

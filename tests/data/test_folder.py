@@ -88,6 +88,28 @@ def test_a_size_that_the_images_have_leaves_them_alone(tmp_path):
         save(tmp_path / "a" / f"{number}.png", size=(7, 7))
     assert torch.equal(load(tmp_path, size=7).images, load(tmp_path).images)
     assert load(tmp_path, size=5).input_shape == (3, 5, 5)
+    assert load(tmp_path, size=7).resized == load(tmp_path).resized == ""
+
+
+def test_what_is_done_to_images_of_other_sizes_is_said(tmp_path):
+    save(tmp_path / "a" / "1.png", size=(45, 40))
+    told = []
+    data = load_data(tmp_path, size=32, notify=told.append)
+    assert data.resized == "images of 45 x 40 pixels are resized to a shorter side of 37 and cut to the central 32 x 32"
+    assert told == [f"note: {data.resized}"]
+    save(tmp_path / "a" / "2.png", size=(8, 9))
+    assert load_data(tmp_path, size=32, whole=True).resized == (
+        "images of 8 x 9 to 45 x 40 pixels are resized to a shorter side of 37 and cut to the central 37 x 37"
+    )
+
+
+def test_a_name_that_hides_a_folder_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = []
+    load_data("digits", limit=10, notify=told.append)
+    Path("digits").mkdir()
+    load_data("digits", limit=10, notify=told.append)
+    assert told == ["note: digits is the data set of that name; give ./digits for the folder"]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA"])

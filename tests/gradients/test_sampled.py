@@ -83,6 +83,12 @@ def test_samples_are_spread_over_the_images_and_do_not_depend_on_batches(samples
     times = Counter(round(value, 7) for value in expected.norms[0].tolist())
     assert len(times) == min(samples, 12)
     assert max(times.values()) - min(times.values()) <= 1
+    counts = Counter(found.images.flatten().tolist())
+    assert len(counts) == min(samples, 12)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    ((images, labels),) = data.batches(12)
+    identity = path_norms(network, images, labels, torch.zeros((1, 1, 3), dtype=torch.bool))[0]
+    torch.testing.assert_close(found.norms[0], identity[found.images[:, 0]], rtol=1e-4, atol=0)
 
 
 def test_mean_of_the_samples_is_that_of_all_paths():
@@ -104,6 +110,8 @@ def test_training_mode_shares_paths_and_uses_whole_batches():
     found = sample_norms(network, data, samples=5, batch_size=4, batch_norm="train")
     assert found.norms.shape == (4, 5)  # two batches of 4; three images are left over
     assert len({round(value, 7) for value in found.norms[0].tolist()}) == 2
+    assert found.images.shape == (5, 4)
+    assert {tuple(row) for row in found.images.tolist()} == {(0, 1, 2, 3), (4, 5, 6, 7)}
     with pytest.raises(ValueError, match="depend on each other: share the paths"):
         path_norms(network, *batch(2), torch.zeros((1, 2, 3), dtype=torch.bool), batch_norm="train")
 

@@ -152,7 +152,7 @@ def test_without_javascript_the_story_is_all_there(browser, address, width):
     assert shown.locator("svg.anatomy .unit").count() == 5
     assert shown.locator("table.claims tbody tr").count() >= 3
     assert shown.locator(".panel").first.is_hidden()  # what only a script could fill
-    assert "Intact, net gets 5 % of 100 images wrong" in shown.inner_text("main")
+    assert "5 % error, 5 wrong of 100 images" in shown.inner_text("main")
     assert shown.locator("th button").count() == 0
     shown.locator("details summary").last.click()
     assert shown.locator("details[open]").count() > 0

@@ -46,8 +46,13 @@ class Parameters:
         metavar="auto|LIST", parse=sizes, write=_written,
     )  # fmt: skip
     ensemble: bool = option(False, "Also average all checkpoints.")
-    crop: int | None = option(None, "Side of the crops.", least=1, metavar="N", shown="the network's input size")
-    average: str = option("softmax", "What is averaged over views and checkpoints.", choices=AVERAGES)
+    crop: int | None = option(
+        None, "Side of the crops.", least=1, metavar="N", shown="the network's input size", needs=("ten_crop", "scales")
+    )
+    average: str = option(
+        "softmax", "What is averaged over views and checkpoints.", choices=AVERAGES,
+        needs=("ten_crop", "scales", "ensemble"),
+    )  # fmt: skip
 
 
 VIEW = Column("view", str, "`single`, `ten-crop` or `multi-scale`")

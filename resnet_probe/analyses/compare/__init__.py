@@ -45,9 +45,15 @@ class Parameters:
     """Which layers respond, and how many batches are timed; or the papers' networks instead."""
 
     zoo: bool = option(False, "Count the papers' networks instead, beside the printed numbers.")
-    layers: str = option("conv3x3", "Layers for responses.", choices=KINDS)
-    timing_batches: int = option(100, "Batches to time, after 10 that do not count.", least=2, metavar="N")
-    no_timing: bool = option(False, "Measure neither times nor memory.")
+    layers: str = option("conv3x3", "Layers for responses.", choices=KINDS, needs=("ckpts", "arch"))
+    timing_batches: int = option(
+        100, "Batches to time, after 10 that do not count.", least=2, metavar="N", needs=("ckpts", "arch")
+    )
+    no_timing: bool = option(False, "Measure neither times nor memory.", needs=("ckpts", "arch"))
+
+    def __post_init__(self) -> None:
+        if self.no_timing and self.timing_batches != 100:
+            raise ValueError("--timing-batches and --no-timing given; give one of them")
 
     @property
     def alone(self) -> str | None:

@@ -167,7 +167,7 @@ RANKS = Table(
 def _with_blocks(amount: Amount, census: Census) -> Mapping[str, Any] | None:
     if not census.blocks:
         return None
-    return {"lesion": census.folder / "lesion.csv"} if census.compared else {}  # else it is where it is looked for
+    return {"lesion": census.lesions} if census.lesions.is_file() else {}
 
 
 ANALYSIS = Analysis(

@@ -50,12 +50,12 @@ class Parameters:
     multi: range | None = option(
         None, "Delete K random units at a time, as 1:20.", metavar="K:K", parse=numbers, write=written_numbers
     )
-    draws: int = option(100, "Random sets for each K.", least=1)
+    draws: int = option(100, "Random sets for each K.", least=1, needs=("multi",))
     pairs: bool = option(False, "Delete every pair of units, and measure how they interact.")
-    resizing: bool = option(False, "With --multi, draw units that change the shape too.")
+    resizing: bool = option(False, "With --multi, draw units that change the shape too.", needs=("multi",))
     recalibrate: bool = option(False, "Measure again with batch-norm statistics re-estimated.")
-    recalibrate_split: str = option("train", "Images for --recalibrate.")
-    recalibrate_limit: int = option(2000, "How many of them.", least=1, metavar="N")
+    recalibrate_split: str = option("train", "Images for --recalibrate.", needs=("recalibrate",))
+    recalibrate_limit: int = option(2000, "How many of them.", least=1, metavar="N", needs=("recalibrate",))
 
     def __post_init__(self) -> None:
         if self.multi and self.pairs:

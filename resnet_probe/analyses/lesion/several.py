@@ -45,11 +45,10 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
     sets = draw_lesions(names, sizes, draws, seed)
     variants = {"": network.steps} | {" ".join(chosen): network.delete(*chosen).steps for _, chosen in sets}
     about = {"deleted": sizes, "draws": draws, "seed": seed, "resizing": resizing}
+    split, limit = parameters.recalibrate_split, parameters.recalibrate_limit
+    train = runtime.training_images(subject, split=split, limit=limit) if parameters.recalibrate else None
     scores = runtime.evaluate(subject, variants, "lesion_multi", about)
-    again = {}
-    if parameters.recalibrate:
-        train = subject.images(split=parameters.recalibrate_split, limit=parameters.recalibrate_limit)
-        again = runtime.evaluate_recalibrated(subject, variants, train, "lesion_multi", about)
+    again = runtime.evaluate_recalibrated(subject, variants, train, "lesion_multi", about) if train else {}
     rows: list[dict[str, Any]] = []
     counts: dict[int, int] = {}
     for number, chosen in [(0, ()), *sets]:

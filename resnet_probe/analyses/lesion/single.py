@@ -42,11 +42,10 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
             "`resnet-probe inspect` shows what it is made of"
         )
     variants = {INTACT: network.steps} | {unit.name: network.delete(unit.name).steps for unit in network.surgical}
+    split, limit = parameters.recalibrate_split, parameters.recalibrate_limit
+    train = runtime.training_images(subject, split=split, limit=limit) if parameters.recalibrate else None
     scores = runtime.evaluate(subject, variants, "lesion")
-    again = {}
-    if parameters.recalibrate:
-        train = subject.images(split=parameters.recalibrate_split, limit=parameters.recalibrate_limit)
-        again = runtime.evaluate_recalibrated(subject, variants, train, "lesion")
+    again = runtime.evaluate_recalibrated(subject, variants, train, "lesion") if train else {}
     plans = {unit.name: (i, unit.plan) for i, unit in enumerate(network.surgical)}
     rows = []
     for block, score in scores.items():

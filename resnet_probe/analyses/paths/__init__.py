@@ -58,21 +58,34 @@ class Parameters:
         "Sampled paths of each length, spread over the images; 0 for the exact classes alone.",
         least=0,
         metavar="N",
+        needs=("data",),
     )
-    batch_norm: str = option("eval", "Statistics: the running ones, or each batch's own.", choices=STATISTICS)
+    batch_norm: str = option(
+        "eval", "Statistics: the running ones, or each batch's own.", choices=STATISTICS, needs=("data",)
+    )
     memory: int | None = option(
-        None, "Memory that may be used, such as 800M.", metavar="SIZE", parse=memory_size, shown="2G"
+        None,
+        "Memory that may be used, such as 800M.",
+        metavar="SIZE",
+        parse=memory_size,
+        shown="2G",
+        needs=("data",),
     )
     draw: bool = option(False, "Draw the unraveled network and its blocks; export the graph.")
-    colour: str | None = option(None, "With --draw: colour the blocks by another table.", metavar="TABLE.csv:COLUMN")
+    colour: str | None = option(
+        None,
+        "With --draw: colour the blocks by another table.",
+        metavar="TABLE.csv:COLUMN",
+        needs=("draw",),
+    )
 
     def __post_init__(self) -> None:
         if self.depth is not None:
             from resnet_probe.analyses.paths.cifar import cifar_resnet  # noqa: PLC0415 - it is about this package
 
             cifar_resnet(self.depth)  # says which depths there are
-        if self.colour is not None and (not self.draw or self.depth is not None):
-            raise ValueError("--colour without a network to draw; give --draw and --ckpt FILE or --arch NAME")
+        if self.colour is not None and self.depth is not None:
+            raise ValueError("--colour without a network to draw; give --ckpt FILE or --arch NAME")
         if self.colour is not None:
             path = Path(self.colour.rpartition(":")[0])
             if path.suffix != ".csv" or not path.is_file():
@@ -131,9 +144,13 @@ GRADIENTS = Table(
         Column("samples", int, "sampled paths"),
         Column("class_norm_std", float, "standard deviation of `class_norm` over images"),
         Column("class_mean_norm", float, "`class_norm` / `count`: norm of the mean over paths of the length; exact"),
-        Column("cancellation_ratio", float, "`class_mean_norm` / `path_norm`: 1 if all paths agree, 0 if they cancel"),
+        Column(
+            "cancellation_ratio", float,
+            "`class_mean_norm` of the sampled images / `path_norm`: 1 if all paths agree, 0 if they cancel",
+        ),
         Column("effective_share", float, "`count` x `path_norm` as a share of its sum (Veit et al. 2016, Fig. 6c)"),
         c.IMAGES,
+        Column("cancellation_error", float, "standard error of `cancellation_ratio`"),
     ),
     question="Which paths carry the gradient?",
     source="Veit et al. 2016, Figs. 6b and 6c",

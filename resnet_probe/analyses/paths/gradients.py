@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.paths import GRADIENTS
 from resnet_probe.analyses.paths.effective import PAPER, describe, effective_shares
+from resnet_probe.statistics import ratio_of_means
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from resnet_probe.data import Data
     from resnet_probe.gradients import BatchNorm, Budget
     from resnet_probe.tables import Result
@@ -77,20 +80,24 @@ def run_gradients(
     means: list[float | None] = [None] * len(counts)
     deviations: list[float | None] = [None] * len(counts)
     effective: list[float | None] = [None] * len(counts)
+    ratios: list[tuple[float | None, float | None]] = [(None, None)] * len(counts)
     drawn = 0
     if samples:
         sampled = sample_norms(
             network, data, samples=samples, seed=seed, **options,
             progress=lambda done, _: report(len(data) + done, steps),
-        ).norms  # fmt: skip
-        drawn = sampled.shape[1]
-        found = sampled.mean(1).tolist()
+        )  # fmt: skip
+        drawn = sampled.norms.shape[1]
+        found = sampled.norms.mean(1).tolist()
         means = found
-        deviations = sampled.std(1).tolist() if drawn > 1 else deviations
+        deviations = sampled.norms.std(1).tolist() if drawn > 1 else deviations
+        together = norms[:, sampled.images].mean(2)  # of the images that were sampled, as often as they were
+        ratios = [
+            _cancellation(*one, sampled.images[:, 0]) for one in zip(together, sampled.norms, counts, strict=True)
+        ]
         effective = list(effective_shares(counts, found))
     rows = []
     for length, count in enumerate(counts):
-        class_mean = _divide(class_norm[length], count)
         rows.append(
             {
                 "network": name,
@@ -102,10 +109,11 @@ def run_gradients(
                 "path_norm_std": deviations[length],
                 "samples": drawn,
                 "class_norm_std": class_std[length],
-                "class_mean_norm": class_mean,
-                "cancellation_ratio": class_mean / mean if (mean := means[length]) else None,
+                "class_mean_norm": _divide(class_norm[length], count),
+                "cancellation_ratio": ratios[length][0],
                 "effective_share": effective[length],
                 "images": norms.shape[1],
+                "cancellation_error": ratios[length][1],
             }
         )
     about = {
@@ -117,6 +125,16 @@ def run_gradients(
         "samples": drawn,
     }
     return GRADIENTS.result(rows, **about, paper=PAPER)
+
+
+def _cancellation(all_paths: Tensor, single: Tensor, count: int, images: Tensor) -> tuple[float | None, float | None]:
+    """Norm of the mean over paths against the mean norm of a path, both of the same images, and its standard error."""
+    scale = float(all_paths.mean())
+    if not scale or not float(single.mean()):
+        return None, None
+    ratio, error = ratio_of_means(all_paths / scale, single, images)  # a count may be too large for a float
+    factor = _divide(scale, count)
+    return ratio * factor, error if error is None else error * factor
 
 
 def _divide(norm: float, count: int) -> float:

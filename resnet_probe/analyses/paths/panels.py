@@ -77,10 +77,13 @@ def _column(rows: Rows, name: str) -> list[float]:
 
 
 def _interval_of_mean(rows: Rows) -> tuple[list[float], list[float]]:
-    """95 % interval of the mean path norm, symmetric on a log axis: mean times exp(+-1.96 std / (mean sqrt(n)))."""
+    """95 % interval of the mean path norm, symmetric on a log axis: mean times exp(+-1.96 std / (mean sqrt(n))).
+
+    Samples of one image are alike, so no more of them count than there are images.
+    """
     means, spread = _column(rows, "path_norm"), _column(rows, "path_norm_std")
     reach = [
-        1.96 * std / (mean * math.sqrt(row["samples"])) if mean > 0 else 0.0
+        1.96 * std / (mean * math.sqrt(min(row["samples"], row.get("images", row["samples"])))) if mean > 0 else 0.0
         for row, mean, std in zip(rows, means, spread, strict=True)
     ]
     low = [mean * math.exp(-by) for mean, by in zip(means, reach, strict=True)]
@@ -149,9 +152,8 @@ def _brackets(axis: Axes, networks: Sequence[tuple[str, Mapping[str, Any]]]) -> 
 
 def _cancellation(axis: Axes, rows: Rows, look: Mapping[str, Any], label: str) -> None:
     lengths, ratios = [row["length"] for row in rows], _column(rows, "cancellation_ratio")
-    low, _ = _interval_of_mean(rows)
-    means = _column(rows, "path_norm")
-    reach = [mean / lower if lower > 0 else 1.0 for mean, lower in zip(means, low, strict=True)]
+    errors = [math.nan if (error := row.get("cancellation_error")) is None else error for row in rows]
+    reach = [math.exp(1.96 * error / ratio) if ratio else 1.0 for ratio, error in zip(ratios, errors, strict=True)]
     axis.fill_between(lengths, [ratio / by for ratio, by in zip(ratios, reach, strict=True)],
                       [ratio * by for ratio, by in zip(ratios, reach, strict=True)], color=look["color"],
                       alpha=_SHADE, linewidth=0)  # fmt: skip
