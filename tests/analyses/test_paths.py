@@ -317,13 +317,28 @@ def test_networks_without_blocks_are_drawn_in_layers():
     assert "1 path\nall of length 9" in axis.texts[0].get_text()
     (axis,) = paths.plot(paths.counted({"module": [(1,)]}, "vgg11")).axes
     assert bars(axis) == {0: 100}
+    assert axis.get_xlim()[0] == -0.5  # no room for lengths below 0
 
 
-def test_several_networks_are_outlines_with_a_legend():
+def test_several_networks_are_points_with_a_legend():
     rows = [row for depth in (20, 56, 110) for row in resnet(depth).rows]
     (axis,) = paths.plot(Result("paths", paths.PATHS.keys, tuple(rows), {})).axes
     assert [text.get_text() for text in axis.figure.legends[0].get_texts()] == ["resnet20", "resnet56", "resnet110"]
-    assert [sum(step.get_data().values) for step in axis.patches] == pytest.approx([100] * 3, abs=0.1)
+    assert [max(line.get_ydata()) for line in axis.lines] == [1] * 3
+    x, y = axis.lines[0].get_data()
+    assert list(y) == pytest.approx(binom.pmf(x, 9, 0.5) / binom.pmf(4, 9, 0.5))
+
+
+def test_lengths_one_apart_and_two_apart_are_of_one_height():
+    """A share of all paths would be twice as large where every second length is missing."""
+    one, two = (paths.counted({"layer": [row] * 9}, name) for row, name in (((1, 1), "one"), ((1, 0, 1), "two")))
+    (axis,) = paths.plot(Result("paths", paths.PATHS.keys, one.rows + two.rows, {})).axes
+    (_, narrow), (_, wide) = (line.get_data() for line in axis.lines)
+    assert list(narrow) == list(wide)
+    single = paths.counted({"layer": [(0, 1)] * 5}, "vgg")
+    (axis,) = paths.plot(Result("paths", paths.PATHS.keys, one.rows + single.rows, {})).axes
+    assert axis.collections[0].get_segments()[0].tolist() == [[5, 0], [5, 1]]
+    assert axis.get_xlim()[0] == -0.5
 
 
 def test_many_lengths_are_drawn_as_steps_and_uneven_ones_on_a_common_grid():

@@ -25,8 +25,9 @@ _LABELS = {
 def plot(result: Result) -> Figure:
     """Draw the share of paths of each length, one column (85 mm) wide; needs the table only.
 
-    One network: its distribution with the central 95 % interval in colour and the mean. Several: their
-    outlines. Where the length in layers follows from the length in modules, as in every network whose blocks
+    One network: its distribution with the central 95 % interval in colour and the mean. Several: points, each
+    distribution relative to its most frequent length, so that networks whose lengths are one apart compare with those
+    whose lengths are two apart; one length alone is a line. Where the length in layers follows from the length in modules, as in every network whose blocks
     are all alike, it is a second scale on the same panel; elsewhere it has a panel of its own. Without
     residual blocks there is no panel in modules. Only lengths with at least a thousandth of the largest share
     are in view; the table has them all.
@@ -42,7 +43,8 @@ def plot(result: Result) -> Figure:
         for axis, unit in zip(axes[:, 0], panels, strict=True):
             _draw(axis, tables[unit], result.settings.get("colours"))
             axis.set_xlabel(_LABELS[unit])
-            axis.set_ylabel("share of all paths (%)")
+            many = len(tables[unit]) > 1
+            axis.set_ylabel("paths (most frequent: 1)" if many else "share of all paths (%)")
         if len(tables[panels[0]]) > 1:
             figures.legend_above(figure, *axes[0, 0].get_legend_handles_labels())
         if scale:
@@ -85,11 +87,13 @@ def _draw(axis: Axes, networks: dict[str, Polynomial], known: Mapping[str, str] 
     for name, counts in networks.items():
         lengths, shares, step = _in_view(counts)
         margin = 0.8 * step if len(lengths) > 1 else 4.8  # a single bar does not fill the panel
-        views.append((lengths[0] - margin, lengths[-1] + margin))
+        views.append((max(lengths[0] - margin, -0.5 * step), lengths[-1] + margin))  # no length is below 0
         colour = looks[name]["color"]
         if len(networks) > 1:
-            look = {"color": colour, "linestyle": looks[name]["linestyle"], "linewidth": 1.1}
-            axis.stairs(shares, _edges(lengths, step), label=figures.label(name), **look)
+            heights = [share / max(shares) for share in shares]
+            axis.plot(lengths, heights, **looks[name], linewidth=0.9, label=figures.label(name))
+            if len(lengths) == 1:
+                axis.vlines(lengths, 0, 1, color=colour, linestyle=looks[name]["linestyle"], linewidth=0.9)
             continue
         found = statistics(counts)
         inside = [found.low <= length <= found.high for length in lengths]
