@@ -66,24 +66,7 @@ def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
     not the one given; LookupError or ValueError as `resolve` does if `arch` is no network.
     """
     path = Path(path)
-    weights = read_weights(path)
-    notes = list(weights.notes)
-    reading = None
-    if arch is None:
-        reading = _own_reading(path, weights) if weights.own else architecture.read(weights.shapes)
-        if reading is None:
-            raise CheckpointError(f"{path}: {_unknown(weights)}")
-        notes += reading.notes
-    elif weights.own and weights.metadata.get("arch") != arch:
-        notes.append(f"the file names its network {weights.metadata.get('arch')}; read as {arch}, as told")
-    chosen = arch if reading is None else reading.arch
-    assert chosen is not None
-    try:
-        model = _fitted(path, weights, chosen, given=arch is not None)
-    except (LookupError, ValueError) as error:
-        if arch is not None or isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{path} names a network that cannot be built: {error}") from error
+    weights, chosen, model, notes = _understood(path, read_weights(path), arch)
     shapes = _shapes(model)
     canonical = str(model.arch) if family_of(chosen) else chosen
     called = re.search(r"resnet[-_]?(\d+)", path.stem.lower())
@@ -154,6 +137,51 @@ def save(
     return path
 
 
+class _MisfitError(CheckpointError):
+    """Weights that do not fit a network, in so many places."""
+
+    def __init__(self, message: str, places: int) -> None:
+        super().__init__(message)
+        self.places = places
+
+
+def _understood(path: Path, weights: Weights, arch: str | None) -> tuple[Weights, str, nn.Module, list[str]]:
+    """The weights under the names that fit a network, its name, itself, and notes.
+
+    The names are tried as they are, then without the words that all of them begin with, since a network may have such a
+    word itself. Raises as `load`: what is told is told of the names that fit best.
+    """
+    failed: list[_MisfitError] = []
+    named: Weights | None = weights
+    while named is not None:
+        reading = _reading(path, named, arch)
+        if reading is not None:
+            try:
+                model, renamed = _fitted(path, named, reading.arch, given=arch is not None)
+            except _MisfitError as error:
+                failed.append(error)
+            except (LookupError, ValueError) as error:
+                if arch is not None:
+                    raise
+                raise CheckpointError(f"{path} names a network that cannot be built: {error}") from error
+            else:
+                return named, reading.arch, model, [*named.notes, *reading.notes, *renamed]
+        named = named.unwrapped()
+    if failed:
+        raise min(failed, key=lambda error: error.places)
+    raise CheckpointError(f"{path}: {_unknown(weights)}")
+
+
+def _reading(path: Path, weights: Weights, arch: str | None) -> architecture.Reading | None:
+    """The network that is told, or that the file names, or that the weights show."""
+    if arch is None:
+        return _own_reading(path, weights) if weights.own else architecture.read(weights.shapes)
+    if weights.own and weights.metadata.get("arch") != arch:
+        note = f"the file names its network {weights.metadata.get('arch')}; read as {arch}, as told"
+        return architecture.Reading(arch, (note,))
+    return architecture.Reading(arch)
+
+
 def _own_reading(path: Path, weights: Weights) -> architecture.Reading:
     arch, version = weights.metadata.get("arch"), weights.metadata.get("format")
     if not isinstance(arch, str) or version != FORMAT:
@@ -166,8 +194,11 @@ def _own_reading(path: Path, weights: Weights) -> architecture.Reading:
     return architecture.Reading(arch)
 
 
-def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> nn.Module:
-    """The network `arch` with the weights in it; its numbers of classes and of channels are those of the weights."""
+def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn.Module, list[str]]:
+    """The network `arch` with the weights in it, and a note on layers that the file calls otherwise.
+
+    Its numbers of classes and of channels are those of the weights.
+    """
     shapes = weights.shapes
     model = _built(arch)
     expected = _shapes(model)
@@ -194,10 +225,27 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> nn.Modul
     if differences:
         listed = "; ".join(differences[:3]) + (f"; and {len(differences) - 3} more" if len(differences) > 3 else "")
         if given or weights.own:
-            raise CheckpointError(f"{path}: the weights do not fit {arch}: {listed}; give the --arch they belong to")
-        raise CheckpointError(f"{path}: {_unknown(weights)} (closest {arch}: {listed})")
+            message = f"{path}: the weights do not fit {arch}: {listed}; give the --arch they belong to"
+        else:
+            message = f"{path}: {_unknown(weights)} (closest {arch}: {listed})"
+        raise _MisfitError(message, len(differences))
     model.load_state_dict(tensors, assign=True)
-    return model.eval()
+    return model.eval(), _renamed(names)
+
+
+def _renamed(names: Mapping[str, str]) -> list[str]:
+    """A note on what the file calls otherwise than we do, since tables have our names."""
+    pairs: dict[str, str] = {}
+    for theirs, ours in names.items():
+        old, new = theirs.split(".")[:-1], ours.split(".")[:-1]
+        words = next(((a, b) for a, b in zip(old, new, strict=False) if a != b), ("0", "0"))
+        if old != new:  # a number says nothing without the words before it
+            pairs.setdefault(*(words[::-1] if not words[1].isdigit() else (".".join(new), ".".join(old))))
+    if not pairs:
+        return []
+    told = [f"{ours} ({theirs})" for ours, theirs in pairs.items()]
+    more = f", and {len(told) - 8} more" if len(told) > 8 else ""
+    return [f"layers that the file names otherwise, with its name: {', '.join(told[:8])}{more}"]
 
 
 def _built(arch: str, **sizes: int) -> nn.Module:

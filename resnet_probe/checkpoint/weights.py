@@ -17,7 +17,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +29,7 @@ OWN_KEY = "resnet-probe"  # the one entry of a safetensors header that our own f
 
 # Where training programs put the weights in what they save; the first that is there is taken.
 NESTS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "state_dict_ema", "model_ema", "ema")
-PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and wrappers such as Lightning's
+PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 
 _PLACEHOLDERS = (
     # Settings and numbers that often lie beside the weights. They are not built: an empty object takes their place.
@@ -68,6 +68,22 @@ class Weights:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each tensor by name."""
         return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+
+    def unwrapped(self) -> Weights | None:
+        """The weights without the first word of their names, where they share it, as those of a Lightning module do.
+
+        What lies beside them is left out where it is small (no tensor of two dimensions or more), such as the class
+        weights of a loss. None where the names share no word.
+        """
+        words = {name.partition(".")[0] for name, tensor in self.tensors.items() if tensor.dim() > 1}
+        prefix = f"{words.pop()}." if len(words) == 1 else ""
+        inside = {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+        if not prefix or not inside or "" in inside:
+            return None
+        note = f"names of the weights begin with {prefix}, which is taken off"
+        if beside := [name for name in self.tensors if not name.startswith(prefix)]:
+            note += f"; left out beside them: {', '.join(beside[:5])}{', …' if len(beside) > 5 else ''}"
+        return replace(self, tensors=inside, notes=(*self.notes, note))
 
 
 def read_weights(path: Path) -> Weights:

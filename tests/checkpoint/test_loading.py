@@ -303,6 +303,57 @@ def test_old_files_without_batch_counters(tmp_path):
     assert torch.equal(load(tmp_path / "net.pt").model(images()), model(images()))
 
 
+@pytest.mark.parametrize("prefix", ["model.", "net.", "module.model.", "backbone.", "lit.net.encoder."])
+def test_any_word_that_all_names_begin_with(tmp_path, prefix):
+    model = trained(lambda: resolve("resnet14-w4-B"))
+    state = {prefix + name: tensor for name, tensor in model.state_dict().items()}
+    torch.save({"state_dict": {**state, "criterion.weight": torch.ones(10)}}, tmp_path / "net.ckpt")
+    checkpoint = load(tmp_path / "net.ckpt")
+    assert checkpoint.arch == "resnet14-w4-B"
+    assert torch.equal(checkpoint.model(images()), model(images()))
+    for word in prefix.removeprefix("module.").split(".")[:-1]:
+        assert any(f"begin with {word}., which is taken off" in note for note in checkpoint.notes)
+    assert any("left out beside them: criterion.weight" in note for note in checkpoint.notes)
+    told = load(tmp_path / "net.ckpt", arch="resnet14-w4-B")
+    assert torch.equal(told.model(images()), model(images()))
+    assert "conv1.weight is 4x3x3x3, not 8x3x3x3" in refusal(tmp_path / "net.ckpt", arch="resnet14-w8-B")
+    torch.save({**state, "adapter.weight": torch.ones(3, 3, 1, 1)}, tmp_path / "more.pt")
+    assert "no known network" in refusal(tmp_path / "more.pt")
+
+
+@pytest.mark.parametrize("word", ["model", "net"])
+def test_a_word_that_the_network_itself_has_stays(tmp_path, word):
+    source = tmp_path / "own.py"
+    source.write_text(
+        "from torch import nn\nclass Own(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        f"        self.{word} = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))\n"
+        f"    def forward(self, x):\n        return self.{word}(x)\n"
+    )
+    arch = f"{source}:Own"
+    model = trained(lambda: resolve(arch))
+    torch.save(model.state_dict(), tmp_path / "a.pt")
+    torch.save({f"net.{name}": tensor for name, tensor in model.state_dict().items()}, tmp_path / "b.pt")
+    for name, notes in (("a", 0), ("b", 1)):
+        checkpoint = load(tmp_path / f"{name}.pt", arch=arch)
+        assert torch.equal(checkpoint.model(images(size=2)), model(images(size=2)))
+        assert len(checkpoint.notes) == notes
+
+
+@pytest.mark.parametrize(
+    ("style", "note"),
+    [
+        ("zero-padding, linear", "fc (linear)"),
+        ("shortcut.0, linear, three stages", "downsample (shortcut), fc (linear)"),
+        ("tutorial: conv, bn, 3x3 downsample", "conv1 (conv), bn1 (bn)"),
+        ("torchvision names, 1x1 downsample", None),
+    ],
+)
+def test_other_names_of_layers_are_said(tmp_path, style, note):
+    torch.save(trained(STYLES[style][1]).state_dict(), tmp_path / "net.pt")
+    named = [each.partition(": ")[2] for each in load(tmp_path / "net.pt").notes if "names otherwise" in each]
+    assert named == ([note] if note else [])
+
+
 def test_the_random_state_stays(tmp_path):
     torch.save(resolve("torchvision:regnet_y_400mf").state_dict(), tmp_path / "a.pt")
     torch.save(resolve("resnet8").state_dict(), tmp_path / "b.pt")

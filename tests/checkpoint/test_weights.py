@@ -51,7 +51,7 @@ class Runs:
     "nest",
     [(), ("state_dict",), ("model",), ("net",), ("model_state_dict",), ("ema", "state_dict"), ("model", "model")],
 )
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module.module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.module."])
 def test_nested_and_prefixed(tmp_path, legacy, nest, prefix):
     content = {prefix + name: tensor for name, tensor in weights().items()}
     for key in reversed(nest):
@@ -67,6 +67,21 @@ def test_nested_and_prefixed(tmp_path, legacy, nest, prefix):
 def test_a_prefix_that_not_all_names_share_stays(tmp_path):
     content = {"model.fc.weight": torch.zeros(2, 2), "fc.weight": torch.ones(2, 2)}
     assert set(read_weights(saved(tmp_path / "a.pt", content)).tensors) == set(content)
+
+
+def test_a_shared_word_can_be_taken_off(tmp_path):
+    content = {f"net.{name}": tensor for name, tensor in weights().items()}
+    beside = {"criterion.weight": torch.ones(10), "seen": torch.tensor(3)}
+    read = read_weights(saved(tmp_path / "a.pt", {**content, **beside}))
+    assert set(read.tensors) == {*content, *beside}
+    inside = read.unwrapped()
+    assert list(inside.tensors) == list(weights())
+    assert inside.notes == (
+        "names of the weights begin with net., which is taken off; left out beside them: criterion.weight, seen",
+    )
+    other = {"adapter.weight": torch.ones(3, 3, 1, 1)}  # a layer: without it the network would be another one
+    assert read_weights(saved(tmp_path / "b.pt", {**content, **other})).unwrapped() is None
+    assert read_weights(saved(tmp_path / "c.pt", {"weight": torch.ones(2, 2)})).unwrapped() is None
 
 
 def test_averaged_and_partly_compiled_models(tmp_path):
