@@ -90,10 +90,14 @@ def test_anatomy_colours_blocks_by_their_value(tmp_path):
     figure = paths.draw_anatomy(paths.anatomy_graph(network, values), name="net", column="error (%)")
     axis, scale = figure.axes
     assert scale.get_ylabel() == "error (%)"
-    assert "6 residual blocks" in axis.get_title(loc="left")
+    assert figure.get_suptitle() == "net: 6 residual blocks"
     named = {text.get_text() for text in axis.texts}
     assert {unit.name for unit in network.blocks} <= named
-    assert {"stage 1", "stage 2", "stage 3"} <= named
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["stage 1", "stage 2", "stage 3"]
+    assert figure.get_size_inches()[0] * 25.4 == pytest.approx(85)  # rows of three units fit a column
+    top = max(line.get_ydata().max() for line in axis.lines)
+    assert top < axis.get_ylim()[1]  # branches of the first row
     plain = paths.draw_anatomy(paths.anatomy_graph(network.delete("layer1.0")), name="net")
-    assert {text.get_text() for text in plain.axes[0].get_legend().get_texts()} >= {"block", "deleted", "layer"}
+    words = {text.get_text() for text in plain.legends[0].get_texts()}
+    assert words == {"block", "deleted", "layer", "identity shortcut", "zero-pad shortcut"}
     figures.save(plain, tmp_path, "anatomy", ["svg", "png"])

@@ -27,10 +27,10 @@ def plot(result: Result) -> Figure:
 
     One network: its distribution with the central 95 % interval in colour and the mean. Several: points, each
     distribution relative to its most frequent length, so that networks whose lengths are one apart compare with those
-    whose lengths are two apart; one length alone is a line. Where the length in layers follows from the length in modules, as in every network whose blocks
-    are all alike, it is a second scale on the same panel; elsewhere it has a panel of its own. Without
-    residual blocks there is no panel in modules. Only lengths with at least a thousandth of the largest share
-    are in view; the table has them all.
+    whose lengths are two apart; one length alone is a line. Where the length in layers follows from the length in
+    modules, as in every network whose blocks are all alike, it is a second scale on the same panel; elsewhere it has a
+    panel of its own. Without residual blocks there is no panel in modules. Only lengths with at least a thousandth of
+    the largest share are in view; the table has them all.
 
     Raises:
         ValueError: the table has other columns, or none but its header.

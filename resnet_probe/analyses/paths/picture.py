@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 
 from resnet_probe import figures
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_DRAWN = 5  # blocks; 32 paths are what a page shows
 _LINE = 0.8
+_PITCH = {True: 1.55, False: 1.0}  # from row to row of the anatomy, with blocks and without; boxes are 0.48 high
+_DASHES = (0, (2.5, 1.2))
 _KINDS = {
     "block": figures.PALETTE["blue"],
     "layer": figures.PALETTE["orange"],
@@ -66,11 +69,11 @@ def draw_unraveled(blocks: int, name: str = "") -> Figure:
     return figure
 
 
-def draw_anatomy(graph: nx.DiGraph, *, name: str = "", column: str = "", across: int = 14) -> Figure:
-    """The blocks of a network as a picture, a page (178 mm) wide, one stage after another.
+def draw_anatomy(graph: nx.DiGraph, *, name: str = "", column: str = "", across: int = 12) -> Figure:
+    """The blocks of a network as a picture, as wide as its longest row needs, one stage after another.
 
-    Blocks are boxes on the trunk with their shortcut as an arc above: solid for an identity, dashed for a projection;
-    deleted blocks are pale, with a dashed outline.
+    A residual block is its branch, a box above the trunk, beside its shortcut, the trunk below it: solid for an
+    identity, dashed for a projection. Other units stand on the trunk; deleted ones are pale, with a dashed outline.
     Units with a `value` are coloured by it.
 
     Args:
@@ -83,30 +86,36 @@ def draw_anatomy(graph: nx.DiGraph, *, name: str = "", column: str = "", across:
     rows = _rows(nodes, across)
     values = [data["value"] for data in nodes.values() if "value" in data]
     scale = ScalarMappable(Normalize(min(values), max(values)), colormaps["viridis"]) if values else None
+    longest = max(len(row) for row in rows)
+    blocks = sum(data["kind"] == "block" for data in nodes.values())
+    pitch = _PITCH[blocks > 0]
     with figures.style():
-        figure, axis = figures.new_figure("page", height=14 + 14 * len(rows))
-        axis.set_axis_off()
+        figure, axis = figures.new_figure("column" if longest <= 5 else "page", height=12 + 8.5 * pitch * len(rows))
+        axis.spines[:].set_visible(False)
+        stages: dict[int, float] = {}
         for number, row in enumerate(rows):
-            y = -1.9 * number
+            y = -pitch * number
+            _arrow(axis, (-0.5, y), (len(row) - 0.45, y))
             for place, node in enumerate(row):
                 _unit(axis, place, y, node, nodes[node], scale=scale)
-                if place:
-                    _arrow(axis, (place - 0.68, y), (place - 0.32, y))
-            if number + 1 < len(rows):
-                _turn(axis, len(row) - 1, y)
-            stage = nodes[row[0]]["stage"]
-            if not number or nodes[rows[number - 1][0]]["stage"] != stage:
-                axis.text(-0.75, y, f"stage {stage}", ha="right", va="center")
-        axis.set_xlim(-1.7, max(7, *(len(row) for row in rows)) - 0.3)
-        axis.set_ylim(-1.9 * (len(rows) - 1) - 0.85, 0.85)
-        blocks = sum(data["kind"] == "block" for data in nodes.values())
-        axis.set_title(f"{figures.label(name)}: {blocks} residual blocks in {len(nodes)} units" if name else "")
+            stages.setdefault(nodes[row[0]]["stage"], y)
+        axis.set_xticks([])
+        axis.set_yticks(list(stages.values()), [f"stage {stage}" for stage in stages])
+        axis.tick_params(length=0)
+        axis.set_xlim(-0.6, longest - 0.4)
+        axis.set_ylim(-pitch * (len(rows) - 1) - 0.5, 0.95 if blocks else 0.4)
+        if name:
+            figure.suptitle(f"{figures.label(name)}: {blocks} residual blocks", x=0.01, ha="left", fontsize=8)
         if scale:
             figure.colorbar(scale, ax=axis, label=column, fraction=0.02, pad=0.01, aspect=22)
-        present = dict.fromkeys(nodes[node]["kind"] for row in rows for node in row if "value" not in nodes[node])
-        handles = [Patch(facecolor=_KINDS[kind], edgecolor=figures.INK, label=kind) for kind in present]
-        if handles:
-            axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.05, 0.02), ncols=len(handles))
+        drawn = [nodes[node] for row in rows for node in row]
+        kinds = dict.fromkeys(data["kind"] for data in drawn if "value" not in data)
+        handles: list[Any] = [Patch(facecolor=_KINDS[kind], edgecolor=figures.INK, label=kind) for kind in kinds]
+        for shortcut in dict.fromkeys(data["shortcut"] for data in drawn if data["kind"] == "block"):
+            dashes: Any = "-" if shortcut == "identity" else _DASHES
+            look = {"color": figures.INK, "linewidth": _LINE, "linestyle": dashes}
+            handles.append(Line2D([], [], **look, label=f"{shortcut} shortcut"))
+        figures.legend_above(figure, handles, loc="outside lower center")
     return figure
 
 
@@ -202,25 +211,21 @@ def _rows(nodes: Mapping[str, Mapping[str, Any]], across: int) -> list[list[str]
 
 
 def _unit(axis: Axes, x: float, y: float, node: str, data: Mapping[str, Any], *, scale: ScalarMappable | None) -> None:
-    known = scale is not None and "value" in data
-    fill: Any = scale.to_rgba(data["value"]) if known and scale is not None else _KINDS[data["kind"]]
-    gone = data["kind"] == "deleted"
-    box = FancyBboxPatch((x - 0.32, y - 0.24), 0.64, 0.48, boxstyle="round,pad=0,rounding_size=0.06",
-                         facecolor=to_rgba(fill, 0.3 if gone else 1), edgecolor=figures.INK, linewidth=0.5,
+    fill: Any = scale.to_rgba(data["value"]) if scale is not None and "value" in data else _KINDS[data["kind"]]
+    gone, block = data["kind"] == "deleted", data["kind"] == "block"
+    if block:
+        axis.plot([x - 0.44, x - 0.44, x + 0.44, x + 0.44], [y, y + 0.55, y + 0.55, y + 0.12], color=figures.INK,
+                  linewidth=_LINE, zorder=1)  # fmt: skip
+        if data["shortcut"] != "identity":
+            axis.plot([x - 0.42, x + 0.4], [y, y], color="white", linewidth=2 * _LINE, zorder=1)
+            axis.plot([x - 0.42, x + 0.4], [y, y], color=figures.INK, linewidth=_LINE, linestyle=_DASHES, zorder=1)
+        axis.plot(x + 0.44, y, "o", color="white", markeredgecolor=figures.INK, markeredgewidth=0.5, markersize=4.5,
+                  zorder=3)  # fmt: skip
+        axis.plot(x + 0.44, y, "+", color=figures.INK, markeredgewidth=0.5, markersize=3, zorder=4)
+    middle = y + 0.55 if block else y
+    box = FancyBboxPatch((x - 0.34, middle - 0.24), 0.68, 0.48, boxstyle="round,pad=0,rounding_size=0.06",
+                         facecolor=to_rgba(fill, 0.3) if gone else fill, edgecolor=figures.INK, linewidth=0.5,
                          linestyle="--" if gone else "-", zorder=2)  # fmt: skip
     axis.add_patch(box)
     short = node if len(node) <= 11 else f"…{node[-10:]}"
-    axis.text(x, y - 0.33, figures.label(short), ha="center", va="top", fontsize=5.5)
-    if data["kind"] == "block":
-        identity = data["shortcut"] == "identity"
-        arc = FancyArrowPatch((x - 0.46, y), (x + 0.46, y), connectionstyle="arc3,rad=-0.75",
-                              arrowstyle="-", linewidth=0.7, color=figures.INK,
-                              linestyle="-" if identity else (0, (3, 1.2)), shrinkA=0, shrinkB=0)  # fmt: skip
-        axis.add_patch(arc)
-
-
-def _turn(axis: Axes, last: int, y: float) -> None:
-    """From the end of a row to the beginning of the next."""
-    across = [last + 0.32, last + 0.55, last + 0.55, -0.55, -0.55, -0.33]
-    down = [y, y, y - 0.95, y - 0.95, y - 1.9, y - 1.9]
-    axis.plot(across, down, color=figures.INK, linewidth=0.5, zorder=0)
+    axis.text(x, y - 0.2 if block else y - 0.3, figures.label(short), ha="center", va="top", fontsize=5.5)
