@@ -252,6 +252,28 @@ def test_figures_come_from_the_tables(digits):
     points = {(round(x, 9), round(y, 9)) for x, y in drawn.tolist()}
     assert {(round(row["confidence"], 9), round(row["accuracy"], 9)) for row in rows} <= points
     assert len(below.patches) == 6
+    first = [row["images"] for row in rows if (row["network"], row["view"]) == ("resnet20", "single")]
+    counts = below.patches[0].get_data().values
+    assert counts[np.isfinite(counts)].tolist() == first
+
+
+def test_one_view_needs_no_name(digits):
+    found = accuracy.tabulate({"net": Linear(seed=0)}, digits, views=[accuracy.single()])
+    (axes,) = accuracy.plot(found.table).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["net"]
+
+
+@pytest.mark.parametrize("firm", [0, 1, 2])
+def test_bins_of_few_images_are_open_and_too_few_bins_are_no_curve(firm):
+    rows = [
+        {"network": "net", "view": "single", "low": b / 4, "high": (b + 1) / 4, "images": 40 if b < firm else 3,
+         "confidence": b / 4 + 0.1, "accuracy": b / 4, "accuracy_low": 0.0, "accuracy_high": 1.0}
+        for b in range(4)
+    ]  # fmt: skip
+    figure = accuracy.plot_reliability(Result("evaluate_reliability", tuple(rows[0]), tuple(rows), {}))
+    name, few = (text.get_text() for text in figure.legends[0].get_texts())
+    assert name == ("net" if firm == 2 else "net: too few images for a curve")
+    assert few == "bin of fewer than 10 images"
 
 
 def test_figure_of_many_classes_and_wrong_tables():

@@ -39,7 +39,8 @@ def plot(result: Result) -> Figure:
             whisker = [[row["top1_error"] - row["top1_low"]], [row["top1_high"] - row["top1_error"]]]
             look = {key: looks[row["network"]][key] for key in ("color", "marker")}
             axes.errorbar(row["top1_error"], place, xerr=whisker, **look, markersize=4, elinewidth=0.8, linewidth=0)
-        names = [f"{label(row['network'], 22)}, {row['view']}" for row in rows]
+        several = len({row["view"] for row in rows}) > 1
+        names = [label(row["network"], 22) + (f", {row['view']}" if several else "") for row in rows]
         axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         figure.supxlabel("top-1 error (%), 95 % interval", fontsize="medium")  # wider than axes beside long names
@@ -91,15 +92,16 @@ def plot_classes(result: Result) -> Figure:
 
 
 def plot_reliability(result: Result) -> Figure:
-    """Accuracy over confidence, in bins, with the share of images in each bin below (Guo et al. 2017, Fig. 1).
+    """Accuracy over confidence, in bins, with the number of images in each bin below (Guo et al. 2017, Fig. 1).
 
     On the diagonal a network is right as often as it says. Whiskers are 95 % intervals of the accuracy. Bins of fewer
-    than ten images say little: they have open markers, and neither whiskers nor a line.
+    than ten images say little: they have open markers, and neither whiskers nor a line. Where there are no two other
+    bins, the legend says so.
 
     Raises:
         ValueError: the table is empty or has other columns.
     """
-    from resnet_probe.figures import GREY, legend_above, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import GREY, INK, legend_above, new_figure, style  # noqa: PLC0415
 
     _check(result, {"network", "view", "low", "high", "images", "confidence", "accuracy"})
     series = _series(result)
@@ -108,24 +110,24 @@ def plot_reliability(result: Result) -> Figure:
         figure, (above, below) = new_figure(
             "column", height=100, rows=2, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
         )
-        smallest = 100.0
         above.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
         for name, rows in series.items():
             _reliability(above, rows, looks[name], name)
-            total = sum(row["images"] for row in rows)
             edges = [rows[0]["low"], *(row["high"] for row in rows)]
-            shares = [100 * row["images"] / total if row["images"] else float("nan") for row in rows]
-            smallest = min(smallest, *(share for share in shares if share > 0))  # NaN is no share
             look = {key: looks[name][key] for key in ("color", "linestyle")}
-            below.stairs(shares, edges, baseline=None, linewidth=0.9, **look)
+            below.stairs([row["images"] or float("nan") for row in rows], edges, baseline=None, linewidth=0.9, **look)
+        if any(0 < row["images"] < FEW for rows in series.values() for row in rows):
+            few = {"marker": "o", "markerfacecolor": "white", "markeredgewidth": 0.7, "linestyle": ""}
+            above.plot([], [], color=INK, **few, markersize=2.8, label=f"bin of fewer than {FEW} images")
+            below.axhline(FEW, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
         above.set_xlim(0, 1)
         above.set_ylim(0, 1)
         above.set_ylabel("accuracy")
         below.set_yscale("log")
-        ticks = [tick for tick in (100, 10, 1, 0.1, 0.01) if tick > 0.5 * smallest]
-        below.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        below.set_ylim(bottom=0.8)
+        below.yaxis.set_major_formatter("{x:,.0f}")
         below.minorticks_off()
-        below.set_ylabel("images (%)")
+        below.set_ylabel("images")
         below.set_xlabel("confidence (probability of the predicted class)")
         for axes in (above, below):
             axes.grid(axis="y")
@@ -194,4 +196,5 @@ def _reliability(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any
         face = "white" if few else look["color"]
         dots = {"marker": look["marker"], "s": 8 if few else 12, "linewidths": 0.7, "zorder": 3, "clip_on": False}
         axes.scatter(x, y, c=face, edgecolors=look["color"], **dots)
+    name = name if len(firm) > 1 else f"{name}: too few images for a curve"
     axes.plot([], [], **kinds, marker=look["marker"], markersize=3.2, label=name)
