@@ -99,17 +99,20 @@ def _p_of_zero(mean: float, error: float) -> float:
 def plot(result: Result) -> Figure:
     """Heat map of the interactions; red pairs hurt more together than apart, blue ones less.
 
-    A dot marks an interaction that is told from zero, a cross one whose two deletions would add up past guessing.
+    A dot marks an interaction that is told from zero, all pairs together at a false discovery rate of 5 %; a cross one
+    whose two deletions would add up past guessing, so that it has to be below zero.
     """
     import pandas as pd  # noqa: PLC0415
     import seaborn as sns  # noqa: PLC0415
+    from matplotlib.patheffects import withStroke  # noqa: PLC0415
 
     from resnet_probe.figures import label, legend_above, new_figure, style  # noqa: PLC0415
 
     first = result.rows[0]["network"]
     rows = pd.DataFrame(row for row in result.rows if row["network"] == first)
     names = list(dict.fromkeys([*rows["block_a"], *rows["block_b"]]))
-    values = rows.pivot(index="block_b", columns="block_a", values="interaction").reindex(names, columns=names)
+    values = rows.pivot(index="block_b", columns="block_a", values="interaction")
+    values = values.reindex(names[1:], columns=names[:-1])  # the first has nobody before it, the last nobody after
     # one extreme pair must not wash out the others
     limit = float(rows["interaction"].abs().quantile(0.98)) or 1.0
     with style():
@@ -123,12 +126,14 @@ def plot(result: Result) -> Figure:
         if "q" in rows:
             found = rows[rows["q"] <= DISCOVERY]
             for ceiling, marker, size, text in (
-                (False, "o", 1.6, "told from zero"),
-                (True, "x", 3, "also past guessing"),
+                (False, "o", 1.8, f"told from 0 (false discovery rate {100 * DISCOVERY:g} %)"),
+                (True, "x", 3, "told from 0, but the two errors add up past guessing"),
             ):
                 these = found[found["past_chance"].astype(bool) == ceiling]
-                x, y = ([place[name] for name in these[column]] for column in ("block_a", "block_b"))
-                axes.plot(x, y, linestyle="", marker=marker, markersize=size, color="black", label=text)
+                x, y = [place[name] for name in these["block_a"]], [place[name] - 1 for name in these["block_b"]]
+                halo = [withStroke(linewidth=1.6, foreground="white")]
+                axes.plot(x, y, linestyle="", marker=marker, markersize=size, color="black", label=text,
+                          path_effects=halo)  # fmt: skip
             legend_above(figure)
         axes.tick_params(labelsize=5.5)
         axes.set(xlabel="", ylabel="")

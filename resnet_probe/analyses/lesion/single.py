@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plot", "run"]
 
+DASHED = (0, (4, 2))
+
 
 def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Result]:
     """Delete every residual block (every convolution of a network without blocks), one at a time.
@@ -80,23 +82,29 @@ def plot(result: Result) -> Figure:
     Filled markers are units that keep the shape of their input, open ones those that resize; whiskers are the 95 %
     intervals, the dashed line is the intact network. Several networks in one table are drawn over relative position.
     """
-    from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import INK, label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     networks = list(dict.fromkeys(row["network"] for row in result.rows))
     looks = network_colours(networks, result.settings.get("colours"))
+    many = len(networks) > 1
     with style():
         figure, axes = new_figure("column", aspect=0.68)
         for network in networks:
             rows = [row for row in result.rows if row["network"] == network]
-            _draw(axes, rows, looks[network], label(network), relative=len(networks) > 1)
+            _draw(axes, rows, looks[network], label(network), relative=many)
+        colour, marker = (INK, "o") if many else (looks[networks[0]][key] for key in ("color", "marker"))
+        intact = next(row["error"] for row in result.rows if row["block"] == INTACT)
+        axes.plot([], [], color=colour, linewidth=0.8, linestyle=DASHED,
+                  label="intact" if many else f"intact: {intact:.3g} %")  # fmt: skip
+        if any(row["resizes"] for row in result.rows):
+            axes.scatter([], [], c="white", edgecolors=colour, marker=marker, s=12, linewidths=0.8, label="resizes")
         classes = result.about(networks[0]).get("classes")
         if classes and max(row["error"] for row in result.rows) > 60 * (1 - 1 / classes):
             chance = 100 * (1 - 1 / classes)
             axes.axhline(chance, color="0.6", linewidth=0.6, linestyle=":", zorder=0, label="chance")
         axes.set_ylim(bottom=0)
         axes.set_ylabel("error (%)")
-        many = len(networks) > 1
-        axes.set_xlabel("position of the deleted unit (0 input, 1 output)" if many else _what(result.rows))
+        axes.set_xlabel("position of the deleted unit (0 first, 1 last)" if many else _what(result.rows))
         legend_above(figure)
     return figure
 
@@ -110,22 +118,18 @@ def _draw(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name
     below = [row["error"] - row["error_low"] for row in lesions]
     above = [row["error_high"] - row["error"] for row in lesions]
     colour, marker = look["color"], look["marker"]
-    axes.axhline(intact["error"], color=colour, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
-    axes.errorbar(
-        x, y, yerr=[below, above], color=colour, linewidth=0.9, elinewidth=0.6, linestyle=look["linestyle"], zorder=2
-    )
+    axes.axhline(intact["error"], color=colour, linewidth=0.8, linestyle=DASHED, zorder=1)
+    # solid: dashed lines are the intact networks
+    axes.errorbar(x, y, yerr=[below, above], color=colour, linewidth=0.9, elinewidth=0.6, zorder=2)
     faces = ["white" if row["resizes"] else colour for row in lesions]
     axes.scatter(x, y, c=faces, edgecolors=colour, marker=marker, s=12, linewidths=0.8, zorder=3)
-    axes.plot([], [], color=colour, linestyle=look["linestyle"], marker=marker, markersize=3.2, label=name)
+    axes.plot([], [], color=colour, marker=marker, markersize=3.2, label=name)
     if lesions[0].get("error_recalibrated") is not None:
         again = [row["error_recalibrated"] for row in lesions]
         look_again = {"color": colour, "linestyle": ":", "marker": "x", "markersize": 3, "linewidth": 0.9}
         axes.plot(x, again, zorder=2, label="BN re-estimated", **look_again)
         axes.axhline(intact["error_recalibrated"], color=colour, linewidth=0.7, linestyle=(0, (1, 1.5)), zorder=1)
     if not relative:
-        axes.plot([], [], color=colour, linewidth=0.8, linestyle=(0, (4, 2)), label=f"intact: {intact['error']:.3g} %")
-        if any(row["resizes"] for row in lesions):
-            axes.scatter([], [], c="white", edgecolors=colour, marker=marker, s=12, linewidths=0.8, label="resizes")
         for before, after in pairwise(lesions):
             if before["stage"] != after["stage"]:
                 axes.axvline(after["index"] - 0.5, color="0.85", linewidth=0.6, zorder=0)

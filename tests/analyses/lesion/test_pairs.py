@@ -114,11 +114,25 @@ def test_the_figure_can_be_drawn_from_the_table_alone(table, tmp_path):
     table.save(tmp_path)
     figure = pairs.plot(read(tmp_path, "lesion_pairs"))
     (mesh,) = (drawn for drawn in figure.axes[0].collections if isinstance(drawn, QuadMesh))
-    shown = mesh.get_array().reshape(6, 6)
+    shown = mesh.get_array().reshape(5, 5)  # without an empty row and column
     assert np.ma.masked_invalid(shown).count() == len(table.rows)
     row = table.rows[7]
     names = [table.rows[0]["block_a"], *(r["block_b"] for r in table.rows[:5])]
-    assert shown[names.index(row["block_b"]), names.index(row["block_a"])] == row["interaction"]
+    assert shown[names.index(row["block_b"]) - 1, names.index(row["block_a"])] == row["interaction"]
+
+
+def test_pairs_told_from_zero_are_marked_and_the_marks_explained(table):
+    rows = [row | {"q": 0.5, "past_chance": False} for row in table.rows]
+    rows[7] |= {"q": 0.0}
+    rows[8] |= {"q": 0.04, "past_chance": True}
+    names = [table.rows[0]["block_a"], *(r["block_b"] for r in table.rows[:5])]
+    figure = pairs.plot(replace(table, rows=tuple(rows)))
+    dots, crosses = figure.axes[0].lines
+    for marks, row in ((dots, rows[7]), (crosses, rows[8])):
+        place = [names.index(row["block_a"]) + 0.5, names.index(row["block_b"]) - 0.5]
+        assert marks.get_xydata().tolist() == [place]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words[0] == "told from 0 (false discovery rate 5 %)"
 
 
 def test_the_surest_interactions_count(table):

@@ -233,10 +233,12 @@ def test_chance_is_drawn_where_errors_come_near_it():
 def test_several_networks_are_drawn_over_relative_position():
     figure = plot(table(("one", "two")))
     (axes,) = figure.axes
-    assert "0 input, 1 output" in axes.get_xlabel()
+    assert "0 first, 1 last" in axes.get_xlabel()
     for points in (c for c in axes.collections if len(c.get_offsets()) == 3):
         assert points.get_offsets()[:, 0].tolist() == [0, 0.5, 1]
-    assert [text for text in texts(figure) if text in ("one", "two")] == ["one", "two"]
+    assert texts(figure) == ["one", "two", "intact", "resizes"]
+    chain = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert [line.get_linestyle() for line in chain] == ["-", "-"]  # dashed lines are the intact networks
 
 
 def test_layers_are_called_layers():
