@@ -228,7 +228,13 @@ def _by_swaps(rows: Sequence[Mapping[str, Any]], flags: Mapping[str, Any], seed:
 
 
 def plot(result: Result) -> Figure:
-    """Error against Kendall's tau, one point per order, with the mean over bins of tau (Veit et al. 2016, Fig. 5b)."""
+    """Error against Kendall's tau, with the mean over bins of tau (Veit et al. 2016, Fig. 5b).
+
+    One point for all orders of one tau and error, its area their number. The trained order is the dashed line; where
+    swaps led back to it, it counts as a point, but in no mean.
+    """
+    from collections import Counter  # noqa: PLC0415
+
     import numpy as np  # noqa: PLC0415
 
     from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
@@ -239,11 +245,15 @@ def plot(result: Result) -> Figure:
         figure, axes = new_figure("column", aspect=0.68)
         for network in networks:
             rows = [row for row in result.rows if row["network"] == network]
-            tau = np.array([row["kendall_tau"] for row in rows])
-            error = np.array([row["error"] for row in rows])
             colour, marker = looks[network]["color"], looks[network]["marker"]
-            axes.scatter(tau, error, s=6, color=colour, alpha=0.35, linewidths=0, label=label(network))
-            tau, error = tau[1:], error[1:]  # the trained order has its own line
+            drawn = [(row["kendall_tau"], row["error"]) for row in rows[1:]]  # the trained order has its own line
+            found = Counter(drawn)
+            axes.scatter(*zip(*found, strict=True), s=[6 * count for count in found.values()], color=colour, alpha=0.35,
+                         linewidths=0)  # fmt: skip
+            most = max(found.values())
+            orders = f"{label(network)} (area: 1 to {most} orders)" if most > 1 else label(network)
+            axes.scatter([], [], s=6, color=colour, alpha=0.35, linewidths=0, label=orders)
+            tau, error = np.array([point for point in drawn if point[0] < 1]).reshape(-1, 2).T
             edges = np.histogram_bin_edges(tau, bins=min(12, max(3, len(rows) // 20)))
             bins = np.clip(np.digitize(tau, edges[1:-1]), 0, len(edges) - 2)
             used = [b for b in range(len(edges) - 1) if (bins == b).sum() >= 2]
@@ -255,7 +265,7 @@ def plot(result: Result) -> Figure:
                     marker=marker,
                     markersize=3,
                     linewidth=1,
-                    label="mean of neighbours" if network == networks[0] else None,
+                    label="mean in bins of tau" if network == networks[0] else None,
                 )
             axes.axhline(
                 rows[0]["error"], color=colour, linewidth=0.8, linestyle=(0, (4, 2)),

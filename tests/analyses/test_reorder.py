@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import combinations
 
 import numpy as np
@@ -7,7 +8,7 @@ from scipy.stats import binomtest, kendalltau, spearmanr
 from resnet_probe.analyses import reorder
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
-from resnet_probe.tables import read
+from resnet_probe.tables import Result, read
 from tests.evaluate.cases import images, in_order, loop, network
 
 GROUPS = [[0, 1, 2], [3], [4, 5]]
@@ -121,9 +122,23 @@ def test_a_network_without_blocks_of_equal_shape_is_refused(case):
 def test_the_figure_can_be_drawn_from_the_table_alone(table, tmp_path):
     table.save(tmp_path)
     axes = reorder.plot(read(tmp_path, "reorder")).axes[0]
-    points = axes.collections[0].get_offsets()
-    np.testing.assert_allclose(points, [(row["kendall_tau"], row["error"]) for row in table.rows])
+    points, sizes = axes.collections[0].get_offsets().tolist(), axes.collections[0].get_sizes()
+    found = Counter((row["kendall_tau"], row["error"]) for row in table.rows[1:])
+    assert {tuple(point): size / 6 for point, size in zip(points, sizes, strict=True)} == dict(found)
     assert axes.xaxis_inverted()
+
+
+def test_orders_that_coincide_are_one_larger_point_and_redraws_of_the_trained_order_are_in_no_mean():
+    taus, errors = [1, 1, 1, 1, 0.9, 0.9, 0.9, 0.8], [5, 5, 5, 5, 10, 10, 16, 30]
+    rows = [{"network": "net", "kendall_tau": t, "error": e} for t, e in zip(taus, errors, strict=True)]
+    figure = reorder.plot(Result("reorder", tuple(rows[0]), tuple(rows), {}))
+    points = figure.axes[0].collections[0]
+    assert points.get_offsets().tolist() == [[1, 5], [0.9, 10], [0.9, 16], [0.8, 30]]
+    assert points.get_sizes().tolist() == [18, 12, 6, 6]
+    means = next(line for line in figure.axes[0].lines if line.get_marker() == "o")
+    assert means.get_xydata().tolist() == [[pytest.approx(0.9), 12]]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["net (area: 1 to 3 orders)", "mean in bins of tau", "trained order"]
 
 
 def test_facts_are_means_of_the_orders_and_the_rank_correlation(table):
