@@ -32,7 +32,9 @@ TRIES = 50  # per draw, to find an order that was not drawn before
 class Parameters:
     """How many swaps, and how many orders of each."""
 
-    swaps: range = option(range(1, 21), "Swaps.", metavar="K:K", parse=numbers, write=written_numbers)
+    swaps: range = option(
+        range(1, 21), "Swaps of two blocks of equal shape.", metavar="K:K", parse=numbers, write=written_numbers
+    )
     draws: int = option(20, "Random orders for each K.", least=1)
 
 

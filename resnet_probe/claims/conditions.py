@@ -98,7 +98,7 @@ def untaught(table: SavedTable, *networks: str, intact: Mapping[str, Any] | None
         if about.get("arch") and "checkpoint_sha256" in about and not about["checkpoint_sha256"]:
             return f"the weights of {network} are random, and the claim is about trained networks"
         if about.get("edits"):
-            return f"{network} was edited before it was measured, and the claim is about whole networks"
+            return f"blocks of {network} were edited before it was measured, and the claim is about whole networks"
     guessing = chance(table, networks[0])
     if intact is None or guessing is None or intact.get("wrong") is None:
         return ""

@@ -9,7 +9,7 @@ from statistics import NormalDist, fmean
 from typing import Any
 
 from resnet_probe.claims.conditions import untaught
-from resnet_probe.claims.published import JUMP, LEAST_RANK, NEAR
+from resnet_probe.claims.published import JUMP, LEAST_BLOCKS, LEAST_RANK, NEAR
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, withheld
 from resnet_probe.statistics import bonferroni
 from resnet_probe.tables import Run
@@ -49,6 +49,8 @@ def branches(run: Run) -> Iterator[Verdict]:
             else:
                 where = "of the last stage that keep the shape" if exits[0] else "that keep the shape"
                 verdict, why = HOLDS, f"all {len(found)} blocks {where} lie below 0; {what}"
+                if len(found) < LEAST_BLOCKS:
+                    verdict, why = CANNOT_SAY, f"{why}, and every block needs {LEAST_BLOCKS} or more to be seen"
             below = len(found) - len(above) - len(unclear)
             if exits[0] and back[0]:
                 under = sum(high < 0 for _, _, high in back[0].values())
@@ -88,8 +90,8 @@ def higher_blocks(run: Run) -> Iterator[Verdict]:
             about: dict[str, Any] = {"table": str(table.path), "unit": "cosine"}
             names = list(found)
             lower, upper = names[: len(names) // 2], names[(len(names) + 1) // 2 :]
-            if not lower:
-                why = "fewer than two blocks of the last stage keep the shape of their input"
+            if len(names) < LEAST_BLOCKS:
+                why = f"{len(names)} blocks of the last stage keep the shape of their input; halves need {LEAST_BLOCKS}"
                 yield Verdict(17, network, CANNOT_SAY, why, **about)
                 continue
             means = [fmean(found[name][0] for name in part) for part in (lower, upper)]
@@ -119,8 +121,8 @@ def exits(run: Run) -> Iterator[Verdict]:
         for network in table.networks:
             rows = [row for row in table.rows(network) if row.get("exit_accuracy") is not None]
             about: dict[str, Any] = {"table": str(table.path), "unit": "percentage points"}
-            if len(rows) < 4:
-                why = f"the last stage has {len(rows)} blocks, and a rise in steps needs four or more"
+            if len(rows) < LEAST_BLOCKS:
+                why = f"the last stage has {len(rows)} blocks, and a rise in steps needs {LEAST_BLOCKS} or more"
                 yield Verdict(18, network, CANNOT_SAY, why, **about)
                 continue
             accuracy = [row["exit_accuracy"] for row in rows]
@@ -200,7 +202,12 @@ def influence(run: Run) -> Iterator[Verdict]:
                 if (row["measure"], row["damage"], row["subset"]) != ("influence", "loss", "all"):
                     continue
                 rank, low, high = row["rho"], row["low"], row["high"]
-                why = f"rank correlation {rank:.2f} ({between(low, high, 2)}) over {row['blocks']} blocks"
+                why = (
+                    f"rank correlation {rank:.2f} ({between(low, high, 2)}) of influence and added loss over "
+                    f"{row['blocks']} blocks"
+                )
+                if table.about(network).get("lesion_on_the_same_images") is False:
+                    why += ", whose damage was measured on other images"
                 verdict = HOLDS if low >= LEAST_RANK else DOES_NOT_HOLD if high < LEAST_RANK else CANNOT_SAY
                 if verdict != HOLDS:
                     why += f"; below {LEAST_RANK} the influence does not rank the damage"

@@ -15,6 +15,7 @@ __all__ = [
     "EFFECTIVE",
     "ERRORS",
     "FAILS",
+    "LEAST_BLOCKS",
     "LITTLE",
     "LONG_ENOUGH",
     "MEDIAN_OF",
@@ -131,6 +132,7 @@ EFFECTIVE = Lengths(54, 5, 17, 0.0045)  # Veit et al. 2016, section 5; share of 
 # correlation a rise is too weak to follow the number of deletions, or the disorder.
 JUMP = 0.5
 LEAST_RANK = 0.3
+LEAST_BLOCKS = 4  # ours: fewer show no trend over the blocks of a stage
 # Claim 11, computed: the decay per block that puts 97 % of count times norm on 5 to 17 of 54 blocks is 0.26.
 DECAY_SLOPE = -1.35
 # Claim 12. Ours: the effective paths are short if they are at most this share of all paths.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
@@ -95,6 +96,10 @@ def table(verdicts: Iterable[Verdict]) -> Result:
         if seen not in told:  # two tables that say the same count once
             told.add(seen)
             rows.append(row)
+    times = Counter((row["statement"], row["network"]) for row in rows)
+    for row in rows:
+        if row["table"] and times[row["statement"], row["network"]] > 1:  # of other images, or other options
+            row["why"] += f"; from {row['table']}"
     return Result("claims", COLUMNS, tuple(rows), {"counts": {v: _count(rows, v) for v in VERDICTS}})
 
 

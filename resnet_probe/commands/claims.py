@@ -95,4 +95,5 @@ def _print(screen: Console, result: Result, run: Run) -> None:
     facts += [("left out", note) for note in result.settings["unusable"]]
     facts += [("not read", reason) for _, reason in run.broken]
     facts += [("unfinished", f"{each.journal} has no table yet: run its command again") for each in run.unfinished]
-    output.summarise(screen, f"{len(result.rows)} verdicts on {len(known())} claims", facts)
+    tested = len({row["claim"] for row in result.rows})
+    output.summarise(screen, f"{len(result.rows)} verdicts on {tested} of {len(known())} claims", facts)

@@ -82,8 +82,9 @@ def _parameter(name: str, option: Option, kind: Any, default: Any) -> Decorator:
     if option.choices:
         return click.option(flag, name, default=default, type=click.Choice(option.choices), **more)
     if kinds & {int, float}:
-        number = click.IntRange if int in kinds else click.FloatRange
-        return click.option(flag, name, default=default, type=number(min=option.least), **more)
+        number, ranged = (click.INT, click.IntRange) if int in kinds else (click.FLOAT, click.FloatRange)
+        type_ = number if option.least is None else ranged(min=option.least)
+        return click.option(flag, name, default=default, type=type_, **more)
     if Path in kinds:
         file = click.Path(exists=True, dir_okay=False, path_type=Path)
         return click.option(flag, name, default=default, type=file, **more)

@@ -70,6 +70,25 @@ def colours(result: "Result") -> dict[str, dict[str, str]]:
     return {"colours": found} if found else {}
 
 
+def earlier(folder: Path, tables: Sequence["Table"], arguments: Mapping[str, object]) -> dict[str, set[str]]:
+    """The tables of an earlier run in a folder that were made with other options, each with the options that differ."""
+    import json
+
+    from resnet_probe.commands.request import SAME_ANYWAY
+    from resnet_probe.tables import provenance
+
+    asked, found = provenance(arguments=arguments)["arguments"], {}
+    for table in tables:
+        try:
+            known = json.loads((folder / f"{table.name}.json").read_text(encoding="utf-8"))["arguments"]
+            differs = {key for key in asked.keys() | known.keys() if asked.get(key) != known.get(key)}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if differs := differs - set(SAME_ANYWAY):
+            found[table.name] = differs
+    return found
+
+
 def refuse_others(
     folder: Path, tables: Sequence["Table"], identities: Sequence[str], *, again: bool, fresh: bool
 ) -> None:

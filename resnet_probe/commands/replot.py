@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import rich_click as click
+from click import get_current_context
 
 from resnet_probe.analyses.registry import plots
 from resnet_probe.commands import options, output
@@ -19,36 +20,50 @@ from resnet_probe.lazy import named
     help="Folder with tables that an earlier command wrote.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the figures.  [default: that of --run]"
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for the figures.  [default: that of --run; with --style, --width or --venue one of that name in it]",
 )
 @options.formats
 @options.quiet
 def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool) -> None:
     """Draw the figures of a run again from its CSV tables, without torch.
 
-    Takes every table in the folder that a command of this program writes. Where the settings stand beside a
-    table, the figures say again which command and checkpoint they come from.
+    Takes every table in the folder, and in the folders in it, that a command of this program writes. Where the settings
+    stand beside a table, the figures say again which command and checkpoint they come from.
     """
-    drawn = {name: found for name, found in plots().items() if (run / f"{found[0].name}.csv").is_file()}
+    places = [run, *sorted(path for path in run.iterdir() if path.is_dir())]
+    drawn = [
+        (place, name, declared, plot)
+        for place in places
+        for name, (declared, plot) in plots().items()
+        if (place / f"{declared.name}.csv").is_file()
+    ]
     if not drawn:
-        raise click.UsageError(_nothing_in(run))
-    folder = output.run_folder(out or run, "replot", run.name)
+        expected = ", ".join(f"{name}.csv" for name in dict.fromkeys(table.name for table, _ in plots().values()))
+        raise click.UsageError(
+            f"no table to draw in {run} or in the folders in it: expected {expected}; give the folder that another "
+            "command wrote with --out"
+        )
+    base = out or run / _look()
     output.keep_colours(run)
 
     from resnet_probe.tables import read
 
     told = []
-    for name, (declared, plot) in drawn.items():
-        table = read(run, declared.name)
-        others = [read(run, other) if (run / f"{other}.csv").is_file() else None for other in plot.takes]
+    for place, name, declared, plot in drawn:
+        folder = output.run_folder(base / place.relative_to(run), "replot", run.name)
+        table = read(place, declared.name)
+        others = [read(place, other) if (place / f"{other}.csv").is_file() else None for other in plot.takes]
         files = output.save_figures([(name, named(plot.draw)(table, *others), table.origin())], folder, formats)
-        told.append((f"{declared.name}.csv", f"{len(table.rows)} rows -> {output.listing(files)}"))
+        which = (place / f"{declared.name}.csv").relative_to(run)
+        told.append((str(which), f"{len(table.rows)} rows -> {output.listing(files)}"))
     output.summarise(output.console(quiet), str(run), told)
 
 
-def _nothing_in(run: Path) -> str:
-    names = dict.fromkeys(table.name for table, _ in plots().values())
-    expected = ", ".join(f"{name}.csv" for name in names)
-    below = sorted({path.parent for name in names for path in run.glob(f"*/{name}.csv")})
-    hint = f"; did you mean {below[0]}?" if below else "; give the folder that another command wrote with --out"
-    return f"no table to draw in {run}: expected {expected}{hint}"
+def _look() -> str:
+    """The style, venue and width where they are not the usual ones: a folder of its own, so that none is lost."""
+    given = get_current_context().params
+    style = "" if given["style"] == "paper" else given["style"]
+    return "-".join(each for each in (given["venue"] or style, given["width"]) if each)

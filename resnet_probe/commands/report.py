@@ -16,7 +16,7 @@ from resnet_probe.files import write_text
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    metavar="FILE.html",
+    metavar="FILE.html|DIR",
     help="Where the page goes.  [default: report.html in the first DIR]",
 )
 @options.quiet
@@ -42,7 +42,7 @@ def write(folders: Sequence[Path], out: Path | None = None) -> Path:
     from resnet_probe.tables import read_run
 
     path = out or folders[0] / "report.html"
-    if path.is_dir():
+    if path.is_dir() or not path.suffix:
         path = path / "report.html"
     run = read_run(folders)
     page = build(run, claims=claims.judged(run))

@@ -93,6 +93,13 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
     output.refuse_others(
         folder, (*before, *analysis.tables), identities, again=analysis.needs.sweep, fresh=request.fresh
     )
+    replaced = output.earlier(folder, (*before, *analysis.tables), request.arguments(analysis))
+    again = request.fresh or (bool(replaced) and all(how == {"limit"} for how in replaced.values()))
+    kept = analysis.needs.sweep and not again and any(folder.glob("*.journal"))  # a journal of other options is refused
+    if replaced and not kept:
+        which, how = next(iter(replaced.items()))
+        others = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(how))
+        session.tell(f"note: {folder / which}.csv is of another {others}; it is replaced", important=True)
     if alone:
         made = named(analysis.run)(None, request.parameters, _light(request, session))
         return _written(analysis, request, folder, list(made), identities, [], command)
@@ -107,7 +114,7 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
     quiet = request.quiet or workers.rank > 0
     runtime = Runtime(
         device=device, seed=request.seed, batch_size=request.batch_size, sweep=request.sweep(), workers=workers,
-        folder=folder, fresh=request.fresh, several=len(networks) > 1,
+        folder=folder, fresh=again, several=len(networks) > 1,
         progress=lambda what: progress.bar(quiet, what), say=session.tell,
     )  # fmt: skip
     tables, stopped = _tables(analysis, request, subjects, runtime)

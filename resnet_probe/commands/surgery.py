@@ -48,11 +48,15 @@ def command(
     edits = _edits(deleted, scaled, reorder)
     if out.is_dir():
         raise click.UsageError(f"--out {out} is a folder; give the file to write, such as {out / 'edited.safetensors'}")
+    if out.suffix not in ("", ".safetensors"):
+        other = out.with_suffix(".safetensors")
+        raise click.UsageError(f"--out {out}: weights are written as safetensors; give a name such as {other}")
 
     from resnet_probe.surgery import export
 
     session = Session()
     chosen = session.load(ckpt, arch)
+    _refuse_other(out.with_suffix(".safetensors"), ckpt, chosen.checkpoint.sha256)
     network = chosen.checkpoint.chain
     if network is None:
         side = size or chosen.checkpoint.input_size
@@ -67,6 +71,24 @@ def command(
         ("written", output.listing([written.weights, written.recipe])),
     ]
     output.summarise(output.console(quiet), f"{chosen.name}, edited", facts)
+
+
+def _refuse_other(out: Path, ckpt: Path, sha256: str) -> None:
+    """Refuse to write over a file that was not made from this checkpoint.
+
+    Raises:
+        click.UsageError: it is there.
+    """
+    import json
+
+    if out.exists():
+        try:
+            recipe = json.loads(out.with_suffix(".recipe.json").read_text(encoding="utf-8"))
+            made_here = recipe["source"]["sha256"] == sha256 and out.resolve() != ckpt.resolve()
+        except (OSError, ValueError, KeyError, TypeError):
+            made_here = False
+        if not made_here:
+            raise click.UsageError(f"{out} is there and was not made from {ckpt}; give another --out, or remove it")
 
 
 def _edits(deleted: Sequence[str], scaled: Sequence[str], reorder: str | None) -> list[dict[str, Any]]:

@@ -43,6 +43,10 @@ def missing(run: Run) -> list[Missing]:
         found.append(Missing(f"{declared(each.table).title} ({folder.name})", why, command))
     for path, reason in run.broken:
         found.append(Missing(f"{path.name} in {path.parent}", f"not read: {reason}"))
+    for (name, network), why in failed.items():
+        if any(table.name == name and network in ("", *table.networks) for table in run.tables):
+            what = f"{declared(name).title} of {network}" if network else declared(name).title
+            found.append(Missing(what, f"the study failed here: {why}; the table that is there is of an earlier run"))
     for network in run.networks():
         tables = [table for table in run.tables if network in table.networks]
         if {table.name for table in tables} <= {"zoo", "compare"} or _of_grid(run, tables):

@@ -18,7 +18,8 @@ def cosines(means, spread=0.1, images=100):
 @pytest.mark.parametrize(
     ("means", "verdict"),
     [
-        ([-0.05, -0.1, -0.2, None], "holds"),  # a block that resizes has no cosine
+        ([-0.05, -0.1, -0.2, None, -0.2], "holds"),  # a block that resizes has no cosine
+        ([-0.05, -0.1, -0.2, None], "cannot say"),  # every block of three
         ([-0.05, 0.05, -0.2], "does not hold"),
         ([-0.05, -0.015, -0.2], "cannot say"),  # half width of the interval: 1.96 x 0.1 / 10
         ([None], "cannot say"),
@@ -31,12 +32,12 @@ def test_branch_opposes_the_gradient(means, verdict):
 
 def test_the_exit_gradient_is_judged_where_it_was_measured():
     """ResNet-56: back-propagated it lies above 0 in blocks of the last stage, at the exits below 0 in all."""
-    made = cosines([0.05, -0.1, 0.1])
-    for row, exit_ in zip(made.tables[0].result.rows, (None, -0.2, -0.3), strict=True):
+    made = cosines([0.05, -0.1, 0.1, 0.1, 0.1])
+    for row, exit_ in zip(made.tables[0].result.rows, (None, -0.2, -0.3, -0.3, -0.3), strict=True):
         row.update(cos_exit=exit_, cos_exit_std=None if exit_ is None else 0.1)
     (found,) = rules.branches(made)
     assert (found.verdict, found.measured_value) == ("holds", -0.2)
-    assert "back-propagated gradient, 1 of 3" in found.why
+    assert "back-propagated gradient, 1 of 5" in found.why
     assert "pre-activation" in found.why
 
 
@@ -68,7 +69,7 @@ def exit_cosines(means, spread=0.1, images=100):
         ([None, -0.05, -0.06, -0.2, -0.3], "holds"),
         ([None, -0.3, -0.2, -0.06, -0.05], "does not hold"),
         ([None, -0.10, -0.11, -0.12, -0.13], "cannot say"),  # standard errors of 0.01 to either side
-        ([None, -0.1], "cannot say"),
+        ([None, -0.1, -0.9], "cannot say"),  # one block against another
         ([None], "cannot say"),
     ],
 )
@@ -110,10 +111,14 @@ def test_influence_ranks_the_damage(rank, verdict):
     rows = [row | dict(zip(("rho", "low", "high"), rank, strict=True)), row | {"measure": "ratio", "rho": 1.0}]
     (found,) = rules.influence(run(table("iterative_ranks", rows)))
     assert (found.claim, found.verdict, found.measured_value) == (19, verdict, rank[0])
+    assert "other images" not in found.why
+    (found,) = rules.influence(run(table("iterative_ranks", rows, lesion_on_the_same_images=False)))
+    assert "whose damage was measured on other images" in found.why
 
 
 def test_random_weights_show_nothing_about_trained_networks():
-    cases = ((cosines([-0.1, -0.2]), rules.branches), (exit_cosines([-0.1, -0.2]), rules.higher_blocks),
+    four = [-0.1, -0.1, -0.2, -0.2]
+    cases = ((cosines(four), rules.branches), (exit_cosines(four), rules.higher_blocks),
              (exits([30, 45, 60, 90]), rules.exits))  # fmt: skip
     for made, rule in cases:
         assert {each.verdict for each in rule(made)} == {"holds"}

@@ -3,6 +3,8 @@ import re
 from resnet_probe.analyses.registry import claims
 from resnet_probe.claims import judge
 from resnet_probe.claims.published import ERRORS, PARAMETERS, VARIANTS
+from resnet_probe.claims.verdicts import Verdict
+from resnet_probe.claims.verdicts import table as judgements
 from resnet_probe.lazy import named
 from tests.claims.runs import lesions, run, table
 
@@ -34,6 +36,14 @@ def test_verdicts_are_a_table_in_the_order_of_the_claims():
 def test_the_same_table_twice_says_it_once():
     deleted = lesions(100, {"a": 101, "b": 102})
     assert judge(run(deleted, deleted)).rows == judge(run(deleted)).rows
+
+
+def test_verdicts_of_one_network_from_several_tables_say_which():
+    made = [
+        Verdict(14, "net", "holds", "why", table=name, measured_value=value) for name, value in (("a", 1), ("b", 2))
+    ]
+    other = Verdict(14, "other", "holds", "why", table="a")
+    assert [row["why"] for row in judgements([*made, other]).rows] == ["why; from a", "why; from b", "why"]
 
 
 def test_the_parts_of_a_claim_stand_together():

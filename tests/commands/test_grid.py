@@ -216,6 +216,11 @@ def test_the_presets_are_the_papers_tables():
         (("--arch", "plain{depth}", "--data", "digits"), "--arch with {depth} needs --depths"),
         (("--preset", "degradation", "--depths", "8,9", "--data", "digits"), "near 8 and 14"),
         (("--preset", "degradation", "--depths", "x", "--data", "digits"), "'x' is no list of depths"),
+        (("--arch", "resnet8", "--depths", "8", "--data", "digits"), "--depths given, and no --arch holds {depth}"),
+        (
+            ("--arch", "resnet8", "--data", "digits", "--kept", "1"),
+            "--kept given, which only the style effective-paths",
+        ),
     ],
 )
 def test_bad_input_is_one_line(capsys, words, message):

@@ -114,6 +114,17 @@ def test_a_table_of_another_network_is_not_lost(capsys):
     assert Path("out/lesion.csv").read_bytes() == before
 
 
+def test_another_limit_replaces_a_finished_table(capsys):
+    assert run(capsys, *QUICK)[0] == 0
+    code, out, _ = run(capsys, *QUICK, "--limit", "17")
+    assert code == 0
+    assert "out/lesion.csv is of another --limit; it is replaced" in out
+    assert {row["images"] for row in read(Path("out"), "lesion").rows} == {17}
+    code, _, err = run(capsys, *QUICK, "--limit", "17", "--normalize", "half")
+    assert code == 2
+    assert "another normalisation" in err
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -39,6 +39,23 @@ def test_figures_go_where_they_are_wanted_in_the_formats_wanted(finished, capsys
     assert pictures(Path("elsewhere")) == {"paths.svg": before["paths.svg"]}
 
 
+def test_another_style_does_not_replace_the_figures(finished, capsys):
+    before = pictures(finished)
+    for words, folder in ((("--style", "talk"), "talk"), (("--width", "page"), "page")):
+        assert main(["replot", "--run", "run", "--format", "svg", "--quiet", *words]) == 0
+        assert pictures(finished) == before
+        assert list(pictures(finished / folder)) == ["paths.svg"]
+
+
+def test_a_study_is_drawn_with_the_folders_in_it(finished):
+    before = pictures(finished)
+    (finished / "paths.svg").unlink()
+    assert main(["replot", "--run", ".", "--quiet"]) == 0
+    assert pictures(finished) == before
+    assert main(["replot", "--run", ".", "--out", "all", "--format", "svg", "--quiet"]) == 0
+    assert pictures(Path("all/run")) == {"paths.svg": before["paths.svg"]}
+
+
 def test_a_table_without_its_settings_is_enough(finished):
     (finished / "paths.json").unlink()
     assert main(["replot", "--run", "run", "--format", "png"]) == 0
@@ -67,14 +84,12 @@ def test_every_known_table_has_something_that_draws_it(name):
 
 
 def test_a_folder_without_tables_is_answered_with_what_is_expected(finished, capsys):
-    assert main(["replot", "--run", "."]) == 2
-    err = capsys.readouterr().err
-    assert "no table to draw in .: expected " in err
-    assert "paths.csv" in err
-    assert "did you mean run?" in err
     Path("empty").mkdir()
     assert main(["replot", "--run", "empty"]) == 2
-    assert "give the folder that another command wrote with --out" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "no table to draw in empty or in the folders in it: expected " in err
+    assert "paths.csv" in err
+    assert "give the folder that another command wrote with --out" in err
 
 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "network,unit,length,count,fraction\nx,module,one,1,1\n"])

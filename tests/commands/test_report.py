@@ -28,6 +28,8 @@ def test_the_page_goes_into_the_first_folder_or_where_it_is_wanted(capsys):
     assert Path("new/page.html").is_file()
     assert main(["report", "--run", "run", "--out", "new", "--quiet"]) == 0
     assert sorted(path.name for path in Path("new").iterdir()) == ["page.html", "report.html"]
+    assert main(["report", "--run", "run", "--out", "rep", "--quiet"]) == 0
+    assert Path("rep/report.html").is_file()
 
 
 def test_a_report_on_a_report_is_the_same_page(capsys):

@@ -120,6 +120,17 @@ def test_what_is_done_is_written_before_an_error_at_a_later_network(capsys):
     assert "not_measured" not in both.settings
 
 
+def test_tables_of_other_options_are_replaced_and_that_is_said(capsys):
+    file = checkpoint(Path("one.safetensors"), "resnet8-w4")
+    words = ("--ckpt", file, "--out", "out", "--format", "svg")
+    assert run(capsys, *words, "--limit", "20")[0] == 0
+    for more, option in ((("--limit", "30"), "--limit"), (("--limit", "30", "--layers", "conv"), "--layers")):
+        code, out, _ = run(capsys, *words, *more)
+        assert code == 0
+        assert f"out/responses.csv is of another {option}; it is replaced" in out
+    assert "is replaced" not in run(capsys, *words, "--limit", "30", "--layers", "conv")[1]
+
+
 def test_the_choices_are_those_of_the_analysis():
     from resnet_probe.analyses import responses
 

@@ -149,6 +149,11 @@ def test_edits_that_cannot_be_made_are_one_line_and_write_nothing(capsys, words,
             "--out folder is a folder; give the",
         ),
         (["--ckpt", "tiny.safetensors", "--delete", "layer2.1", "--out", "file/x"], "cannot write file/x.safetensors"),
+        (["--ckpt", "tiny.safetensors", "--delete", "layer2.1", "--out", "x.pth"], "give a name such as x.safetensors"),
+        (
+            ["--ckpt", "tiny.safetensors", "--delete", "layer2.1", "--out", "tiny.safetensors"],
+            "tiny.safetensors is there and was not made from tiny.safetensors; give another --out, or remove it",
+        ),
     ],
 )
 def test_places_that_cannot_be_written_are_one_line(capsys, words, problem):
@@ -177,6 +182,16 @@ def test_what_was_deleted_before_cannot_be_deleted_again(capsys):
     assert code == 2
     assert is_one_line(err)
     assert "layer2.1 was deleted from first before" in err
+
+
+def test_a_file_is_written_over_by_the_same_checkpoint_only(capsys):
+    assert run(capsys, "--delete", "layer2.1", "--out", "first")[0] == 0
+    assert run(capsys, "--delete", "layer2.1", "--out", "first")[0] == 0
+    assert run(capsys, "--delete", "layer3.0", "--out", "second", ckpt="first.safetensors")[0] == 0
+    before = Path("second.safetensors").read_bytes()
+    assert run(capsys, "--delete", "layer2.1", "--out", "second")[0] == 2
+    assert run(capsys, "--delete", "layer1.0", "--out", "first", ckpt="first.safetensors")[0] == 2
+    assert Path("second.safetensors").read_bytes() == before
 
 
 def test_an_edited_network_keeps_its_history(capsys):

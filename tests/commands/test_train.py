@@ -172,6 +172,17 @@ def nothing(num_classes=10, in_channels=3):
         ((*QUICK, "--resume", "made.py"), 2, "made.py is no training state"),
         ((*QUICK, "--validation", "60"), 2, "60 images held out of 60: hold out fewer"),
         ((*QUICK, "--milestones", "a"), 2, "'a' is no list of numbers"),
+        (
+            (*QUICK, "--survival", "0.5"),
+            2,
+            "--survival given, which only the style stochastic-depth uses; leave it out",
+        ),
+        ((*QUICK, "--training-style", "stochastic-depth", "--kept", "1"), 2, "--kept given, which only the style eff"),
+        ((*QUICK, "--no-rescale"), 2, "--rescale given, which only the style"),
+        ((*QUICK, "--milestones", "1"), 2, "--milestones given, which only the schedule steps uses"),
+        ((*QUICK, "--optimizer", "adam", "--momentum", "0.5"), 2, "--momentum given, which only the optimizer sgd"),
+        ((*QUICK, "--warmup", "0", "--warmup-rate", "0.1"), 2, "--warmup-rate given, which only a warmup"),
+        ((*QUICK, "--resized-crop", "--pad", "2"), 2, "--pad given, which only a recipe without resized crops uses"),
         ((*QUICK[:3], "./nowhere"), 2, "no data './nowhere'"),
     ],
 )

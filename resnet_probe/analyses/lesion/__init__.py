@@ -50,7 +50,7 @@ class Parameters:
     multi: range | None = option(
         None, "Delete K random units at a time, as 1:20.", metavar="K:K", parse=numbers, write=written_numbers
     )
-    draws: int = option(100, "Random sets for each K.", least=1, needs=("multi",))
+    draws: int = option(100, "Random sets for each K of --multi.", least=1, needs=("multi",))
     pairs: bool = option(False, "Delete every pair of units, and measure how they interact.")
     resizing: bool = option(False, "With --multi, draw units that change the shape too.", needs=("multi",))
     recalibrate: bool = option(False, "Measure again with batch-norm statistics re-estimated.")

@@ -74,14 +74,16 @@ def means(table: Result, network: str) -> list[Fact]:
     for source, words in (("images", "images"), ("draws", "draws"), ("both", "draws and images at once")):
         if row.get(f"{source}_low") is not None:
             text += f", 95 % interval over {words} {row[f'{source}_low']:.4g} to {row[f'{source}_high']:.4g} %"
-    return [Fact(f"{row['deleted']} deleted", text, row["error"], row["images_low"], row["images_high"], PERCENT)]
+    return [
+        Fact(f"mean of {row['deleted']} deleted", text, row["error"], row["images_low"], row["images_high"], PERCENT)
+    ]
 
 
 def pairs(table: Result, network: str) -> list[Fact]:
     """Of pairs: the extremes of the interaction, how many lie above zero, and what sharing saved."""
     rows = sorted(table.of(network), key=lambda row: row["interaction"])
     facts = []
-    for what, row in (("weakest", rows[0]), ("strongest", rows[-1])):
+    for what, row in (("most negative", rows[0]), ("most positive", rows[-1])):
         text = f"{row['interaction']:+.3g} points, between {row['block_a']} and {row['block_b']}"
         interval = row["interaction_low"], row["interaction_high"]
         facts.append(Fact(f"{what} interaction", text, row["interaction"], *interval, "points"))

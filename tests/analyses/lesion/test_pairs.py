@@ -152,7 +152,10 @@ def test_one_image_has_no_test(case):
 def test_facts_are_the_extremes_and_the_saving(table):
     facts = {fact.label: fact for fact in facts_of(table, "tiny")}
     values = sorted(row["interaction"] for row in table.rows)
-    assert (facts["weakest interaction"].value, facts["strongest interaction"].value) == (values[0], values[-1])
+    assert (facts["most negative interaction"].value, facts["most positive interaction"].value) == (
+        values[0],
+        values[-1],
+    )
     found = [row for row in table.rows if row["q"] <= 0.05]
     assert facts["pairs above zero"].value == sum(row["interaction"] > 0 for row in found)
     assert facts["pairs below zero"].value == sum(row["interaction"] < 0 for row in found)
