@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -408,18 +409,28 @@ def drawn(axes):
 
 def test_the_figure_draws_the_table(table):
     damaged = iterative.with_damage(table, lesion_of(table))
-    size, direction, influence, damage, estimation, exits = iterative.plot(damaged).axes
+    size, beside, gradient, exit_, influence, damage, estimation, exits = iterative.plot(damaged).axes
     assert drawn(size) == [[row["ratio"] for row in table.rows]]
-    assert drawn(direction)[0] == [row["cos_input"] for row in table.rows]
-    assert drawn(direction)[1] == [row["cos_gradient"] for row in table.rows if not row["resizes"]]
+    assert drawn(beside) == [[row["cos_input"] for row in table.rows]]
+    assert drawn(gradient)[0] == [row["cos_gradient"] for row in table.rows if not row["resizes"]]
+    assert exit_.get_ylabel() == "cos(F(h), exit's dL/dh)"
     assert drawn(damage)[1] == [row["lesion_loss"] for row in damaged.rows]
     assert drawn(exits) == [[row["exit_accuracy"] for row in table.rows if row["stage"] == 3]]
     assert "whole network" in lines(exits)
     assert {axes.get_title(loc="left") for axes in (influence, estimation)} == {
-        "turn of the representation", "estimation error",
+        "turn of h", "estimation error",
     }  # fmt: skip
-    without = iterative.plot(table).axes[3]
+    without = iterative.plot(table).axes[5]
     assert set(lines(without)) & {"measured", "first-order prediction"} == {"first-order prediction"}
+
+
+def test_cosines_with_the_gradient_have_a_scale_of_their_own(table):
+    """They are the claim, and small: cos(F, h) and the exit's must not flatten them."""
+    small = {"cos_gradient": -0.01, "cos_gradient_std": 0.01, "cos_gradient_out": -0.02}
+    rows = [row | {"cos_input": 0.8, "cos_exit": -0.9, **small, "resizes": False} for row in table.rows]
+    gradient = iterative.plot(replace(table, rows=tuple(rows))).axes[2]
+    low, high = gradient.get_ylim()
+    assert -0.03 < low < -0.01 < high < 0.02
 
 
 def test_the_figure_of_ranks(table):

@@ -27,6 +27,8 @@ def plot(result: Result) -> Figure:
     Raises:
         ValueError: the table is empty, has other columns, or holds several networks.
     """
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
     from resnet_probe.figures import label, new_figure, style  # noqa: PLC0415
 
     names = {row.get("network") for row in result.rows}
@@ -34,25 +36,31 @@ def plot(result: Result) -> Figure:
         raise ValueError(f"table {result.name} needs the measures of one network, not of {len(names)}")
     rows = result.rows
     with style():
-        figure, axes = new_figure("page", height=104, rows=2, cols=3)
-        (size, direction, influence), (damage, estimation, exits) = axes
+        figure, axes = new_figure("page", height=96, rows=2, cols=4)
+        (size, beside, gradient, exit_), (influence, damage, estimation, exits) = axes
         _line(size, rows, "ratio", look=("blue", "o"), name="|F| / |h|", band=True)
         size.set_title("size of the update")
         size.set_ylabel("|F(h)| / |h|")
         size.set_ylim(bottom=0)
 
-        _line(direction, rows, "cos_input", look=("blue", "o"), name="h")
-        _line(direction, rows, "cos_gradient", look=("vermillion", "s"), name="dL/dh", band=True)
-        _line(direction, rows, "cos_gradient_out", look=("orange", "^"), name="dL/dh at the output")
-        _line(direction, rows, "cos_exit", look=("green", "D"), name="dL/dh of the exit")
-        direction.axhline(0, color="0.4", linewidth=0.6, zorder=0)
-        direction.set_title("direction of the update")
-        direction.set_ylabel("cosine of F(h) with")
-        _legend(direction)
+        # the gradients' cosines are the claim, and a tenth of the others': a scale of its own for each
+        _line(beside, rows, "cos_input", look=("blue", "o"), name="h")
+        beside.set_title("update and input")
+        beside.set_ylabel("cos(F(h), h)")
+        _line(gradient, rows, "cos_gradient", look=("vermillion", "s"), name="at the input", band=True)
+        _line(gradient, rows, "cos_gradient_out", look=("orange", "^"), name="at the output")
+        gradient.set_title("update and gradient")
+        gradient.set_ylabel("cos(F(h), dL/dh)")
+        _legend(gradient)
+        _line(exit_, rows, "cos_exit", look=("green", "D"), name="dL/dh of the exit")
+        exit_.set_title("and exit gradient")
+        exit_.set_ylabel("cos(F(h), exit's dL/dh)")
+        for panel in (beside, gradient, exit_):
+            panel.axhline(0, color="0.4", linewidth=0.6, zorder=0)
 
         _line(influence, rows, "influence", look=("blue", "o"), name="1 - cos", band=True)
         _line(influence, rows, "angular", look=("purple", "s"), name="arccos(cos) / π", band=True)
-        influence.set_title("turn of the representation")
+        influence.set_title("turn of h")
         influence.set_ylabel("distance of h and next h")
         influence.set_ylim(bottom=0)
         _legend(influence)
@@ -69,11 +77,12 @@ def plot(result: Result) -> Figure:
         _exits(exits, rows, result.about(rows[0]["network"]).get("error"))
         for panel in axes.flat:
             panel.set_xlim(-0.8, len(rows) - 0.2)
+            panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
             for before, after in pairwise(rows):
                 if before["stage"] != after["stage"]:
                     panel.axvline(after["index"] - 0.5, color="0.85", linewidth=0.6, zorder=0)
         for panel in axes[1]:
-            panel.set_xlabel("block (index from the input)")
+            panel.set_xlabel("block (from the input)")
         figure.suptitle(f"{label(rows[0]['network'])}, {rows[0]['images']:,} images", fontsize=8, x=0.01, ha="left")
     return figure
 
@@ -109,7 +118,7 @@ def _damage(axes: Axes, rows: Rows) -> None:
     _line(axes, rows, "first_order", look=("orange", "^"), name="first-order prediction")
     _line(axes, rows, "lesion_loss", look=("blue", "o"), name="measured")
     axes.axhline(0, color="0.4", linewidth=0.6, zorder=0)
-    axes.set_title("damage of deleting the block")
+    axes.set_title("damage of deletion")
     axes.set_ylabel("increase of loss (nats)")
     _legend(axes)
 
