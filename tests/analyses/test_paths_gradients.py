@@ -128,6 +128,10 @@ def test_progress_ends_at_its_total():
 def test_figure_draws_the_table(measured):
     lengths, norms, shares, cancellation = paths.plot_gradients(measured).axes
     assert [axis.get_title(loc="left")[0] for axis in (lengths, norms, shares, cancellation)] == list("abcd")
+    assert not cancellation.texts  # what 1 means stands in the title, where no line goes through it
+    assert "1: none" in cancellation.get_title(loc="left")
+    lengths.figure.draw_without_rendering()
+    assert cancellation.yaxis.label.get_window_extent().height < cancellation.get_window_extent().height
     column = {name: [row[name] for row in measured.rows] for name in measured.columns}
     assert norms.get_yscale() == cancellation.get_yscale() == "log"
     drawn, fit, classes = norms.get_lines()

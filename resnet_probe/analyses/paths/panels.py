@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from resnet_probe import figures
 from resnet_probe.analyses.paths.effective import describe
@@ -159,7 +159,7 @@ def _cancellation(axis: Axes, rows: Rows, look: Mapping[str, Any], label: str) -
                       alpha=_SHADE, linewidth=0)  # fmt: skip
     axis.plot(lengths, ratios, color=look["color"],
               marker=look["marker"], markersize=2.6, linewidth=1.0, label=label)  # fmt: skip
-    axis.set_ylabel("norm of mean path / mean norm")
+    axis.set_ylabel("|mean path| / mean |path|")
 
 
 def _make_room(axis: Axes, *, below: float = 0.0, above: float = 0.0) -> None:
@@ -170,7 +170,7 @@ def _make_room(axis: Axes, *, below: float = 0.0, above: float = 0.0) -> None:
 
 
 def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
-    titles = ["paths", "norm by length", "share by length", "cancellation"]
+    titles = ["paths", "norm by length", "share by length", "cancellation (1: none)"]
     for axis, letter, title in zip(axes, "abcd", titles, strict=False):
         axis.set_title(f"{letter}   {title}")
         axis.set_xlabel("path length (residual branches taken)")
@@ -179,7 +179,8 @@ def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
     _logarithmic(axes[1])
     axes[2].axhline(0, color=figures.GREY, linewidth=0.5, zorder=0)
     if alone:
-        axes[0].legend(loc="upper right")
+        _make_room(axes[0], above=0.12)
+        axes[0].legend(loc="upper left")
         _make_room(axes[1], below=0.42 if sampled else 0.16)
         axes[1].legend(loc="lower center")
         _make_room(axes[2], above=0.3)
@@ -191,9 +192,6 @@ def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
         axes[2].legend(lines, list(kinds), loc="upper center")
     if sampled:
         axes[3].axhline(1, color=figures.GREY, linewidth=0.6, linestyle=(0, (1, 1)), zorder=0)
-        axes[3].annotate("no cancellation", (0.5, 1), xycoords=("axes fraction", "data"), xytext=(0, -3),
-                         textcoords="offset points", ha="center", va="top", fontsize=6.5,
-                         color=figures.GREY)  # fmt: skip
         _logarithmic(axes[3])
 
 
@@ -205,3 +203,7 @@ def _logarithmic(axis: Axes) -> None:
         axis.set_yscale("log")
         if max(values) / min(values) > 1e4:
             axis.yaxis.set_major_locator(LogLocator(numticks=7))
+        elif max(values) / min(values) < 100:
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
