@@ -15,7 +15,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from .operation import called_module, layers_in, operation_name
-from .tracing import BATCHES, Traced, assemble, holds_tensor
+from .recording import BATCHES, holds_tensor
+from .tracing import Traced, assemble
 from .units import UnitPlan
 
 __all__ = ["Mode", "bypass", "emit", "runnable"]

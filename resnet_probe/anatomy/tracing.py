@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import copy
 import inspect
-import logging
 import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partialmethod
 from pathlib import Path
@@ -22,15 +20,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._pytree import tree_map_only
+from torch.fx.proxy import Attribute, TraceError
 
 from .cleaning import IN_PLACE_OPERATORS, UntraceableError, clean
 from .operation import Operation, operation_name
+from .recording import Sizes, first_line, holds_tensor, record, refusal
 
-__all__ = ["BATCHES", "Traced", "UntraceableError", "assemble", "share_tensors", "trace", "unwrap"]
-
-BATCHES = (2, 3)  # two batch sizes tell which sizes depend on the batch, and how
+__all__ = ["Traced", "UntraceableError", "assemble", "share_tensors", "trace", "unwrap"]
 
 # Nodes that read a tensor's shape, type or device but none of its values.
 _VALUE_FREE = frozenset(
@@ -79,25 +75,25 @@ class Traced:
 def trace(model: nn.Module, shape: Sequence[int], *, leaves: Sequence[str | type[nn.Module]] = ()) -> Traced:
     """Trace `model` for inputs of shape `(N, *shape)`.
 
+    What `forward` asks about that shape (`assert x.ndim == 4`, `if x.shape[-1] > 32`) is answered, for this shape only.
+
     Args:
         model: any module whose `forward` takes one tensor and returns one tensor. It is not changed.
         shape: shape of one input without the batch dimension, e.g. `(3, 32, 32)`.
         leaves: module paths or classes to keep as one operation, for code that `torch.fx` cannot follow.
 
     Raises:
-        UntraceableError: `forward` branches on data, mutates a tensor by index, or returns no single tensor.
+        UntraceableError: `forward` branches on values or on the number of images, mutates a tensor by index, or returns
+            no single tensor.
         ValueError: the model does not accept inputs of this shape.
     """
     shared = share_tensors(unwrap(model)).eval()
-    try:
-        graph = _graph(shared, leaves)
-    except Exception as error:
-        raise UntraceableError(_explain(model, error)) from error
+    graph = _graph(shared, leaves, tuple(shape))
     saved = frozenset(unwrap(model).state_dict())
     module = assemble(shared, graph, type(unwrap(model)).__name__, saved=saved)
     clean(module)
     source, result = _ends(module, model)
-    values = _record(module, tuple(shape), source, model)
+    values = record(module, tuple(shape), type(model).__name__)
     return Traced(module, source, result, values, tuple(shape), saved)
 
 
@@ -144,37 +140,50 @@ def share_tensors(model: nn.Module) -> nn.Module:
     return clone
 
 
-def holds_tensor(value: Any) -> bool:
-    """Whether a tensor is in `value`, looking into lists, tuples and dicts."""
-    if isinstance(value, Tensor):
-        return True
-    if isinstance(value, dict):
-        return any(holds_tensor(v) for v in value.values())
-    return isinstance(value, (list, tuple)) and any(holds_tensor(v) for v in value)
-
-
 def is_value_free(node: fx.Node) -> bool:
     """Whether the node only takes over shape, type or device of its input (`zeros_like`, `new_zeros`, ...)."""
     return operation_name(node) in _VALUE_FREE
 
 
-def _graph(root: nn.Module, leaves: Sequence[str | type[nn.Module]]) -> fx.Graph:
+def _graph(root: nn.Module, leaves: Sequence[str | type[nn.Module]], shape: tuple[int, ...]) -> fx.Graph:
     """Trace into timm's no-trace blocks if that works (most are marked for in-place operations only), else around."""
     if isinstance(root, fx.GraphModule) and not leaves:
         return root.graph  # traced before; its nodes know the modules they came from, its code does not
     known = {name for name, _ in root.named_modules()}
+    name = type(root).__name__
     if unknown := sorted({leaf for leaf in leaves if isinstance(leaf, str)} - known):
-        raise LookupError(f"the model has no module {unknown[0]!r}; leaves are paths of named_modules()")
-    try:
-        return _Tracer(leaves, open_blocks=True).trace(root, concrete_args=_defaults(root))
-    except Exception:
-        if "timm.models" not in sys.modules:
-            raise
-        return _Tracer(leaves, open_blocks=False).trace(root, concrete_args=_defaults(root))
+        raise UntraceableError(
+            f"cannot trace {name}: it has no module {unknown[0]!r}; leaves are paths of named_modules()"
+        )
+    for open_blocks in (True, False) if "timm.models" in sys.modules else (True,):
+        tracer = _Tracer(leaves, shape, open_blocks=open_blocks)
+        try:
+            return tracer.trace(root, concrete_args=_defaults(root))
+        except Exception as error:
+            stopped, at = error, tracer.stopped_in
+    own = isinstance(stopped, (AssertionError, ValueError)) and not isinstance(stopped, TraceError)
+    if own and (line := _line(stopped)):
+        reason = f"{line} ({first_line(stopped)})"
+        raise ValueError(refusal(name, shape, reason)) from stopped
+    raise UntraceableError(_explain(name, stopped, at)) from stopped
 
 
 class _Proxy(fx.Proxy):
-    """A proxy that records `x += y` as it is; `torch.fx` makes it `x = x + y`, and other names of x stay behind."""
+    """A proxy that records `x += y` as it is; `torch.fx` makes it `x = x + y`, and other names of x stay behind.
+
+    Sizes are numbers where they are asked for as such.
+    """
+
+    tracer: _Tracer
+
+    def __getattr__(self, k: str) -> Attribute:
+        return _Attribute(self, k)
+
+    def __len__(self) -> int:
+        return self.tracer.sizes.length(self.node)
+
+    def __int__(self) -> int:
+        return int(self.tracer.sizes.value(self.node))
 
     def _write(self, operation: Callable[..., Any], other: Any) -> Any:
         return self.tracer.create_proxy("call_function", operation, (self, other), {})
@@ -184,15 +193,57 @@ for _operation in IN_PLACE_OPERATORS:
     setattr(_Proxy, f"__{_operation.__name__}__", partialmethod(_Proxy._write, _operation))
 
 
-class _Tracer(fx.Tracer):
-    """A tracer that keeps timm's untraceable modules, and those the caller names, as single operations."""
+class _Attribute(_Proxy, Attribute):
+    """What `x.shape` is until it is used."""
 
-    def __init__(self, leaves: Sequence[str | type[nn.Module]], *, open_blocks: bool) -> None:
+    __getattr__ = _Proxy.__getattr__
+
+
+class _Tracer(fx.Tracer):
+    """A tracer that keeps timm's untraceable modules, and those the caller names, as single operations.
+
+    Attributes:
+        stopped_in: path of the innermost module that an exception came from, empty for the model itself.
+    """
+
+    def __init__(self, leaves: Sequence[str | type[nn.Module]], shape: tuple[int, ...], *, open_blocks: bool) -> None:
         functions, self._marked_by_timm = _timm_leaves()
         super().__init__(autowrap_functions=functions, param_shapes_constant=True)
         self._names = {leaf for leaf in leaves if isinstance(leaf, str)}
         self._classes = tuple(leaf for leaf in leaves if isinstance(leaf, type))
         self._open_blocks = open_blocks
+        self._shape = shape
+        self._sizes: Sizes | None = None
+        self.stopped_in = ""
+
+    @property
+    def sizes(self) -> Sizes:
+        """Answers what is asked about shapes."""
+        if self._sizes is None:
+            self._sizes = Sizes(self.root, self.graph, self._shape)
+        return self._sizes
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        return bool(self.sizes.value(obj.node))
+
+    def iter(self, obj: fx.Proxy) -> Iterator[fx.Proxy]:
+        return iter([cast(Any, obj)[i] for i in range(self.sizes.length(obj.node))])
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if self._sizes is not None and self._sizes.running:
+            return forward(*args, **kwargs)
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            self.stopped_in = self.stopped_in or self.path_of_module(m)
+            raise
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        if self._sizes is not None and self._sizes.running:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
@@ -257,81 +308,21 @@ def _ends(module: fx.GraphModule, model: nn.Module) -> tuple[fx.Node, fx.Node]:
     return placeholders[0], result
 
 
-class _Recorder(fx.Interpreter):
-    """Runs the graph and keeps what every node yields."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.seen: dict[fx.Node, Any] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        self.seen[n] = tree_map_only(Tensor, lambda x: x.new_empty(x.shape, device="meta"), value)
-        return value
-
-    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        module = self.fetch_attr(target)
-        batch_norm = nn.modules.batchnorm._BatchNorm
-        fits = (
-            args[0].dim() > 1 and type(module).forward is batch_norm.forward and args[0].shape[1] == module.num_features
-        )
-        if fits and isinstance(args[0], FakeTensor):
-            return torch.empty_like(args[0])  # torch takes 15 ms to find that out, most of the time of a trace
-        return super().call_module(target, args, kwargs)
+def _explain(name: str, error: Exception, at: str) -> str:
+    """One line: which line of the model's code stopped the trace, why, and what to do; `at` is the module it is in."""
+    if not (line := _line(error)):
+        return f"cannot trace {name}: {first_line(error)}"
+    way = f"keep the module it stands in as one operation: --leaf {at}, or unravel(..., leaves=[{at!r}])"
+    if not at:  # the model itself as one operation would have no units
+        way = "move it into a module of its own and keep that whole: --leaf PATH, or unravel(..., leaves=['its.path'])"
+    stopped = f"cannot trace {name}: {line}, stopped it ({first_line(error)})"
+    return f"{stopped}; make that line independent of the data, or {way}"
 
 
-def _record(
-    module: fx.GraphModule, shape: tuple[int, ...], source: fx.Node, model: nn.Module
-) -> dict[fx.Node, tuple[Any, ...]]:
-    """Shape and type of every node's value for both batch sizes, as tensors without storage.
-
-    A network on the meta device is run on fake tensors; another one is really run, which is quicker: the first fake
-    tensor makes torch import its compiler.
-    """
-    like = next(module.parameters(), torch.empty(0))
-    dtype = like.dtype if like.dtype.is_floating_point else torch.float32
-    seen = []
-    real = like.device.type != "meta"
-    for batch in BATCHES:
-        recorder = _Recorder(module)
-        recorder.extra_traceback = False
-        try:
-            with nullcontext() if real else FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), _without_log():
-                recorder.run(torch.zeros((batch, *shape), dtype=dtype, device=like.device))
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ValueError(
-                f"{type(model).__name__} does not accept inputs of shape {shape}: {reason}; "
-                "give the size the network was made for"
-            ) from error
-        seen.append(recorder.seen)
-    return {node: tuple(run[node] for run in seen) for node in seen[0]}
-
-
-@contextmanager
-def _without_log() -> Iterator[None]:
-    """Torch logs a traceback where an operation rejects its shapes; the error that it raises says it all."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
-
-
-def _explain(model: nn.Module, error: Exception) -> str:
-    """One line: which line of the model's code stopped the trace, why, and what to do."""
-    name = type(unwrap(model)).__name__
+def _line(error: Exception) -> str:
+    """The innermost line of a model's own code that an error came from; empty if there is none."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_of_a_model(Path(f.filename))]
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if not frames:
-        return f"cannot trace {name}: {reason}"
-    at = frames[-1]
-    return (
-        f"cannot trace {name}: line {at.lineno} of {at.filename}, `{at.line}`, stopped it ({reason}); "
-        "make that line independent of the data, or keep the module it stands in as one operation: "
-        "unravel(..., leaves=['its.path'])"
-    )
+    return f"line {frames[-1].lineno} of {frames[-1].filename}, `{frames[-1].line}`" if frames else ""
 
 
 def _is_of_a_model(file: Path) -> bool:

@@ -280,6 +280,120 @@ def test_a_module_kept_whole_does_not_overwrite_its_input():
     assert model.inner[0].inplace
 
 
+# -- what is asked about sizes ---------------------------------------------------------------------------------------
+
+
+class Asks(Small):
+    """Its own forward asks for the shape in many ways."""
+
+    def forward(self, x):
+        assert x.ndim == 4, "a batch"
+        assert x.dim() == 4
+        assert len(x.shape) == 4
+        assert x.shape[1:] == (3, 8, 8)
+        assert tuple(x.shape[2:]) == (8, 8)
+        if x.shape[1] not in (1, 3) or x.size(-1) != x.size(2):
+            raise ValueError(f"images, not {tuple(x.shape)}")
+        h, w = x.shape[-2:]
+        if h < 4 or (h, w) == (32, 32):
+            x = x * 2
+        return super().forward(x)
+
+    def middle(self, x):
+        if x.shape[-1] > 4:
+            x = x[..., : int(x.shape[-1] / 2)]
+        for size in x.shape[2:]:
+            if size == 4:
+                x = x + self.one(x)
+        return x.view(*x.shape[:2], -1).unsqueeze(2)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_what_a_forward_asks_about_sizes_is_answered(device):
+    model = trained(lambda: Asks(one=conv())).to(device)
+    before = snapshot(model) if device == "cpu" else None
+    traced = trace(model, SHAPE)
+    assert [node.target for node in traced.module.graph.nodes if node.op == "call_module"] == ["stem", "one", "head"]
+    if device == "cpu":
+        assert torch.equal(run(traced, images(5)), model(images(5)))
+        assert same(snapshot(model), before)
+    else:
+        assert traced.shape(traced.result) == (BATCHES[0], 5)
+
+
+class Resizes(Small):
+    def middle(self, x):
+        if x.shape[-1] != 8:
+            x = F.interpolate(x, 8)
+        return x
+
+
+def test_answers_are_those_for_the_shape_that_is_given():
+    model = trained(Resizes)
+    for side, resized in ((8, False), (12, True)):
+        traced = trace(model, (3, side, side))
+        assert any(target is F.interpolate for _, target in operations(traced)) == resized
+        x = images(2, (3, side, side))
+        assert torch.equal(run(traced, x), model(x))
+
+
+class Counter(Small):
+    """Changes a weight before it asks."""
+
+    asks = True
+
+    def middle(self, x):
+        x = x * self.seen.add_(1)
+        assert not self.asks or x.ndim == 4
+        return x
+
+
+class Silent(Counter):
+    asks = False
+
+
+def test_an_answer_changes_no_tensor_of_the_model():
+    models = [kind(seen=nn.Parameter(torch.zeros(()), requires_grad=False)).eval() for kind in (Counter, Silent)]
+    state = torch.random.get_rng_state()
+    for model in models:
+        trace(model, SHAPE)
+    assert models[0].seen == models[1].seen
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+VALUES, NUMBER = "depends on values of the images", "depends on the number of images"
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        (lambda x: x.shape[0] == 1, NUMBER),
+        (lambda x: len(x) > 1, NUMBER),
+        (lambda x: x.numel() > 100, NUMBER),
+        (lambda x: x.shape == (2, 4, 8, 8), NUMBER),
+        (lambda x: x[x > 0].shape[0] > 3, "cannot be run on shapes alone"),
+        (lambda x: x.shape[1] * x.mean() > 0, VALUES),
+        (lambda x: torch.ones(4).new_ones(x.shape[1]).mean() > 0, VALUES),
+    ],
+)
+def test_what_depends_on_values_or_on_the_number_of_images_is_not_decided(condition, reason):
+    class Asker(Small):
+        def middle(self, x):
+            return x * 2 if condition(x) else x
+
+    with pytest.raises(UntraceableError, match=reason):
+        trace(trained(Asker), SHAPE)
+
+
+def test_a_shape_that_the_model_refuses_is_no_fault_of_its_code():
+    with pytest.raises(
+        ValueError, match=r"Asks does not accept inputs of shape \(1, 8, 8\): line \d+ of .*`assert"
+    ) as e:
+        trace(trained(lambda: Asks(one=conv())), (1, 8, 8))
+    assert "give the size" in str(e.value)
+    assert "leaf" not in str(e.value)
+
+
 # -- what cannot be traced --------------------------------------------------------------------------------------------
 
 
@@ -328,7 +442,18 @@ def test_the_line_that_stops_the_trace_is_named(factory):
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(f"cannot trace {factory.__name__}: line {number} of {__file__}, `{code}")
-    assert "leaves=" in message
+    assert "--leaf PATH, or unravel(..., leaves=" in message
+
+
+def test_the_module_that_can_be_kept_whole_is_named():
+    class Inner(nn.Module):
+        def forward(self, x):
+            return x * 2 if x.sum() > 0 else x
+
+    model = trained(lambda: nn.Sequential(conv(3), nn.Sequential(Inner(), conv())))
+    with pytest.raises(UntraceableError, match=r"--leaf 1\.0, or unravel\(\.\.\., leaves=\['1\.0'\]\)"):
+        trace(model, SHAPE)
+    assert trace(model, SHAPE, leaves=["1.0"]).result.target == "1.1"
 
 
 def no_input(net):
