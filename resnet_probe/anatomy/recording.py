@@ -130,7 +130,10 @@ class Sizes:
                 for run in self._runs:
                     for each in self._graph.nodes:
                         if each not in run.env:
-                            run.env[each] = run.run_node(each)
+                            value = run.run_node(each)
+                            if each.op == "get_attr":  # else an operation on weights alone would be real
+                                value = tree_map_only(Tensor, self._mode.from_tensor, value)
+                            run.env[each] = value
         except Exception as error:
             raise TraceError(f"what comes before it cannot be run on shapes alone: {first_line(error)}") from error
         finally:
