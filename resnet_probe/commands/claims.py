@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from click import get_current_context
 
 from resnet_probe.analyses.registry import claims as known
 from resnet_probe.commands import options, output
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_probe.tables import Result, Run
+
+IN_A_PAPER = ("claim", "statement", "network", "published", "measured", "low", "high", "verdict")
 
 runs = click.option(
     "--run",
@@ -38,6 +41,7 @@ runs = click.option(
     help="For people or for scripts.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Also write claims.csv and claims.json.")
+@options.tables
 @options.quiet
 def command(*, folders: Sequence[Path], form: str, out: Path | None, quiet: bool) -> None:
     """Test the published claims that the tables of a run can speak to.
@@ -47,6 +51,8 @@ def command(*, folders: Sequence[Path], form: str, out: Path | None, quiet: bool
     """
     from resnet_probe.tables import read_run
 
+    if out is None and get_current_context().meta["tables"]:
+        raise click.UsageError("--table given without --out; give the folder for the tables")
     screen = output.console(quiet)
     run = read_run(folders)
     result = judged(run)
@@ -58,7 +64,7 @@ def command(*, folders: Sequence[Path], form: str, out: Path | None, quiet: bool
     else:
         _print(screen, result, run)
     if out is not None:
-        files = result.save(output.run_folder(out, "claims", ""))
+        files = output.save(result, output.run_folder(out, "claims", ""), IN_A_PAPER)
         if form == "table":
             output.summarise(screen, "", [("written", output.listing(files))])
 

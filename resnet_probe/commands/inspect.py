@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from resnet_probe.commands import options, output
-from resnet_probe.commands.session import Loaded, Session
+from resnet_probe.commands.session import Loaded, Session, with_leaves
 
 if TYPE_CHECKING:
     from resnet_probe.tables import Result
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
 @options.ckpt
 @options.arch
-@click.option("--size", type=click.IntRange(min=1), metavar="N", help="Side of the input in pixels.")
+@options.leaf
+@click.option("--size", type=click.IntRange(min=1), metavar="N", help="Side of the input in pixels, if not known.")
 @options.out
+@options.tables
 @options.quiet
 def command(
     *,
     checkpoint: Path | None,
     ckpt: Path | None,
     arch: str | None,
+    leaf: tuple[str, ...],
     size: int | None,
     out: Path | None,
     quiet: bool,
@@ -40,13 +43,13 @@ def command(
     if checkpoint is not None and ckpt is not None:
         raise click.UsageError(f"two checkpoints given, {checkpoint} and {ckpt}; give one")
     session = Session()
-    chosen = session.load(checkpoint or ckpt, arch)
+    (chosen,) = with_leaves([session.load(checkpoint or ckpt, arch)], leaf)
     folder = output.run_folder(out, "inspect", chosen.name) if out else None
 
     from resnet_probe.analyses import inspect
 
     loaded = chosen.checkpoint
-    network = session.unraveled(chosen, (loaded.in_channels, size, size) if size else None)
+    network = session.sized(chosen, size)
     result = units(chosen, network, options.arguments(), options.command_line())
     screen = output.console(quiet)
     held = replace(result, rows=tuple(row for row in result.rows if row["kind"] != "other" or row["parameters"]))

@@ -107,6 +107,10 @@ arch: Decorator = click.option(
     help="Architecture: resnet56, torchvision:resnet50, timm:NAME, package.module:factory or file.py:factory.",
 )
 
+leaf: Decorator = click.option(
+    "--leaf", multiple=True, metavar="PATH", help="Module to keep as one operation, for code that cannot be traced."
+)
+
 data: Decorator = click.option(
     "--data",
     metavar="NAME|FOLDER",
@@ -237,7 +241,7 @@ def formats(command: Any) -> Any:
         command.callback = _in_its_look(command.callback)
     else:
         drawing = _in_its_look(command)
-    for option in reversed(_drawing):
+    for option in reversed((*_drawing, tables)):
         drawing = option(drawing)
     return drawing
 
@@ -261,5 +265,20 @@ def _in_its_look(command: Callable[..., Any]) -> Callable[..., Any]:
 
     return drawing
 
+
+def _parse_tables(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    """What `output.write` finds in the context, so that no command has to pass it on."""
+    from resnet_probe.tables.formats import KINDS
+
+    kinds = tuple(dict.fromkeys(part.strip().lower() for part in (value or "").split(",") if part.strip()))
+    if wrong := [kind for kind in kinds if kind not in KINDS]:
+        raise click.BadParameter(f"{wrong[0]} given; choose from {', '.join(KINDS)}, separated by commas")
+    context.meta["tables"] = kinds
+
+
+tables: Decorator = click.option(
+    "--table", metavar="LIST", expose_value=False, callback=_parse_tables,
+    help="Write tables as these too: any of tex, md, parquet, separated by commas.",
+)  # fmt: skip
 
 quiet: Decorator = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")

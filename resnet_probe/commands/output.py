@@ -142,8 +142,26 @@ def write(tables: Sequence["Result"], folder: Path, formats: Sequence[str]) -> l
             others = [by_name.get(name) for name in plot.takes]
             figures.append((plot.name, named(plot.draw)(table, *others), table.origin()))
         by_name[table.name] = coloured = table.with_settings(colours(table))
-        paths += coloured.save(folder)
+        paths += save(coloured, folder)
     return [*paths, *save_figures(figures, folder, formats)]
+
+
+def save(table: "Result", folder: Path, keys: Sequence[str] = ()) -> list[Path]:
+    """Save a table as CSV with its settings, and as what `--table` asks for."""
+    return [*table.save(folder), *save_as(table, folder, keys)]
+
+
+def save_as(table: "Result", folder: Path, keys: Sequence[str] = ()) -> list[Path]:
+    """Save a table as what `--table` asks for, those columns of it or the ones that the terminal shows."""
+    context = get_current_context(silent=True)
+    kinds = context.meta.get("tables", ()) if context else ()
+    if not kinds:
+        return []
+    from resnet_probe.tables.formats import write as write_as
+
+    about = declared(table.name)
+    titles = {column.key: column.title for column in about.columns}
+    return write_as(table, folder, kinds, titles=titles, keys=keys or about.printed)
 
 
 def save_figures(

@@ -57,6 +57,8 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
         table = read(place, declared.name)
         others = [read(place, other) if (place / f"{other}.csv").is_file() else None for other in plot.takes]
         files = output.save_figures([(name, named(plot.draw)(table, *others), table.origin())], folder, formats)
+        if plot is declared.plots[0]:
+            files += output.save_as(table, folder)
         which = (place / f"{declared.name}.csv").relative_to(run)
         told.append((str(which), f"{len(table.rows)} rows -> {output.listing(files)}"))
     output.summarise(output.console(quiet), str(run), told)

@@ -1,6 +1,7 @@
 """Tables: what an analysis writes, and the folders that tables stand in. Nothing here imports torch.
 
 results.py   one tidy table with the settings that made it, as CSV and JSON
+formats.py   the same table for a paper or another program: LaTeX, Markdown, Parquet
 cells.py     values as people read them
 runs.py      run folders: every table in them, what is broken, what is unfinished
 """

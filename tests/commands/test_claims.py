@@ -35,6 +35,16 @@ def test_json_and_the_table_say_the_same(capsys):
     assert main(["claims", "--run", "run", "--run", "found", "--quiet"]) == 0  # claims are no table to judge
 
 
+def test_claims_for_a_paper(capsys):
+    assert main(["claims", "--run", "run", "--out", "found", "--table", "md,tex", "--quiet"]) == 0
+    lines = Path("found/claims.md").read_text().splitlines()
+    assert lines[0] == "| claim | statement | published | measured | 95 % interval | verdict |"
+    assert len(lines) == 4 + len(read(Path("found"), "claims").rows)
+    assert lines[-1] == "network: net"
+    assert main(["claims", "--run", "run", "--table", "md"]) == 2
+    assert "--table given without --out" in capsys.readouterr().err
+
+
 def test_a_folder_without_tables_is_one_line(capsys):
     Path("empty").mkdir()
     assert main(["claims", "--run", "empty"]) == 2

@@ -8,6 +8,7 @@ import pytest
 from resnet_probe.analyses.registry import plots
 from resnet_probe.cli import main
 from resnet_probe.lazy import named
+from resnet_probe.tables import read
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,6 +48,15 @@ def test_another_style_does_not_replace_the_figures(finished, capsys):
         assert list(pictures(finished / folder)) == ["paths.svg"]
 
 
+def test_tables_for_a_paper(finished, capsys):
+    rows = len(read(finished, "paths").rows)
+    assert main(["replot", "--run", "run", "--format", "svg", "--table", "tex,md", "--quiet"]) == 0
+    assert len((finished / "paths.md").read_text().split("\n\n")[0].splitlines()) == rows + 2
+    assert (finished / "paths.tex").read_text().count(r"\\") == rows + 1
+    assert main(["replot", "--run", "run", "--table", "doc"]) == 2
+    assert "doc given; choose from tex, md, parquet" in capsys.readouterr().err
+
+
 def test_a_study_is_drawn_with_the_folders_in_it(finished):
     before = pictures(finished)
     (finished / "paths.svg").unlink()
@@ -66,6 +76,7 @@ import sys
 from resnet_probe.analyses.registry import plots
 from resnet_probe.cli import main
 from resnet_probe.lazy import named
+from resnet_probe.tables import read
 assert main(["replot", "--run", "run", "--quiet"]) == 0
 sys.exit(", ".join(name for name in ("torch", "matplotlib.pyplot") if name in sys.modules))
 """
