@@ -133,6 +133,8 @@ class Study:
         for its, step, parameters in self._steps():
             request = self._request(its, step, parameters)
             title = step.title.format(network=self.networks[0].name)
+            if step.few and request.limit:
+                title += f" ({request.limit} images)"
             name = "" if its.needs.together else self.networks[0].name
             assert request.out is not None
             self._attempt(title, step.table, name, request.out / f"{step.table}.csv", self._step(its, request, step))

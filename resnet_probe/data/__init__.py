@@ -65,7 +65,8 @@ def load_data(
     whole: where squares of `size` would be cut from a folder's images, keep the larger squares that they are cut from
         (256 for 224), to take crops from.
     seed: of the fake images.
-    notify: gets one line before anything is fetched, where images are resized, and where a name hides a folder.
+    notify: gets one line before anything is fetched, where images are resized, where a split lacks classes of another
+        one, and where a name hides a folder.
 
     Raises DataError for a spec, split, limit, normalisation or size that does not exist, and for files that are
     missing or broken.
@@ -92,12 +93,10 @@ def load_data(
         folder = _existing_folder(name)
         original = cifar_in(folder)
         if original is None:
-            data = load_folder(
-                folder, split=split, limit=limit, normalization=normalize or "imagenet", size=size, whole=whole
-            )
-            if data.resized and notify is not None:
-                notify(f"note: {data.resized}")
-            return data
+            return load_folder(
+                folder, split=split, limit=limit, normalization=normalize or "imagenet", size=size, whole=whole,
+                notify=notify,
+            )  # fmt: skip
         data = cifar(original, split, root=folder, download=False)
     if limit is not None and limit < len(data):
         data = data.subset(spread(data.labels, limit))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ def load_folder(
     size: int | None,
     whole: bool = False,
     memory: int = MEMORY,
+    notify: Callable[[str], None] | None = None,
 ) -> Data:
     """Read images from class folders, labels in the alphabetical order of the folders' names.
 
@@ -36,13 +38,18 @@ def load_folder(
 
     Where all images have one size, and it is `size` or no size is asked for, pixels stay as they are. Otherwise
     `files.resize_and_crop` makes squares of `size` (224 where none is asked for); with `whole` the larger squares that
-    these would be cut from (256 for 224). Up to `memory` bytes of pixels are
-    decoded at once, which also finds broken files before any work is done; more are decoded batch by batch.
+    these would be cut from (256 for 224). Up to `memory` bytes of pixels are decoded at once, which also finds broken
+    files before any work is done; more are decoded batch by batch. `notify` gets a line where images are resized, and
+    where this split lacks classes that another one has.
 
     Raises DataError for a folder that is missing, empty, without class folders or without the split, and for an image
     that cannot be read.
     """
     root, split, names = _class_folders(folder, split)
+    notify = notify or (lambda line: None)
+    absent = [name for name in names if not (root / name).is_dir()]
+    if absent:
+        notify(f"note: split {split} of {folder} has no class folder {', '.join(absent)}, which another split has")
     paths, labels = [], []
     for label, name in enumerate(names):
         found = _images(root / name)
@@ -57,6 +64,8 @@ def load_folder(
         chosen = spread(truth, limit)
         paths, truth = [paths[i] for i in chosen.tolist()], truth[chosen]
     images, resized = _one_size(tuple(paths), size, whole)
+    if resized:
+        notify(f"note: {resized}")
     in_memory = images.height * images.width * 3 * len(images) <= memory
     return Data(
         name=folder.resolve().name,

@@ -21,7 +21,7 @@ SHARED = {
     "formats": "--format",
     "quiet": "--quiet",
 }
-LOOK = {"style": "--style", "width": "--width", "venue": "--venue"}  # they come with --format
+LOOK = {"style": "--style", "width": "--width", "venue": "--venue", "table": "--table"}  # they come with --format
 
 
 def command():

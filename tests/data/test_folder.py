@@ -103,6 +103,15 @@ def test_what_is_done_to_images_of_other_sizes_is_said(tmp_path):
     )
 
 
+def test_a_class_that_a_split_lacks_is_said(tmp_path):
+    for name in ("train/cat", "train/dog", "test/cat", "test/dgo"):
+        save(tmp_path / name / "1.png")
+    told = []
+    data = load_data(tmp_path, notify=told.append)
+    assert data.classes == ("cat", "dgo", "dog")
+    assert told == [f"note: split test of {tmp_path} has no class folder dog, which another split has"]
+
+
 def test_a_name_that_hides_a_folder_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told = []
