@@ -6,9 +6,9 @@ architecture. The unit is the training; intervals over images are those of the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from resnet_probe.analyses.declaration import Column, Fact, Plot, Spread, Table
 from resnet_probe.statistics import over_seeds
@@ -17,7 +17,9 @@ from resnet_probe.tables import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["facts", "plot", "spread", "table_of"]
+__all__ = ["facts", "plot", "spread", "table_of", "trainings"]
+
+Name = TypeVar("Name", bound=Hashable)
 
 SUFFIX = "_seeds"
 
@@ -46,27 +48,14 @@ def table_of(table: Table, over: Spread) -> Table:
 
 
 def spread(result: Result, table: Table) -> Result | None:
-    """The second table; None where no two checkpoints are of one architecture, or were edited.
+    """The second table; None where no two checkpoints are trainings of one architecture (`trainings`).
 
-    Checkpoints of one architecture that are the same file, or were measured on different images, are not averaged.
     Positions that not all of them have, and measures without a finite value, are left out.
     """
     over = table.spread
     if over is None:
         return None
-    trained = {name: result.about(name) for name in result.networks}
-    trained = {
-        name: about
-        for name, about in trained.items()
-        if about.get("arch") and about.get("checkpoint_sha256") and not about.get("edits")
-    }
-    groups: dict[str, list[str]] = {}
-    for arch in dict.fromkeys(about["arch"] for about in trained.values()):
-        mine = {name: about for name, about in trained.items() if about["arch"] == arch}
-        files = {about["checkpoint_sha256"] for about in mine.values()}
-        images = {about.get("data_fingerprint") for about in mine.values()}
-        if 1 < len(mine) == len(files) and len(images) == 1:  # other files, on the same images
-            groups[arch] = list(mine)
+    groups = trainings({name: result.about(name) for name in result.networks})
     rows: list[dict[str, Any]] = []
     for arch, networks in groups.items():
         found = [{tuple(row[key] for key in over.position): row for row in result.of(name)} for name in networks]
@@ -86,6 +75,29 @@ def spread(result: Result, table: Table) -> Result | None:
     members = {arch: {"checkpoints": names} for arch, names in groups.items()}
     kept = {key: value for key, value in result.settings.items() if key != "networks"}
     return table_of(table, over).result(rows, **{**kept, "networks": members}) if rows else None
+
+
+def trainings(networks: Mapping[Name, Mapping[str, Any]]) -> dict[str, list[Name]]:
+    """Architecture -> the networks that are several trainings of it.
+
+    They come from different files that were not edited, and were measured on the same images.
+
+    Args:
+        networks: name -> what the settings say of it.
+    """
+    trained = {
+        name: about
+        for name, about in networks.items()
+        if about.get("arch") and about.get("checkpoint_sha256") and not about.get("edits")
+    }
+    groups: dict[str, list[Name]] = {}
+    for arch in dict.fromkeys(about["arch"] for about in trained.values()):
+        mine = {name: about for name, about in trained.items() if about["arch"] == arch}
+        files = {about["checkpoint_sha256"] for about in mine.values()}
+        images = {about.get("data_fingerprint") for about in mine.values()}
+        if 1 < len(mine) == len(files) and len(images) == 1:
+            groups[arch] = list(mine)
+    return groups
 
 
 def facts(table: Result, network: str) -> list[Fact]:

@@ -7,13 +7,16 @@
   and yields a verdict for every network that its tables can speak to. Which claims there are stands with the tables of
   the analyses.
 
-A verdict is about this network on these images. It is "cannot say" where the interval leaves it open, and where the
-published value was measured under other conditions.
+- `seeds`: the same claims over several trainings of one architecture.
+
+A verdict is about this network, or these trainings, on these images. It is "cannot say" where the interval leaves it
+open, and where the published value was measured under other conditions.
 """
 
 from __future__ import annotations
 
 from resnet_probe.analyses.registry import claims
+from resnet_probe.claims.seeds import over_trainings
 from resnet_probe.claims.verdicts import CANNOT_SAY, COLUMNS, DOES_NOT_HOLD, HOLDS, VERDICTS, Verdict, table
 from resnet_probe.lazy import named
 from resnet_probe.tables import Result, Run
@@ -45,6 +48,7 @@ def judge(run: Run) -> Result:
         except (KeyError, TypeError, ValueError, ZeroDivisionError, ImportError) as error:
             judged = " and ".join(str(number) for number in numbers)
             unusable.append(f"claim {judged}: a table that the rule cannot read ({type(error).__name__}: {error})")
+    found += over_trainings(run, found)
     spoken = {verdict.claim for verdict in found}
     silent = [number for number in claims() if number not in spoken]
     return table(found).with_settings({"silent": silent, "unusable": unusable})

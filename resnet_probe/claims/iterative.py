@@ -49,8 +49,6 @@ def branches(run: Run) -> Iterator[Verdict]:
             else:
                 where = "of the last stage that keep the shape" if exits[0] else "that keep the shape"
                 verdict, why = HOLDS, f"all {len(found)} blocks {where} lie below 0; {what}"
-                if len(found) < LEAST_BLOCKS:
-                    verdict, why = CANNOT_SAY, f"{why}, and every block needs {LEAST_BLOCKS} or more to be seen"
             below = len(found) - len(above) - len(unclear)
             if exits[0] and back[0]:
                 under = sum(high < 0 for _, _, high in back[0].values())
@@ -61,7 +59,9 @@ def branches(run: Run) -> Iterator[Verdict]:
                 14, network, verdict, why, measured=f"below 0 in {below} of {len(found)} blocks", measured_value=top,
                 low=low, high=high, **about,
             )  # fmt: skip
-            yield withheld(judged, untaught(table, network))
+            few = f"{len(found)} blocks are too few to speak of every block"
+            short = few if verdict == HOLDS and len(found) < LEAST_BLOCKS else ""
+            yield withheld(judged, untaught(table, network) or short)
 
 
 def _cosines(

@@ -46,6 +46,7 @@ class Verdict:
         unit: of these numbers.
         source: paper and section; the claim's own by default.
         table: the file that the measured value comes from.
+        reason: why an answer is withheld, whatever the numbers are.
     """
 
     claim: int
@@ -62,6 +63,7 @@ class Verdict:
     source: str = ""
     table: str = ""
     statement: str = field(default="")
+    reason: str = ""
 
     def __post_init__(self) -> None:
         assert self.verdict in VERDICTS
@@ -74,7 +76,9 @@ class Verdict:
 def withheld(verdict: Verdict, reason: str, note: str = "") -> Verdict:
     """The same numbers without an answer, if there is a reason for that; a note on the conditions goes to the end."""
     verdict = replace(verdict, why=f"{verdict.why}; {note}") if note else verdict
-    return replace(verdict, verdict=CANNOT_SAY, why=f"{reason}; here {verdict.why}") if reason else verdict
+    if not reason:
+        return verdict
+    return replace(verdict, verdict=CANNOT_SAY, why=f"{reason}; here {verdict.why}", reason=reason)
 
 
 COLUMNS = (
