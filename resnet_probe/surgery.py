@@ -30,7 +30,12 @@ class Exported:
 
 
 def export(
-    source: Checkpoint, network: UnraveledNetwork, edits: Sequence[Mapping[str, Any]], path: str | Path
+    source: Checkpoint,
+    network: UnraveledNetwork,
+    edits: Sequence[Mapping[str, Any]],
+    path: str | Path,
+    *,
+    leaves: Sequence[str] = (),
 ) -> Exported:
     """Write the edited network as safetensors at `path` and the recipe beside it, as `<stem>.recipe.json`.
 
@@ -39,6 +44,7 @@ def export(
         network: its unraveled network, before the edits; of a checkpoint that was edited before, its `chain`.
         edits: as `UnraveledNetwork.edit` takes them.
         path: file to write; `.safetensors` is appended if it has another ending.
+        leaves: paths of the modules that were kept as one operation when `network` was unraveled.
 
     Raises:
         LookupError, ValueError: an edit is not possible.
@@ -63,6 +69,7 @@ def export(
         "edits": [*source.metadata.get("edits", []), *map(dict, edits)],
         "source": {"name": source.name, "sha256": source.sha256},
         "input_shape": list(network.input_shape),
+        **({"leaves": kept_whole} if (kept_whole := [*source.metadata.get("leaves", []), *leaves]) else {}),
     }
     described = {k: v for k, v in source.metadata.items() if k in ("normalize", "data", "recipe", "input_size")}
     described.setdefault("input_size", network.input_shape[-1])

@@ -324,7 +324,8 @@ def _words(edit: Mapping[str, Any]) -> str:
 def _edited(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> UnraveledNetwork:
     """The network after the edits that its file names."""
     try:
-        return unravel(model, tuple(metadata["input_shape"])).edit(metadata["edits"])
+        shape, leaves = tuple(metadata["input_shape"]), metadata.get("leaves", ())
+        return unravel(model, shape, leaves=leaves).edit(metadata["edits"])
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} holds an edit that cannot be made again: {error}") from error
 

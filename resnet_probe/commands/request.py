@@ -29,6 +29,7 @@ class Request:
 
     ckpts: tuple[Path, ...] = ()
     arch: tuple[str, ...] = ()
+    leaf: tuple[str, ...] = ()
     read_as: tuple[str, ...] = ()
     untrained: bool = False
     data: str | None = None
@@ -99,7 +100,7 @@ class Request:
         return replace(self, parameters=parameters(**{k: v for k, v in values.items() if k in names}))
 
 
-_MULTIPLE = ("ckpts", "arch", "read_as", "normalize")
+_MULTIPLE = ("ckpts", "arch", "leaf", "read_as", "normalize")
 _FLAGS = {"ckpts": "ckpt", "compiled": "compile", "formats": "format"}
 
 
@@ -113,7 +114,7 @@ def _several(name: str, value: Any) -> Any:
 def shared_options(needs: Needs) -> tuple[str, ...]:
     """Names of the options that an analysis with such needs shares with others, in the order of its help."""
     return (
-        *("ckpts", "arch"),
+        *("ckpts", "arch", "leaf"),
         *(("read_as",) if needs.side_by_side else ()),
         *(("untrained",) if needs.twins else ()),
         *(("data", "data_root", "split", "limit", "normalize") if needs.images != "none" else ()),

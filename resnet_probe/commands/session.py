@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from resnet_probe.data import Data
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["Loaded", "Session", "pick_device"]
+__all__ = ["Loaded", "Session", "pick_device", "with_leaves"]
 
 AUTO = "auto"  # the architecture is read from the weights
 NO_NETWORK = "no network given; give --ckpt FILE or --arch NAME"
@@ -27,11 +27,15 @@ NO_IMAGES = "no images given; give --data digits, cifar10, cifar100, fake or a f
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network with its weights; `like` is the number of the one whose images an untrained network is to see."""
+    """A network with its weights.
+
+    `like` is the number of the one whose images an untrained network is to see; `leaves` are the modules to keep whole.
+    """
 
     checkpoint: Checkpoint
     trained: bool = True
     like: int | None = None
+    leaves: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -92,9 +96,11 @@ class Session:
             click.UsageError: no network, one of them twice, or options that do not go together.
             ValueError, LookupError: as `load`.
         """
+        found = self._side_by_side(request) if needs.side_by_side else self._alike(request, needs)
+        return with_leaves(found, request.leaf)
+
+    def _alike(self, request: Request, needs: Needs) -> list[Loaded]:
         ckpts, archs = request.ckpts, request.arch
-        if needs.side_by_side:
-            return self._side_by_side(request)
         if len(ckpts) > 1 and archs:
             raise click.UsageError("--arch says what one checkpoint is; give it with a single --ckpt")
         if len(ckpts) > 1 and needs.single:
@@ -259,8 +265,40 @@ class Session:
         size = loaded.input_size or 32
         shape = shape or (loaded.in_channels, size, size)
         return self._once(  # type: ignore[no-any-return]
-            ("trace", shape, device), lambda: unravel(loaded.model.to(device), shape), loaded.model
+            ("trace", shape, device, one.leaves),
+            lambda: unravel(loaded.model.to(device), shape, leaves=one.leaves),
+            loaded.model,
         )
+
+    def sized(self, one: Loaded, size: int | None) -> UnraveledNetwork:
+        """The network as a chain of units, for images of `size` pixels, or of the size that it is made for.
+
+        Raises:
+            click.UsageError: neither is known.
+        """
+        side = size or one.checkpoint.input_size
+        if side is None:
+            raise click.UsageError(f"the size of the images that {one.name} is made for is not known; give --size N")
+        return self.unraveled(one, (one.checkpoint.in_channels, side, side))
+
+
+def with_leaves(found: Sequence[Loaded], leaves: Sequence[str]) -> list[Loaded]:
+    """Each network with those of the modules called `leaves` that it has.
+
+    Raises:
+        click.UsageError: none of the networks has one of them.
+    """
+    from resnet_probe.models.external import suggest
+
+    modules = [[name for name, _ in one.checkpoint.model.named_modules() if name] for one in found]
+    for leaf in leaves:
+        if not any(leaf in names for names in modules):
+            named = " and ".join(one.name for one in found)
+            raise click.UsageError(f"--leaf {leaf}: no such module in {named}{suggest(leaf, modules[0])}")
+    return [
+        replace(one, leaves=tuple(leaf for leaf in leaves if leaf in names))
+        for one, names in zip(found, modules, strict=True)
+    ]
 
 
 def pick_device(name: str) -> str:

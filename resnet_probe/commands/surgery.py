@@ -9,12 +9,13 @@ from typing import Any
 import rich_click as click
 
 from resnet_probe.commands import options, output
-from resnet_probe.commands.session import Session
+from resnet_probe.commands.session import Session, with_leaves
 
 
 @click.command("surgery")
 @options.ckpt
 @options.arch
+@options.leaf
 @click.option("--delete", "deleted", multiple=True, metavar="BLOCK[,BLOCK...]", help="Blocks (or layers) to delete.")
 @click.option("--scale", "scaled", multiple=True, metavar="BLOCK=FACTOR", help="Factor on a residual branch.")
 @click.option(
@@ -31,6 +32,7 @@ def command(
     *,
     ckpt: Path | None,
     arch: str | None,
+    leaf: tuple[str, ...],
     deleted: Sequence[str],
     scaled: Sequence[str],
     reorder: str | None,
@@ -55,15 +57,15 @@ def command(
     from resnet_probe.surgery import export
 
     session = Session()
-    chosen = session.load(ckpt, arch)
+    (chosen,) = with_leaves([session.load(ckpt, arch)], leaf)
     _refuse_other(out.with_suffix(".safetensors"), ckpt, chosen.checkpoint.sha256)
     network = chosen.checkpoint.chain
-    if network is None:
-        side = size or chosen.checkpoint.input_size
-        if side is None:
-            raise click.UsageError(f"the size of the images that {chosen.name} is made for is not known; give --size N")
-        network = session.unraveled(chosen, (chosen.checkpoint.in_channels, side, side))
-    written = export(chosen.checkpoint, network, edits, out)
+    if network is not None and (leaf or size):
+        raise click.UsageError(
+            f"{chosen.name} was edited before, so its units are known; leave out {'--leaf' if leaf else '--size'}"
+        )
+    network = network or session.sized(chosen, size)
+    written = export(chosen.checkpoint, network, edits, out, leaves=leaf)
     facts = [
         ("parameters", f"{written.parameters_before:,} -> {written.parameters_after:,}"),
         *(("edit", f"{kind}: {_text(what)}") for edit in edits for kind, what in edit.items()),

@@ -8,6 +8,7 @@ from resnet_probe.commands import options
 SHARED = {
     "ckpt": "--ckpt",
     "arch": "--arch",
+    "leaf": "--leaf",
     "data": "--data",
     "data_root": "--data-root",
     "split": "--split",

@@ -1,0 +1,129 @@
+"""`--leaf`: a module that cannot be traced is kept as one operation, in every command that takes a network."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from resnet_probe import checkpoint
+from resnet_probe.cli import commands, load, main
+from resnet_probe.commands.request import Request
+from resnet_probe.commands.session import Session, with_leaves
+from resnet_probe.tables import read
+from tests.networks import trained
+
+NET = """
+from torch import nn
+
+
+class Gate(nn.Module):
+    def forward(self, x):
+        return x * 2 if x.sum() > 1e9 else x
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes=10, in_channels=1):
+        super().__init__()
+        self.stem, self.gate = nn.Conv2d(in_channels, 4, 3, padding=1), Gate()
+        self.one, self.two = (nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()) for _ in range(2))
+        self.head = nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        assert x.ndim == 4
+        x = self.gate(self.stem(x))
+        x = x + self.one(x)
+        x = x + self.two(x)
+        return self.head(x.mean((2, 3)))
+"""
+ARCH = ("--arch", "net.py:Net")
+
+
+@pytest.fixture(autouse=True)
+def net(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET, encoding="utf-8")
+    model = trained(lambda: Session().load(None, "net.py:Net").checkpoint.model)
+    torch.save(model.state_dict(), "net.pt")
+    return model
+
+
+def run(capsys, *words):
+    status = main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_every_command_that_studies_a_network_has_it():
+    studying = {name for name in commands() if {"--ckpt", "--arch"} <= _options(name)}
+    assert studying >= {"lesion", "reorder", "paths", "iterative", "responses", "compare", "inspect", "surgery"}
+    assert all("--leaf" in _options(name) for name in studying)
+
+
+def _options(name):
+    return {option for parameter in load(name).params for option in parameter.opts}
+
+
+def test_the_message_names_the_option_that_helps(capsys):
+    status, _, err = run(capsys, "inspect", *ARCH, "--size", 8)
+    assert status == 2
+    assert "(it depends on values of the images)" in err
+    assert "--leaf gate" in err
+    status, out, _ = run(capsys, "inspect", *ARCH, "--size", 8, "--leaf", "gate")
+    assert status == 0
+    assert [line.split()[:2] for line in out.splitlines() if " block " in line] == [["one", "block"], ["two", "block"]]
+
+
+def test_a_table_keeps_it(capsys):
+    words = ["lesion", "--ckpt", "net.pt", *ARCH, "--data", "digits", "--limit", 20, "--format", "svg", "--out", "run"]
+    assert run(capsys, *words)[0] == 2
+    status, _, _ = run(capsys, *words, "--leaf", "gate", "--leaf", "stem")
+    table = read("run", "lesion")
+    assert (status, [row["block"] for row in table.rows]) == (0, ["(intact)", "one", "two"])
+    assert table.settings["arguments"]["leaf"] == ["gate", "stem"]
+    assert "--leaf gate --leaf stem" in table.settings["command"]
+
+
+def test_it_stands_in_the_command_line_of_a_request():
+    from resnet_probe.analyses.registry import analysis
+
+    lesion = analysis("lesion")
+    words = Request(leaf=("gate", "one"), parameters=lesion.parameters()).words(lesion)
+    assert words == ["lesion", "--leaf", "gate", "--leaf", "one"]
+
+
+def test_of_several_networks_those_that_have_the_module_keep_it():
+    session = Session()
+    found = [session.load(None, "net.py:Net"), session.load(None, "resnet8-w4")]
+    assert [one.leaves for one in with_leaves(found, ("gate", "layer1.0"))] == [("gate",), ("layer1.0",)]
+
+
+def test_an_unknown_module_is_named_with_the_closest(capsys):
+    status, _, err = run(capsys, "inspect", *ARCH, "--size", 8, "--leaf", "gates")
+    assert status == 2
+    assert "--leaf gates: no such module in net.py:Net; did you mean gate?" in err
+
+
+def test_an_edited_network_keeps_it(capsys, net):
+    words = ["--ckpt", "net.pt", *ARCH, "--size", 8, "--leaf", "gate", "--delete", "one", "--out", "edited.safetensors"]
+    assert run(capsys, "surgery", *words)[0] == 0
+    assert json.loads(Path("edited.recipe.json").read_text(encoding="utf-8"))["leaves"] == ["gate"]
+    edited = checkpoint.load("edited.safetensors", arch="net.py:Net")
+    x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    h = net.stem(x)
+    assert torch.equal(edited.model(x), net.head((h + net.two(h)).mean((2, 3))))
+    again = ["surgery", "--ckpt", "edited.safetensors", *ARCH, "--delete", "two", "--out", "twice.safetensors"]
+    assert run(capsys, *again)[0] == 0
+    assert torch.equal(checkpoint.load("twice.safetensors", arch="net.py:Net").model(x), net.head(h.mean((2, 3))))
+    status, _, err = run(capsys, *again, "--leaf", "gate")
+    assert (status, "leave out --leaf" in err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["inspect", "surgery"])
+def test_the_size_is_asked_for_where_nothing_says_it(capsys, command):
+    words = ["--ckpt", "net.pt", *ARCH, "--leaf", "gate"]
+    words += ["--delete", "one", "--out", "edited.safetensors"] if command == "surgery" else []
+    status, _, err = run(capsys, command, *words)
+    assert status == 2
+    assert "the size of the images that net is made for is not known; give --size N" in err
+    assert run(capsys, command, *words, "--size", 8)[0] == 0
