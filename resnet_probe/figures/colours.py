@@ -31,7 +31,7 @@ PALETTE = {
 FAMILIES = {
     "vgg": ("vermillion", "orange"),
     "plain": ("green", "black"),
-    "resnet": ("blue", "sky", "purple"),
+    "resnet": ("blue", "purple", "black"),  # sky beside blue is hard to tell in thin lines
 }
 _OTHERS = ("purple", "black", "orange", "sky", "green", "vermillion", "blue")
 _LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))

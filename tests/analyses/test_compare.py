@@ -316,6 +316,14 @@ def test_lesions_are_overlaid_by_position_with_open_markers_where_units_resize()
     assert texts == ["a", "b", "intact", "unit that resizes", "chance"]
 
 
+def test_responses_of_unequal_depth_are_drawn_over_relative_position():
+    table, lesions, answers, counted = drawn()
+    rows = answers.rows[:6]  # four layers and two
+    middle = compare.plot(table, lesions, Result("responses", answers.columns, rows, {}), counted).axes[1]
+    assert [line.get_xdata()[-1] for line in middle.lines] == [1, 1]
+    assert middle.get_xlabel() == "layer (0 first, 1 last)"
+
+
 def test_a_missing_table_has_no_panel():
     table, lesions, answers, counted = drawn()
     assert len(compare.plot(table, lesions, None, counted).axes) == 2

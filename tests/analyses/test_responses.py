@@ -291,6 +291,18 @@ def test_several_networks_in_one_table(data):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("deeper", "relative"), [(6, False), (7, True)])
+def test_networks_of_unequal_depth_are_drawn_over_relative_position(deeper, relative):
+    rows = [
+        {"network": name, "index": i, "rank": i, "std": 2.0 - 0.1 * i, "part": "trunk"}
+        for name, layers in (("shallow", 4), ("deep", deeper)) for i in range(layers)
+    ]  # fmt: skip
+    for axes in responses.plot(Result("responses", tuple(rows[0]), tuple(rows), {})).axes:
+        ends = [line.get_xdata()[-1] for line in axes.lines if len(line.get_xdata())]
+        assert ends == ([1, 1] if relative else [3, deeper - 1])
+        assert ("0 first, 1 last" in axes.get_xlabel()) == relative
+
+
 def test_a_table_that_is_none_cannot_be_drawn():
     with pytest.raises(ValueError, match="needs rows with the columns index, network, rank, std"):
         responses.plot(Result("responses", ("network",), (), {}))

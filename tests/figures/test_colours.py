@@ -3,8 +3,9 @@
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 
 from resnet_probe import figures
 from resnet_probe.cli import main
@@ -50,6 +51,11 @@ def test_a_context_within_knows_and_tells_those_around():
         assert "apart" not in noted(MANY)
 
 
+def test_two_residual_networks_are_not_two_blues():
+    blue, other = (np.array(to_rgb(look["color"])) for look in network_colours(["resnet20", "resnet56"]).values())
+    assert np.linalg.norm(blue - other) > 0.8
+
+
 @pytest.mark.parametrize("note", [None, [], "blue", {"resnet56": "#fff"}, {"resnet56": 3}])
 def test_a_setting_that_is_none_is_passed_over(note):
     assert network_colours(["resnet56"], note) == network_colours(["resnet56"])
@@ -85,9 +91,10 @@ def test_commands_in_one_folder_agree_and_replot_repeats_them(tmp_path, monkeypa
     blue = figures.PALETTE["blue"].lower()
     assert blue in Path("run/paths.svg").read_text()
     # another network, in the same folder: the first keeps its colour, so this one has the next
-    assert main(["paths", "--depth", "56", "--out", "run", "--format", "svg", "--quiet"]) == 0
-    assert read(Path("run"), "paths").settings["colours"] == {"resnet20": "blue", "resnet56": "sky"}
-    before = Path("run/paths.svg").read_bytes()
+    words = ["responses", "--arch", "resnet8-w4", "--data", "fake", "--limit", "10"]
+    assert main([*words, "--out", "run", "--format", "svg", "--quiet"]) == 0
+    assert read(Path("run"), "responses").settings["colours"] == {"resnet20": "blue", "resnet8-w4": "purple"}
+    before = Path("run/responses.svg").read_bytes()
     assert blue.encode() not in before
     assert main(["replot", "--run", "run", "--out", "again", "--format", "svg", "--quiet"]) == 0
-    assert Path("again/paths.svg").read_bytes() == before
+    assert Path("again/responses.svg").read_bytes() == before

@@ -17,6 +17,7 @@ __all__ = ["plot"]
 
 Rows = Sequence[dict[str, Any]]
 Looks = Mapping[str, dict[str, Any]]
+UNEQUAL = 1.5  # times as many layers: then positions are relative
 IN_VIEW = 1e-3  # lengths with fewer paths, relative to the most frequent length, are out of view
 DASHED = (0, (4, 2))
 
@@ -110,15 +111,18 @@ def _lesions(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
         axes.axhline(chance, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
     axes.set_ylim(0, 104)
     axes.set_xlim(-0.03, 1.03)
-    axes.set_xlabel("position of the deleted unit (0: first, 1: last)")
+    axes.set_xlabel("position of the deleted unit (0 first, 1 last)")
     axes.set_ylabel("error (%)")
 
 
 def _responses(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
     rows = tables["responses"].rows
+    layers = [len(found) for name in looks if (found := _of(name, rows))]
+    relative = max(layers) > UNEQUAL * min(layers)
     for name, look in looks.items():
         found = sorted(_of(name, rows), key=lambda row: row["index"])
-        x, y = [row["index"] for row in found], [row["std"] for row in found]
+        span = max(len(found) - 1, 1) if relative else 1
+        x, y = [row["index"] / span for row in found], [row["std"] for row in found]
         axes.plot(x, y, **_line(look))
         faces = ["white" if row.get("part") == "shortcut" else look["color"] for row in found]
         axes.scatter(
@@ -129,7 +133,7 @@ def _responses(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
-    axes.set_xlabel("layer, in original order")
+    axes.set_xlabel("layer (0 first, 1 last)" if relative else "layer, in original order")
     axes.set_ylabel("std of response")
 
 
@@ -155,7 +159,7 @@ def _paths(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
     axes.set_ylim(0, 1.06)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axes.set_xlabel("path length (layers)")
-    axes.set_ylabel("paths (most frequent length: 1)")
+    axes.set_ylabel("paths (most frequent: 1)")
 
 
 def _size(rows: Rows) -> float:
