@@ -16,45 +16,69 @@ Rows = Sequence[Mapping[str, Any]]
 def plot(result: Result) -> Figure:
     """Training error (dashed) and test error (solid) against iterations, a panel for each family of several networks.
 
-    Lines are means over seeds, bands go from the lowest to the highest seed (He et al. 2015, Fig. 6).
+    Lines are means over seeds, bands go from the lowest to the highest seed (He et al. 2015, Fig. 6). More networks
+    than there are colours have a panel each, with the test errors of all others in grey. One epoch is a point for each.
     """
-    from resnet_probe.figures import new_figure, style  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    from resnet_probe.figures import PALETTE, new_figure, style  # noqa: PLC0415
 
     panels: dict[str, Rows] = {f: _of(result.rows, "family", f) for f in _distinct(result.rows, "family")}
     if all(len(_distinct(rows, "_key")) == 1 for rows in panels.values()):
         panels = {"": result.rows}  # a line for each family fits one panel
+    looks = {family: _looks(rows) for family, rows in panels.items()}
+    crowded = any(len({look["color"] for look in each.values()}) < len(each) for each in looks.values())
+    keys = _distinct(result.rows, "_key")
+    if crowded:
+        panels = {_text(key): [row for row in result.rows if _key(row) == key] for key in keys}
+        looks = {_text(key): {key: {"color": PALETTE["blue"], "label": None}} for key in keys}
+    points = all(len({row["iteration"] for row in result.rows if _key(row) == key}) == 1 for key in keys)
+    across = 4 if crowded else len(panels)
+    size = {"height": 8 + 32 * -(-len(panels) // across)} if crowded else {"aspect": 0.42 if len(panels) > 1 else 0.7}
     with style():
         figure, axes = new_figure(
-            "page" if len(panels) > 1 else "column", aspect=0.42 if len(panels) > 1 else 0.7, cols=len(panels),
-            sharey=True, squeeze=False,
+            "page" if len(panels) > 1 else "column", **size, rows=-(-len(panels) // across), cols=across,
+            sharex=crowded, sharey=True, squeeze=False,
         )  # fmt: skip
-        for number, (ax, (family, rows)) in enumerate(zip(axes[0], panels.items(), strict=True)):
-            looks = _looks(rows)
-            for key, look in looks.items():
+        for ax in list(axes.flat)[len(panels) :]:
+            ax.remove()
+        for ax, (name, rows) in zip(axes.flat, panels.items(), strict=False):
+            for key in keys if crowded else ():
+                if _text(key) != name:
+                    others = [row for row in result.rows if _key(row) == key]
+                    _curve(ax, others, "test_error", color="0.85", linewidth=0.6, zorder=0)
+            for key, look in looks[name].items():
                 mine = [row for row in rows if _key(row) == key]
-                _curve(ax, mine, "train_error", color=look["color"], linestyle=(0, (3, 1.5)), linewidth=0.8)
-                if any(row["test_error"] is not None for row in mine):
-                    _curve(ax, mine, "test_error", color=look["color"], label=look["label"], band=True)
+                _curve(ax, mine, "train_error", color=look["color"], **_training(points))
+                _curve(ax, mine, "test_error", color=look["color"], label=look["label"], band=True)
             if len(panels) > 1:
-                ax.set_title({"resnet": "residual"}.get(family, family))
-            ax.set_xlabel("iterations")
+                ax.set_title({"resnet": "residual"}.get(name, name), fontsize=7.0 if crowded else None)
             ax.set_ylim(bottom=0)
-            ax.margins(x=0.02)
-            if number == 0:
-                ax.set_ylabel("error (%)")
-        _legend_above(figure, axes[0])
+            ax.set_xlim(left=0)
+            ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+            ax.tick_params(labelbottom=True)
+        figure.supxlabel("iterations", fontsize="medium")
+        figure.supylabel("error (%)", fontsize="medium")
+        _legend_above(figure, axes.flat, points=points)
     return figure
 
 
-def _legend_above(figure: Figure, axes: Any) -> None:
+def _training(points: bool) -> dict[str, Any]:
+    if points:
+        return {"linestyle": "", "marker": "o", "markersize": 3, "markerfacecolor": "white"}
+    return {"linestyle": (0, (3, 1.5)), "linewidth": 0.8}
+
+
+def _legend_above(figure: Figure, axes: Any, *, points: bool) -> None:
     """One legend for all panels, where it covers no line; then what solid and dashed lines are."""
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
     from resnet_probe.figures import GREY, legend_above  # noqa: PLC0415
 
     found = {name: handle for ax in axes for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-    found["test"] = Line2D([], [], color=GREY)
-    found["training"] = Line2D([], [], color=GREY, linestyle=(0, (3, 1.5)), linewidth=0.8)
+    test = _training(points) | {"markerfacecolor": GREY} if points else {}
+    found["test"] = Line2D([], [], color=GREY, **test)
+    found["training"] = Line2D([], [], color=GREY, **_training(points))
     legend_above(figure, list(found.values()), list(found))
 
 
@@ -167,8 +191,8 @@ def _curve(ax: Any, rows: Rows, column: str, *, band: bool = False, **look: Any)
     if band and len(cells) > 1:
         low, high = ([pick(by_step[step]) for step in steps] for pick in (min, max))
         ax.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
-    point = {"marker": "o" if band else "_", "markersize": 3} if len(steps) == 1 else {}
-    ax.plot(steps, [_mean(by_step[step]) for step in steps], **look, **point)
+    point = {"marker": "o", "markersize": 3, "clip_on": False} if len(steps) == 1 else {}
+    ax.plot(steps, [_mean(by_step[step]) for step in steps], **{**point, **look})
 
 
 def _looks(rows: Rows) -> dict[Any, dict[str, Any]]:
