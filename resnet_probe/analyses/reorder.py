@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ANALYSIS", "REORDER", "Parameters", "draw_orders", "facts", "plot", "run"]
 
+DASHED = (0, (4, 2))
 TRIES = 50  # per draw, to find an order that was not drawn before
 
 
@@ -239,7 +240,7 @@ def plot(result: Result) -> Figure:
 
     import numpy as np  # noqa: PLC0415
 
-    from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import INK, label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     networks = list(dict.fromkeys(row["network"] for row in result.rows))
     looks = network_colours(networks, result.settings.get("colours"))
@@ -261,18 +262,11 @@ def plot(result: Result) -> Figure:
             used = [b for b in range(len(edges) - 1) if (bins == b).sum() >= 2]
             means = [(tau[bins == b].mean(), error[bins == b].mean()) for b in used]
             if means:
-                axes.plot(
-                    *np.array(means).T,
-                    color=colour,
-                    marker=marker,
-                    markersize=3,
-                    linewidth=1,
-                    label="mean in bins of tau" if network == networks[0] else None,
-                )
-            axes.axhline(
-                rows[0]["error"], color=colour, linewidth=0.8, linestyle=(0, (4, 2)),
-                label="trained order" if network == networks[0] else None,
-            )  # fmt: skip
+                axes.plot(*np.array(means).T, color=colour, marker=marker, markersize=3, linewidth=1)
+            axes.axhline(rows[0]["error"], color=colour, linewidth=0.8, linestyle=DASHED)
+        ink = looks[networks[0]]["color"] if len(networks) == 1 else INK
+        axes.plot([], [], color=ink, marker="o", markersize=3, linewidth=1, label="mean in bins of tau")
+        axes.plot([], [], color=ink, linewidth=0.8, linestyle=DASHED, label="trained order")
         axes.invert_xaxis()
         axes.set_ylim(bottom=0)
         axes.set_xlabel("Kendall's tau with the trained order")

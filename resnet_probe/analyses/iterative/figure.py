@@ -55,6 +55,7 @@ def plot(result: Result) -> Figure:
         _line(exit_, rows, "cos_exit", look=("green", "D"), name="dL/dh of the exit")
         exit_.set_title("and exit gradient")
         exit_.set_ylabel("cos(F(h), exit's dL/dh)")
+        exit_.set_visible(any(row.get("cos_exit") is not None for row in rows))
         for panel in (beside, gradient, exit_):
             panel.axhline(0, color="0.4", linewidth=0.6, zorder=0)
 

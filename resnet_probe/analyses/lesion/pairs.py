@@ -127,7 +127,7 @@ def plot(result: Result) -> Figure:
             found = rows[rows["q"] <= DISCOVERY]
             for ceiling, marker, size, text in (
                 (False, "o", 1.8, f"told from 0 (false discovery rate {100 * DISCOVERY:g} %)"),
-                (True, "x", 3, "told from 0, but the two errors add up past guessing"),
+                (True, "x", 3, "told from 0, adds up past guessing"),
             ):
                 these = found[found["past_chance"].astype(bool) == ceiling]
                 x, y = [place[name] for name in these["block_a"]], [place[name] - 1 for name in these["block_b"]]
