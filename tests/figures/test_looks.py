@@ -161,7 +161,8 @@ def test_commands_draw_in_the_look_that_is_asked_for(tmp_path):
     assert main([*words, "--style", "talk"]) == 0
     assert page_size(tmp_path / "paths.pdf")[0] == pytest.approx(140 * MM, abs=0.1)
     assert main(["replot", "--run", str(tmp_path), "--width", "120", "--format", "pdf", "--quiet"]) == 0
-    assert page_size(tmp_path / "paths.pdf")[0] == pytest.approx(120 * MM, abs=0.1)
+    assert page_size(tmp_path / "120" / "paths.pdf")[0] == pytest.approx(120 * MM, abs=0.1)
+    assert page_size(tmp_path / "paths.pdf")[0] == pytest.approx(140 * MM, abs=0.1)  # not written over
     assert current().scale == 1
 
 
