@@ -12,6 +12,7 @@ from resnet_probe.checkpoint import load, save
 from resnet_probe.cli import main
 from resnet_probe.commands.request import Request
 from resnet_probe.commands.session import Session
+from resnet_probe.data import load_data
 from resnet_probe.models import resolve
 from resnet_probe.tables import read
 from tests.commands.subjects import is_one_line, write_good
@@ -82,6 +83,25 @@ def test_a_run_writes_all_tables_with_all_networks_and_says_what_they_say(capsys
     assert one["peak_memory_mb"] > 0
     assert re.search(rf"one +{one['parameters']:,} +{one['flops']:,} +8 +{one['error']:.4g} ", out)
     assert "means over 2 batches of 12 on cpu" in out
+
+
+def test_errors_are_paired_with_those_of_the_first_network(finished):
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    data = load_data("digits", limit=30)
+    ((images, labels),) = data.batches(30)
+    wrong = []
+    for name in ("one", "two"):
+        model = load(f"{name}.safetensors").model.eval()
+        with torch.no_grad():
+            wrong.append((model(images).argmax(1) != labels).numpy())
+    one, two = read(finished, "compare").rows
+    assert (one["against"], one["p"], one["newly_wrong"]) == (None, None, None)
+    counts = int((~wrong[0] & wrong[1]).sum()), int((wrong[0] & ~wrong[1]).sum())
+    assert (two["against"], two["newly_wrong"], two["newly_right"]) == ("one", *counts)
+    assert two["increase"] == pytest.approx(two["error"] - one["error"])
+    assert two["increase_low"] <= two["increase"] <= two["increase_high"]
+    assert two["p"] == pytest.approx(mcnemar([[0, counts[0]], [counts[1], 0]], exact=True).pvalue)
 
 
 def test_tables_are_those_of_the_single_commands(finished):

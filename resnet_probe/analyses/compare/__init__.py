@@ -101,6 +101,8 @@ COMPARE = Table(
         Column("peak_memory_mb", float, "peak of a training step on a batch", "MB", "peak memory"),
         *_time("forward_ms", FORWARD, "16"),
         *_time("backward_ms", BOTH, "16"),
+        Column("against", str, "the network that the errors are compared with: the first one"),
+        *c.paired_with("that network's"),
     ),
     question="How do the networks differ in size, cost and error?",
     command="compare",

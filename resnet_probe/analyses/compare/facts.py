@@ -23,6 +23,13 @@ def facts(table: Result, network: str) -> list[Fact]:
         Fact("deletion", lesion, row["median_lesion"], unit="%"),
         Fact("paths", paths, row["paths"]),
     ]
+    if row.get("against"):
+        low, high = row["increase_low"], row["increase_high"]
+        text = (
+            f"{row['increase']:+.3g} points against {row['against']} (95 % interval {low:.3g} to {high:.3g}; "
+            f"{row['newly_wrong']} newly wrong, {row['newly_right']} newly right, p = {row['p']:.2g})"
+        )
+        told.append(Fact("paired error", text, row["increase"], low, high, "points"))
     if row["forward_ms"] is not None:
         text = (
             f"{row['forward_ms']:.3g} ms forward, {row['backward_ms']:.3g} ms forward and backward: means over "

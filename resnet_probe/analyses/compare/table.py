@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from statistics import median
 from typing import Any
 
+from resnet_probe.analyses.columns import INTACT_ITSELF
 from resnet_probe.analyses.compare import COMPARE
 from resnet_probe.analyses.compare.counts import Costs
 from resnet_probe.analyses.compare.timing import Timing
+from resnet_probe.statistics import paired
 from resnet_probe.tables import Result
 
 __all__ = ["INTACT", "SMALL_BATCH", "Measured", "compared"]
@@ -28,6 +30,7 @@ class Measured:
         costs: parameters, multiply-adds, depth.
         classes: of the data.
         trained: whether its weights come from a checkpoint.
+        wrong: (images,) flags of the images that it gets wrong; the same images for all networks.
         timings: for batches of the size asked for, and of `SMALL_BATCH`; none without times.
         batches: that were timed, for each.
         peak_memory: bytes at the peak of a training step on a batch of `batch_size`.
@@ -38,6 +41,7 @@ class Measured:
     costs: Costs
     classes: int
     trained: bool
+    wrong: Any = None
     timings: tuple[Timing, Timing] | None = None
     batches: int | None = None
     peak_memory: int | None = None
@@ -55,13 +59,24 @@ def compared(networks: Sequence[Measured], lesions: Result, paths: Result) -> Re
     Raises:
         ValueError: a network is missing from a table.
     """
-    rows = [_row(one, _of(one.name, lesions), _of(one.name, paths)) for one in networks]
+    first = networks[0]
+    rows = [
+        _row(one, _of(one.name, lesions), _of(one.name, paths)) | _against(first, None if one is first else one)
+        for one in networks
+    ]
     settings = {
         "unit_of_flops": "multiply-adds (one multiplication and its addition) for one input",
         "unit_of_times": "milliseconds per batch; backward_ms is forward plus backward; std over batches",
         "unit_of_memory": "1e6 bytes, peak of one training step",
     }
     return COMPARE.result(rows, **settings)
+
+
+def _against(first: Measured, other: Measured | None) -> dict[str, Any]:
+    """Errors paired with the first network's; None of everything for that one itself."""
+    if other is None or other.wrong is None:
+        return {"against": None, **INTACT_ITSELF}
+    return {"against": first.name, **asdict(paired(first.wrong, other.wrong))}
 
 
 def _of(name: str, table: Result) -> list[dict[str, Any]]:
