@@ -83,6 +83,20 @@ def test_no_errors_no_horizontal_scroll_and_wcag_aa(browser, address, width, sch
     shown.context.close()
 
 
+def test_a_wide_screen_is_filled_and_a_narrow_one_has_one_column(browser, address):
+    for width, beside in ((1600, True), (1024, False)):
+        shown, _ = look(browser, address, width=width)
+        words, figure = (
+            shown.locator(f"#analysis-lesion article {part}").first.bounding_box() for part in ("p", "figure")
+        )
+        picture, panel = (shown.locator(f".network {part}").first.bounding_box() for part in (".card", ".panel"))
+        for left, right in ((words, figure), (picture, panel)):
+            assert (right["x"] >= left["x"] + left["width"]) == beside
+            assert (right["y"] >= left["y"] + left["height"]) != beside
+        assert shown.locator("main").bounding_box()["width"] > 0.8 * width
+        shown.context.close()
+
+
 def study_of_digits(folder):
     words = [
         str(write_good(folder, "tiny", "resnet14-w3")),
