@@ -132,7 +132,7 @@ def _responses(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
     if stds and max(stds) > 20 * min(stds):
         axes.set_yscale("log")
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.06 * max(stds, default=1))
     axes.set_xlabel("layer (0 first, 1 last)" if relative else "layer, in original order")
     axes.set_ylabel("std of response")
 

@@ -58,7 +58,7 @@ def plot(result: Result) -> Figure:
         if stds and max(stds) > 20 * min(stds):
             above.set_yscale("log")
         else:
-            above.set_ylim(bottom=0)
+            above.set_ylim(0, 1.06 * max(stds, default=1))
         ends = " (0 first, 1 last)" if relative else ""
         above.set_xlabel(f"layer, in original order{ends}")
         below.set_xlabel(f"layer, by falling standard deviation{ends}")
