@@ -73,6 +73,8 @@ def resolve(arch: str, *, num_classes: int | None = None, in_channels: int | Non
     `arch` (canonical name), `num_classes` and `in_channels`. Raises LookupError for an unknown name (with the closest
     known ones), ValueError for a known family with details that do not exist.
     """
+    if arch.endswith(".py"):
+        return factory_model(f"{arch}:")  # which tells what the file has
     if family := family_of(arch):
         return MODELS[family](
             arch,

@@ -5,6 +5,7 @@ Their names are `torchvision:NAME`, `timm:NAME`, `package.module:factory` and `f
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib
@@ -82,8 +83,11 @@ def factory_model(arch: str, *, num_classes: int | None = None, in_channels: int
     module = _import_file(Path(source)) if source.endswith(".py") else _import_module(source)
     factory = getattr(module, name, None)
     if not callable(factory):
-        callables = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise LookupError(f"{source} has no factory {name!r}{suggest(name, callables)}")
+        known = _factories(module)
+        if name:
+            raise LookupError(f"{source} has no factory {name!r}{suggest(name, known)}")
+        found = f"of {', '.join(known)}" if known else "that returns the network; it has none that needs no arguments"
+        raise LookupError(f"{source} given, which names no factory; give {source}:NAME, a function or class {found}")
     options = _accepted(factory, {"num_classes": num_classes, "in_channels": in_channels, "in_chans": in_channels})
     try:
         model = factory(**options)
@@ -94,6 +98,17 @@ def factory_model(arch: str, *, num_classes: int | None = None, in_channels: int
     if not isinstance(model, nn.Module):
         raise ValueError(f"{arch} returned {type(model).__name__}; a factory must return a torch.nn.Module")
     return model
+
+
+def _factories(module: ModuleType) -> list[str]:
+    """Functions and classes that a module itself defines and that can be called without arguments."""
+    found = []
+    for name, value in vars(module).items():
+        if callable(value) and getattr(value, "__module__", None) == module.__name__ and not name.startswith("_"):
+            with contextlib.suppress(TypeError, ValueError):  # a required argument; no signature
+                inspect.signature(value).bind()
+                found.append(name)
+    return found
 
 
 def suggest(name: str, known: Sequence[str]) -> str:
