@@ -95,6 +95,17 @@ def _commands(text: str) -> Iterator[list[str]]:
                 yield from [words] if words[0] in commands() else []
 
 
+@pytest.mark.parametrize("page", ["evaluate", "faq"])
+def test_examples_run(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"), re.S | re.M
+    )
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+    assert page == "faq" or "% right of" in capsys.readouterr().out
+
+
 def test_gallery_is_what_its_script_makes() -> None:
     script = _script("make_gallery")
     assert script.PAGE.read_text(encoding="utf-8") == script.page()

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.data import Data
 from resnet_probe.unraveled import UnraveledNetwork
 
 if TYPE_CHECKING:
     from resnet_probe.checkpoint import Checkpoint
-    from resnet_probe.data import Data
 
-__all__ = ["Subject"]
+__all__ = ["Subject", "require"]
+
+
+_HOW = "give Subject(name, network, data) with an unraveled network and Data, as load_data makes of a name or a folder"
 
 
 class Subject:
@@ -41,6 +44,8 @@ class Subject:
         trained: bool = True,
         images: Callable[..., Data] | None = None,
     ) -> None:
+        if not isinstance(data, Data | None):
+            raise ValueError(f"images of {name} are a {type(data).__name__}; {_HOW}")
         self.name, self.checkpoint, self.trained = name, checkpoint, trained
         self._unravel = (lambda shape: network) if isinstance(network, UnraveledNetwork) else network
         self._data, self._images = data, images
@@ -113,3 +118,14 @@ class Subject:
             if self._data.resized:
                 about["data_set"]["resized"] = self._data.resized
         return about
+
+
+def require(subject: object, parameters: object, kind: type) -> None:
+    """Refuse what is no subject with its parameters, such as a network and a data loader.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(subject, Subject) or not isinstance(parameters, kind):
+        given = f"{type(subject).__name__} and {type(parameters).__name__}"
+        raise ValueError(f"{given} given where an analysis takes a Subject and its Parameters; {_HOW}")

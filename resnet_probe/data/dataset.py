@@ -23,7 +23,7 @@ from resnet_probe.data.files import ImageFiles
 from resnet_probe.data.normalization import normalizer, parse_normalization
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Data:
     """Labelled images in a fixed order.
 
@@ -37,7 +37,8 @@ class Data:
         folder: whether they come from a folder of images, whose name says nothing certain about what they are.
         resized: how images of other sizes were brought to this one; empty where every pixel stays as it is.
 
-    Raises DataError where the normalisation does not fit the number of channels.
+    Raises DataError for images of another form, another number of labels, or a normalisation that does not fit the
+    number of channels.
 
     Examples:
         >>> from resnet_probe.data import load_data
@@ -56,8 +57,18 @@ class Data:
     resized: str = ""
 
     def __post_init__(self) -> None:
-        assert len(self.images) == len(self.labels)
-        assert isinstance(self.images, ImageFiles) or self.images.dtype == torch.uint8
+        held = self.images
+        if not isinstance(held, ImageFiles) and (
+            not isinstance(held, Tensor) or held.dtype != torch.uint8 or held.dim() != 4
+        ):
+            raise DataError(
+                f"images of {self.name} are {_form(held)}; give uint8 pixels (N, C, H, W) from 0 to 255, not "
+                "normalised; of floats from 0 to 1: (images * 255).round().to(torch.uint8)"
+            )
+        if not isinstance(self.labels, Tensor) or self.labels.dim() < 1 or len(self.labels) != len(held):
+            raise DataError(
+                f"labels of {self.name} are {_form(self.labels)} for {len(held)} images; give a tensor of one each"
+            )
         known = parse_normalization(self.normalization)
         channels = self.input_shape[0]
         if known is not None and len(known[0]) not in (1, channels):
@@ -68,6 +79,13 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.input_shape))
+        return (
+            f"Data({self.name!r}, {self.split!r}: {len(self)} images {shape}, {len(self.classes)} classes, "
+            f"normalization={self.normalization!r})"
+        )
 
     @property
     def mean(self) -> tuple[float, ...] | None:
@@ -185,6 +203,12 @@ class Data:
                 current = waiting.pop()
                 waiting += [ahead.submit(self.pixels, cut) for cut in cuts[number + 1 : number + 2]]
                 yield current.result()
+
+
+def _form(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

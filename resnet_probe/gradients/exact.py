@@ -95,23 +95,27 @@ def class_gradients(
     batch_norm: BatchNorm = "eval",
     stack: int = STACK,
     reference: nn.Module | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> ClassGradients:
-    """Split the gradient of the cross-entropy by the number of residual branches on the path.
+    """Split the gradient of a loss by the number of residual branches on the path.
 
     Args:
         network: the chain; its blocks are where paths divide.
         images: `(N, C, H, W)`.
-        labels: int64 `(N,)`.
+        labels: int64 `(N,)`; for a loss of one's own whatever it takes.
         at: trunk points: "input", or names of units, each for the value before that unit.
         parameters: names of units whose parameters' gradients are wanted.
         batch_norm: "eval", or "train" for the batch's own statistics, through which the gradient flows; then row i is
             the gradient of the whole batch's loss at image i.
         stack: images' worth of vectors to send back in one call.
         reference: the whole network as one module, from `whole(network, batch_norm)`; made here if not given.
+        loss: from the network's output and the labels to the loss of each image, `(N,)`, whose sum is differentiated;
+            by default the cross-entropy.
 
     Raises:
         LookupError: an unknown unit or mode.
-        ValueError: the output is no `(N, classes)`, or a label is not one of its classes.
+        ValueError: the output is no `(N, classes)`, or a label is not one of its classes; or a loss of one's own does
+            not depend on the output.
         RuntimeError: the classes do not add up to autograd's gradient (relative error above `IDENTITY_TOLERANCE`), or
             gradients are not finite.
 
@@ -119,10 +123,11 @@ def class_gradients(
         >>> found = class_gradients(network, images, labels, at=["input", "layer3.0"])
         >>> torch.allclose(found.at["input"].sum(0), found.total)
         True
+        >>> score = class_gradients(network, images, labels, loss=lambda output, labels: output[:, 3])
     """
     points, owners = _known(network, at, points=True), _known(network, parameters, points=False)
     tape = record(network, images, batch_norm=batch_norm, stack=stack, parameters=bool(owners))
-    classes = [loss_gradient(tape.output, labels)]
+    classes = [loss_gradient(tape.output, labels) if loss is None else _gradient(loss, tape.output, labels)]
     kept: dict[str, Tensor] = {}
     by_parameter: dict[str, dict[str, Tensor]] = {}
     for link in reversed(tape.links):
@@ -138,9 +143,9 @@ def class_gradients(
     weights = {name: value.detach().requires_grad_(bool(owners)) for name, value in module.named_parameters()}
     with torch.enable_grad():
         output = torch.func.functional_call(module, weights, (leaf,))
-        loss = CLASSIFICATION.total_loss(output, labels)
+        summed = (CLASSIFICATION.loss if loss is None else loss)(output, labels).sum()
     compared = {name: by_parameter[unit][name] for unit, name in _unshared(by_parameter)}
-    total, *others = torch.autograd.grad(loss, [leaf, *(weights[name] for name in compared)], allow_unused=True)
+    total, *others = torch.autograd.grad(summed, [leaf, *(weights[name] for name in compared)], allow_unused=True)
     error = _relative(kept[INPUT].sum(0), total)
     for parts, other in zip(compared.values(), others, strict=True):
         error = max(error, _relative(parts.sum(0), torch.zeros_like(parts[0]) if other is None else other))
@@ -227,6 +232,16 @@ def loss_gradient(output: Tensor, labels: Tensor) -> Tensor:
             "give data with the network's classes"
         )
     return output.softmax(1) - F.one_hot(labels, output.shape[1])
+
+
+def _gradient(loss: Callable[[Tensor, Tensor], Tensor], output: Tensor, labels: Tensor) -> Tensor:
+    """Gradient of each image's own loss at the network's output."""
+    leaf = output.detach().requires_grad_()
+    with torch.enable_grad():
+        value = loss(leaf, labels)
+    if not isinstance(value, Tensor) or not value.requires_grad:
+        raise ValueError("the loss does not depend on the output; give a function that torch can differentiate")
+    return torch.autograd.grad(value.sum(), leaf)[0]
 
 
 def check_identity(error: float) -> None:

@@ -380,3 +380,26 @@ def test_what_is_missing_is_fetched_once_it_was_announced(cifar_files, tmp_path,
     assert len(load_data("cifar10", root=new, notify=said.append)) == 2
     assert str(new) in said[0]
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "problem"),
+    [
+        (torch.rand(2, 3, 4, 4), [0, 1], "images of mine are float32 of shape (2, 3, 4, 4); give uint8 pixels (N, "),
+        (torch.zeros(2, 4, 4, dtype=torch.uint8), [0, 1], "images of mine are uint8 of shape (2, 4, 4); give"),
+        ([1, 2], [0, 1], "images of mine are a list; give"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), [0], "labels of mine are int64 of shape (1,) for 2 images; give"),
+    ],
+)  # fmt: skip
+def test_images_and_labels_of_another_form_are_refused(images, labels, problem):
+    with pytest.raises(DataError) as caught:
+        Data("mine", "test", images, torch.tensor(labels), ("a", "b"), "none")
+    assert one_line(caught)
+    assert problem in str(caught.value)
+    with pytest.raises(DataError, match="labels of mine are a list for 2 images"):
+        Data("mine", "test", torch.zeros(2, 3, 4, 4, dtype=torch.uint8), [0, 1], ("a", "b"), "none")
+
+
+def test_data_is_shown_in_one_line():
+    data = Data("mine", "val", torch.zeros(2, 3, 4, 5, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"), "none")
+    assert repr(data) == "Data('mine', 'val': 2 images 3x4x5, 2 classes, normalization='none')"

@@ -238,3 +238,46 @@ def test_budget_decides_how_many_images_go_together():
         Budget(2**60)
     with pytest.raises(ValueError, match="it must be above 0"):
         Budget(0)
+
+
+def score(output, labels):
+    return output[:, 3]
+
+
+def cross_entropy(output, labels):
+    return F.cross_entropy(output, labels, reduction="none")
+
+
+def to_target(output, targets):
+    return (output - targets).square().sum(1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels"), [(score, None), (cross_entropy, None), (to_target, torch.ones(3, 10))], ids=lambda each: None
+)
+def test_a_loss_of_ones_own(loss, labels):
+    """Oracle: autograd through the undivided model, and through its part after the second block."""
+    model, network = model_of("resnet8-B-w4"), network_of("resnet8-B-w4")
+    images, usual = batch()
+    labels = usual if labels is None else labels
+    point = network.blocks[1].name
+    found = class_gradients(network, images, labels, loss=loss, at=["input", point])
+    leaf, value = images.clone().requires_grad_(), images
+    (expected,) = torch.autograd.grad(loss(model(leaf), labels).sum(), leaf)
+    close(found.at["input"].sum(0), expected)
+    with torch.no_grad():
+        for unit in network.units[: network.units.index(network.blocks[1])]:
+            value = unit.module()(value)
+    after = start = value.requires_grad_()
+    for unit in network.units[network.units.index(network.blocks[1]) :]:
+        after = unit.module()(after)
+    (expected,) = torch.autograd.grad(loss(after, labels).sum(), start)
+    close(found.at[point].sum(0), expected)
+    if loss is cross_entropy:
+        close(found.at["input"], class_gradients(network, images, labels).at["input"])
+
+
+def test_a_loss_that_does_not_depend_on_the_output_is_refused():
+    images, labels = batch()
+    with pytest.raises(ValueError, match="does not depend on the output"):
+        class_gradients(network_of("resnet8-B-w4"), images, labels, loss=lambda output, labels: labels.float())

@@ -203,7 +203,9 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     # torch is needed to run, not to declare
     from resnet_probe.analyses.lesion import pairs, several, single  # noqa: PLC0415
     from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415
+    from resnet_probe.analyses.subject import require  # noqa: PLC0415
 
+    require(subject, parameters, Parameters)
     how = pairs if parameters.pairs else several if parameters.multi else single
     return how.run(subject, parameters, runtime or Runtime())
 
