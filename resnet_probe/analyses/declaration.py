@@ -239,7 +239,6 @@ class Needs:
         blocks: residual blocks.
         sweep: many variants of a network, evaluated in one shared pass; each shard that is finished is kept.
         batches: images in batches of a size that can be chosen.
-        single: one network, since its tables or figures are of one.
         together: all networks at once, instead of one after the other.
         side_by_side: untrained networks beside checkpoints, each with its own normalisation.
         twins: on demand, beside each checkpoint, its network with random weights.
@@ -249,7 +248,6 @@ class Needs:
     blocks: bool = False
     sweep: bool = False
     batches: bool = False
-    single: bool = False
     together: bool = False
     side_by_side: bool = False
     twins: bool = False

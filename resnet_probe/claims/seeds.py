@@ -56,6 +56,8 @@ def _judged(arch: str, found: Sequence[Verdict], *, above: bool, bar: float) -> 
         f"mean {over.mean:.3g} ({between(over.low, over.high)} over {over.count} trainings, standard deviation "
         f"{over.std:.2g}) against {bar:g}: {names}"
     )
+    if first.note:
+        why += f"; {first.note}"
     if reason := next((each.reason for each in found if each.reason), ""):
         verdict, why = CANNOT_SAY, f"{reason}; here {why}"
     return replace(

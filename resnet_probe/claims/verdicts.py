@@ -47,6 +47,7 @@ class Verdict:
         source: paper and section; the claim's own by default.
         table: the file that the measured value comes from.
         reason: why an answer is withheld, whatever the numbers are.
+        note: on the conditions, which stands at the end of `why`.
     """
 
     claim: int
@@ -64,6 +65,7 @@ class Verdict:
     table: str = ""
     statement: str = field(default="")
     reason: str = ""
+    note: str = ""
 
     def __post_init__(self) -> None:
         assert self.verdict in VERDICTS
@@ -75,7 +77,7 @@ class Verdict:
 
 def withheld(verdict: Verdict, reason: str, note: str = "") -> Verdict:
     """The same numbers without an answer, if there is a reason for that; a note on the conditions goes to the end."""
-    verdict = replace(verdict, why=f"{verdict.why}; {note}") if note else verdict
+    verdict = replace(verdict, why=f"{verdict.why}; {note}", note=note) if note else verdict
     if not reason:
         return verdict
     return replace(verdict, verdict=CANNOT_SAY, why=f"{reason}; here {verdict.why}", reason=reason)

@@ -103,8 +103,6 @@ class Session:
         ckpts, archs = request.ckpts, request.arch
         if len(ckpts) > 1 and archs:
             raise click.UsageError("--arch says what one checkpoint is; give it with a single --ckpt")
-        if len(ckpts) > 1 and needs.single:
-            raise click.UsageError(f"{len(ckpts)} checkpoints given, and this is about one; give --ckpt once")
         arch = archs[0] if archs else None
         found = [self.load(path, arch) for path in ckpts] or [self.load(None, arch, seed=request.seed)]
         found = _distinct(found, ckpts)
@@ -234,12 +232,13 @@ class Session:
         chance = 100 * (1 - 1 / len(data.classes))
         if one.trained and measured.error > 0.95 * chance:
             self.tell(
-                f"note: that is about chance ({chance:.4g} %); check --data, --normalize and --arch", important=True
+                f"note: that is about chance ({chance:.4g} %); check --data, --normalize and --arch, and that the "
+                f"classes come in the order of the training ({', '.join(data.classes[:3])}, ...)",
+                important=True,
             )
         if not one.trained:
             self.tell("note: no --ckpt is given, so the weights are random", important=True)
-        for note in one.checkpoint.notes:
-            self.tell(f"note: {note}")
+        self._once("notes", lambda: [self.tell(f"note: {note}") for note in one.checkpoint.notes], one.checkpoint)
 
     def _more(self, one: Loaded, spec: str, like: Data, request: Request) -> Callable[..., Data]:
         """What loads other images of the same data, normalised alike."""

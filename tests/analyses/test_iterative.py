@@ -433,6 +433,18 @@ def test_cosines_with_the_gradient_have_a_scale_of_their_own(table):
     assert -0.03 < low < -0.01 < high < 0.02
 
 
+def test_of_several_networks_every_panel_has_a_line_for_each(table):
+    from resnet_probe.tables import together
+
+    shorter = replace(table, rows=tuple({**row, "network": "other"} for row in table.rows[:-1]))
+    figure = iterative.plot(together([table, shorter]))
+    turn = figure.axes[4]
+    for line, rows in zip(turn.get_lines(), (table.rows, shorter.rows), strict=True):
+        assert list(line.get_ydata()) == [row["influence"] for row in rows]
+        assert (line.get_xdata()[0], line.get_xdata()[-1]) == (0, 1)  # of unequal depth: relative position
+    assert [panel.get_title(loc="left") for panel in figure.axes if not panel.get_visible()] == ["damage of deletion"]
+
+
 def test_the_figure_of_ranks(table):
     ranks = iterative.rank(iterative.with_damage(table, lesion_of(table)), draws=50)
     (axes,) = iterative.plot_ranks(ranks).axes
@@ -444,7 +456,7 @@ def test_the_figure_of_ranks(table):
 
 
 def test_tables_that_are_none_cannot_be_drawn(table):
-    with pytest.raises(ValueError, match="needs the measures of one network, not of 0"):
+    with pytest.raises(ValueError, match="needs rows with the measures of blocks"):
         iterative.plot(Result("iterative", ("network",), (), {}))
     with pytest.raises(ValueError, match="needs rows of rank correlations"):
         iterative.plot_ranks(Result("iterative_ranks", ("network",), (), {}))

@@ -149,24 +149,26 @@ def evaluate_reliability(names):
 
 def iterative(names):
     rows = []
-    for i in range(9):
-        row = {"network": names[0], "block": f"layer{i // 3 + 1}.{i % 3}", "index": i, "stage": f"layer{i // 3 + 1}",
-               "resizes": i in (3, 6), "images": 500, "lesion_loss": 0.4 * wave(i, 3)}  # fmt: skip
-        for k, name in enumerate(MEASURES):
-            value = 10 + 9 * i if name.endswith("accuracy") else wave(i, k)
-            row[name] = value
-            row.setdefault(f"{name}_std", 0.1 * value)
-        rows.append(row)
+    for n, network in enumerate(names):
+        for i in range(9):
+            row = {"network": network, "block": f"layer{i // 3 + 1}.{i % 3}", "index": i, "stage": f"layer{i // 3 + 1}",
+                   "resizes": i in (3, 6), "images": 500, "lesion_loss": 0.4 * wave(i, 3 + n)}  # fmt: skip
+            for k, name in enumerate(MEASURES):
+                value = (10 + 9 * i - n) if name.endswith("accuracy") else wave(i, k + n)
+                row[name] = value
+                row.setdefault(f"{name}_std", 0.1 * value)
+            rows.append(row)
     return table("iterative", rows, error=8.0)
 
 
 def iterative_ranks(names):
     rows = []
-    for k, name in enumerate(MEASURES):
-        for s, subset in enumerate(("all", "keep shape")):
-            rho = 1.6 * wave(k, s) - 0.8
-            rows.append({"network": names[0], "measure": name, "damage": "error", "subset": subset, "blocks": 9 - 2 * s,
-                         "rho": rho, "low": rho - 0.2, "high": rho + 0.15})  # fmt: skip
+    for n, network in enumerate(names):
+        for k, name in enumerate(MEASURES):
+            for s, subset in enumerate(("all", "keep shape")):
+                rho = 1.6 * wave(k, s + n) - 0.8
+                rows.append({"network": network, "measure": name, "damage": "error", "subset": subset,
+                             "blocks": 9 - 2 * s, "rho": rho, "low": rho - 0.2, "high": rho + 0.15})  # fmt: skip
     return table("iterative_ranks", rows)
 
 
@@ -263,5 +265,6 @@ TABLES = {
         evaluate_reliability, iterative, iterative_ranks, curves, grid, grid_lesions, compare, zoo,
     )
 }  # fmt: skip
-SEEDS = (("lesion_seeds", "block"), ("responses_seeds", "layer"), ("gradients_seeds", "length"))
+SEEDS = (("lesion_seeds", "block"), ("responses_seeds", "layer"), ("gradients_seeds", "length"),
+         ("iterative_seeds", "block"))  # fmt: skip
 TABLES |= {name: over_seeds(name, key) for name, key in SEEDS}

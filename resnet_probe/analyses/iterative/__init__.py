@@ -27,6 +27,7 @@ from resnet_probe.analyses.declaration import (
     Column,
     Needs,
     Plot,
+    Spread,
     StudyStep,
     Table,
     option,
@@ -135,6 +136,10 @@ ITERATIVE = Table(
         ),
     ),
     blocks=True,
+    spread=Spread(
+        ("block", "index"),
+        ("influence", "ratio", "cos_gradient", "cos_exit", "first_order", "exit_accuracy", "estimation_spread"),
+    ),
 )  # fmt: skip
 
 RANKS = Table(
@@ -179,7 +184,7 @@ ANALYSIS = Analysis(
     with it tells which of them predicts it. Writes iterative.csv, iterative.json and the figure, and with a lesion
     table iterative_ranks as well.""",
     parameters=Parameters,
-    needs=Needs(batches=True, blocks=True, single=True),
+    needs=Needs(batches=True, blocks=True),
     run="resnet_probe.analyses.iterative.table:run",
     tables=(ITERATIVE, RANKS),
     study=(StudyStep("Iterative inference in {network}", "iterative", _with_blocks),),

@@ -22,18 +22,20 @@ Rows = Sequence[dict[str, Any]]
 def plot(result: Result) -> Figure:
     """Every measure by block; a line is the mean over images, a band its standard deviation over images.
 
-    Open markers are blocks that resize; vertical lines stand between stages.
+    Open markers are blocks that resize; vertical lines stand between stages. Of several networks a panel has
+    one measure of each, without bands.
 
     Raises:
-        ValueError: the table is empty, has other columns, or holds several networks.
+        ValueError: the table is empty or has other columns.
     """
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     from resnet_probe.figures import label, new_figure, style  # noqa: PLC0415
 
-    names = {row.get("network") for row in result.rows}
-    if len(names) != 1 or not set(MEASURES) <= set(result.columns):
-        raise ValueError(f"table {result.name} needs the measures of one network, not of {len(names)}")
+    if not result.networks or not set(MEASURES) <= set(result.columns):
+        raise ValueError(f"table {result.name} needs rows with the measures of blocks")
+    if len(result.networks) > 1:
+        return _several(result)
     rows = result.rows
     with style():
         figure, axes = new_figure("page", height=96, rows=2, cols=4)
@@ -88,6 +90,51 @@ def plot(result: Result) -> Figure:
     return figure
 
 
+SEVERAL = (
+    ("size of the update", "ratio", "|F(h)| / |h|"),
+    ("update and input", "cos_input", "cos(F(h), h)"),
+    ("update and gradient", "cos_gradient", "cos(F(h), dL/dh)"),
+    ("and exit gradient", "cos_exit", "cos(F(h), exit's dL/dh)"),
+    ("turn of h", "influence", "1 - cos(h, next h)"),
+    ("damage of deletion", "lesion_loss", "increase of loss (nats)"),
+    ("estimation error", "estimation_std", "std of h minus last h"),
+    ("early exits", "exit_accuracy", "accuracy (%)"),
+)
+
+
+def _several(result: Result) -> Figure:
+    """One measure a panel, a line for each network, over relative position where they differ in depth."""
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    from resnet_probe.figures import label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
+
+    networks = {name: result.of(name) for name in result.networks}
+    looks = network_colours(list(networks), result.settings.get("colours"))
+    relative = len({len(rows) for rows in networks.values()}) > 1
+    with style():
+        figure, axes = new_figure("page", height=104, rows=2, cols=4)
+        for panel, (title, column, words) in zip(axes.flat, SEVERAL, strict=True):
+            for name, rows in networks.items():
+                some = [row for row in rows if row.get(column) is not None]
+                x = [row["index"] / max(len(rows) - 1, 1) if relative else row["index"] for row in some]
+                if some:
+                    panel.plot(x, [row[column] for row in some], **looks[name], markersize=2.6, linewidth=0.9,
+                               label=label(name))  # fmt: skip
+            panel.set_visible(bool(panel.get_lines()))  # the damage is not known everywhere
+            if "cos" in column or column == "lesion_loss":
+                panel.axhline(0, color="0.4", linewidth=0.6, zorder=0)
+            panel.set_title(title)
+            panel.set_ylabel(words)
+            deepest = 1 if relative else max(map(len, networks.values())) - 1
+            panel.set_xlim(-0.05 * deepest, 1.05 * deepest)
+            if not relative:
+                panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+        for panel in axes[1]:
+            panel.set_xlabel("block (0 first, 1 last)" if relative else "block (from the input)")
+        legend_above(figure, *axes[0, 0].get_legend_handles_labels())
+    return figure
+
+
 def _line(axes: Axes, rows: Rows, column: str, *, look: tuple[str, str], name: str, band: bool = False) -> None:
     from resnet_probe.figures import PALETTE  # noqa: PLC0415
 
@@ -138,36 +185,46 @@ def _exits(axes: Axes, rows: Rows, error: float | None) -> None:
 def plot_ranks(result: Result) -> Figure:
     """Rank correlation of each measure with the measured increase of error, with its 95 % bootstrap interval.
 
-    Filled: all blocks. Open: the blocks that keep their input's shape.
+    Filled: all blocks. Open: the blocks that keep their input's shape. Of several networks all blocks alone.
 
     Raises:
         ValueError: the table is empty or has other columns.
     """
-    from resnet_probe.figures import PALETTE, label, legend_above, new_figure, style  # noqa: PLC0415
+    from resnet_probe.figures import PALETTE, label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     if not result.rows or not {"measure", "damage", "subset", "rho", "low", "high"} <= set(result.columns):
         raise ValueError(f"table {result.name} needs rows of rank correlations")
     rows = [row for row in result.rows if row["damage"] == "error"] or list(result.rows)
-    network = rows[0]["network"]
-    rows = [row for row in rows if row["network"] == network]
-    by_size = sorted((row for row in rows if row["subset"] == "all"), key=lambda row: abs(row["rho"]))
+    network, names = rows[0]["network"], result.networks
+    by_size = sorted(
+        (row for row in rows if row["subset"] == "all" and row["network"] == network), key=lambda row: abs(row["rho"])
+    )
     place = {row["measure"]: i for i, row in enumerate(by_size)}
-    looks = {"all": (PALETTE["blue"], PALETTE["blue"], 0.12), "keep shape": (PALETTE["vermillion"], "white", -0.16)}
+    looks = {("all", network): (PALETTE["blue"], PALETTE["blue"], 0.12),
+             ("keep shape", network): (PALETTE["vermillion"], "white", -0.16)}  # fmt: skip
+    if len(names) > 1:
+        colours = [each["color"] for each in network_colours(names, result.settings.get("colours")).values()]
+        shifts = [0.3 - 0.6 * number / (len(names) - 1) for number in range(len(names))]
+        looks = {("all", name): (colour, colour, shift)
+                 for name, colour, shift in zip(names, colours, shifts, strict=True)}  # fmt: skip
     with style():
         figure, axes = new_figure("column", height=16 + 6.2 * max(len(place), 3))
-        for subset, (colour, face, shift) in looks.items():
-            some = [row for row in rows if row["subset"] == subset and row["measure"] in place]
+        for (subset, name), (colour, face, shift) in looks.items():
+            some = [row for row in rows if (row["subset"], row["network"]) == (subset, name)]
+            some = [row for row in some if row["measure"] in place]
             y = [place[row["measure"]] + shift for row in some]
             axes.hlines(y, [row["low"] for row in some], [row["high"] for row in some], color=colour, linewidth=0.9)
             axes.scatter([row["rho"] for row in some], y, c=face, edgecolors=colour, s=14, linewidths=0.8, zorder=3)
             if some:
                 blocks = max(row["blocks"] for row in some)
-                name = f"all blocks (up to {blocks})" if subset == "all" else f"blocks that keep shape (up to {blocks})"
-                axes.plot([], [], color=colour, marker="o", markerfacecolor=face, markersize=3.4, label=name)
+                words = "all blocks" if subset == "all" else "blocks that keep shape"
+                words = f"{words} (up to {blocks})" if len(names) == 1 else label(name)
+                axes.plot([], [], color=colour, marker="o", markerfacecolor=face, markersize=3.4, label=words)
         axes.axvline(0, color="0.4", linewidth=0.6, zorder=0)
         axes.set_yticks(range(len(by_size)), [MEASURES.get(row["measure"], row["measure"]) for row in by_size])
         axes.set_xlim(-1.05, 1.05)
         axes.set_xlabel("Spearman's ρ with increase of error")
         axes.grid(axis="x")
-        legend_above(figure, loc="outside upper left", title=label(network), alignment="left", most=1)
+        title = label(network) if len(names) == 1 else None
+        legend_above(figure, loc="outside upper left", title=title, alignment="left", most=1)
     return figure

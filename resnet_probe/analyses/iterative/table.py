@@ -42,6 +42,9 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     file = parameters.lesion
     if file is None and runtime.folder is not None and (runtime.folder / "lesion.csv").is_file():
         file = runtime.folder / "lesion.csv"
+        if subject.name not in read(file.parent, file.stem).networks:
+            runtime.say(f"note: {file} is not of {subject.name}, so its damage is left out")
+            file = None
     lesion = _lesion(file, subject) if file else None  # before anything is computed, so that a wrong one is found
     result = _measured(subject, runtime, adapter=parameters.adapter)
     if lesion is None:
