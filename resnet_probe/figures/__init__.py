@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from resnet_probe.figures.drawing import style as style
     from resnet_probe.figures.legends import legend_above as legend_above
     from resnet_probe.figures.looks import COLUMN_MM as COLUMN_MM
+    from resnet_probe.figures.looks import FORMATS as FORMATS
     from resnet_probe.figures.looks import PAGE_MM as PAGE_MM
     from resnet_probe.figures.looks import STYLES as STYLES
     from resnet_probe.figures.looks import VENUES as VENUES
     from resnet_probe.figures.looks import look as look
-    from resnet_probe.figures.saving import FORMATS as FORMATS
     from resnet_probe.figures.saving import PNG_DPI as PNG_DPI
     from resnet_probe.figures.saving import save as save
 
@@ -64,8 +64,8 @@ MODULES = {
     "resnet_probe.figures.colours": ("FAMILIES", "PALETTE", "network_colours", "noted", "remembered"),
     "resnet_probe.figures.drawing": ("GREY", "INK", "label", "new_figure", "style"),
     "resnet_probe.figures.legends": ("legend_above",),
-    "resnet_probe.figures.looks": ("COLUMN_MM", "PAGE_MM", "STYLES", "VENUES", "look"),
-    "resnet_probe.figures.saving": ("FORMATS", "PNG_DPI", "save"),
+    "resnet_probe.figures.looks": ("COLUMN_MM", "FORMATS", "PAGE_MM", "STYLES", "VENUES", "look"),
+    "resnet_probe.figures.saving": ("PNG_DPI", "save"),
 }
 __getattr__, __dir__ = lazily(
     __name__, {name: f"{module}:{name}" for module, names in MODULES.items() for name in names}

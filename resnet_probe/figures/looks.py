@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
+FORMATS = ("pdf", "svg", "png")
 COLUMN_MM = 85.0
 PAGE_MM = 178.0
 WIDTHS = ("column", "page")

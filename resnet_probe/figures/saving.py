@@ -10,8 +10,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_probe.figures.drawing import scale_of, style
+from resnet_probe.figures.looks import FORMATS
 
-FORMATS = ("pdf", "svg", "png")
 PNG_DPI = 300
 
 
