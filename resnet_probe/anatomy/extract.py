@@ -174,7 +174,7 @@ class _Piece:
             if node not in self.local and self._reads_values(node):
                 raise ValueError(
                     f"{self.plan.name} reads {node.name!r} from outside itself, so it cannot be run alone; "
-                    "keep the module around it as one operation (leaves=...)"
+                    "keep the module around it as one operation (--leaf PATH, leaves=...)"
                 )
             stack.append((node, True))
             if not self._is_outside_size(node):
@@ -232,7 +232,8 @@ class _Piece:
         if [per_item * b for b in BATCHES] != entry or slope * BATCHES[0] != low or slope % per_item:
             raise ValueError(
                 f"{self.plan.name} needs a size that does not follow from its own input ({low} for a batch of "
-                f"{BATCHES[0]}, {high} for {BATCHES[1]}); keep the module around it as one operation (leaves=...)"
+                f"{BATCHES[0]}, {high} for {BATCHES[1]}); "
+                "keep the module around it as one operation (--leaf PATH, leaves=...)"
             )
         batch = self.call(operator.getitem, self.call(getattr, self.copies[self.plan.entry], "shape"), 0)
         factor = slope // per_item

@@ -86,8 +86,8 @@ def factory_model(arch: str, *, num_classes: int | None = None, in_channels: int
         known = _factories(module)
         if name:
             raise LookupError(f"{source} has no factory {name!r}{suggest(name, known)}")
-        found = f"of {', '.join(known)}" if known else "that returns the network; it has none that needs no arguments"
-        raise LookupError(f"{source} given, which names no factory; give {source}:NAME, a function or class {found}")
+        way = f"with NAME one of {', '.join(known)}" if known else "of a function that returns it without arguments"
+        raise LookupError(f"{source} given, which names no network in the file; give {source}:NAME {way}")
     options = _accepted(factory, {"num_classes": num_classes, "in_channels": in_channels, "in_chans": in_channels})
     try:
         model = factory(**options)

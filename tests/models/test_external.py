@@ -153,10 +153,10 @@ print(sorted({"torchvision", "torch._dynamo", "sympy", "scipy", "networkx"} & se
 def test_a_file_without_a_factory_is_told_what_it_has(source):
     with pytest.raises(LookupError) as caught:
         resolve(str(source))
-    asked = f"{source} given, which names no factory; give {source}:NAME, a function or class of "
+    asked = f"{source} given, which names no network in the file; give {source}:NAME with NAME one of "
     assert str(caught.value) == f"{asked}Net, small, fixed, passes_on, not_a_network"
     source.write_text("from pathlib import Path\n\n\ndef needs(width):\n    pass\n")
-    with pytest.raises(LookupError, match="that returns the network; it has none that needs no arguments"):
+    with pytest.raises(LookupError, match=r"net\.py:NAME of a function that returns it without arguments"):
         resolve(str(source))
     with pytest.raises(LookupError, match=r"no file resnet20\.py"):
         resolve("resnet20.py")
