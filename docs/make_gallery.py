@@ -40,9 +40,13 @@ DRAWINGS: dict[str, Drawing] = {
         "Single deletions", f"lesion --ckpt {RESNET}", "lesion", "lesion",
         "Most blocks can go one at a time; some of the first stage cannot.",
     ),
+    "both": Drawing(
+        "The same of a ResNet and a VGG", f"lesion --ckpt {RESNET} --ckpt {VGG}", "lesion", "lesion",
+        "Any layer of the VGG takes it to about chance; most blocks of the ResNet change next to nothing.",
+    ),
     "compare": Drawing(
         "A ResNet and a VGG", f"compare --ckpt {RESNET} --ckpt {VGG} --no-timing", "compare", "compare",
-        "Any layer of the VGG takes it to about chance.",
+        "Lesions, responses and paths side by side.",
     ),
     "multi": Drawing(
         "Several deletions", f"lesion --ckpt {RESNET} --multi 1:13 --draws 20", "lesion_multi", "lesion",

@@ -197,6 +197,7 @@ class Table:
         command: words after the program's name that make it, without network and images.
         plots: its figures.
         facts: `module:function`, from the table and a network to what it says of it.
+        headline: label of the fact that a summary tells; by default the first one.
         claims: that it speaks to.
         parent: name of the table in whose section it stands.
         blocks: whether only a network with residual blocks has it.
@@ -213,6 +214,7 @@ class Table:
     command: str = ""
     plots: tuple[Plot, ...] = ()
     facts: str = ""
+    headline: str = ""
     claims: tuple[Claim, ...] = ()
     parent: str = ""
     blocks: bool = False

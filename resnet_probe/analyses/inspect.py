@@ -37,6 +37,7 @@ INSPECT = Table(
     question="What is the network made of?",
     command="inspect",
     facts="resnet_probe.analyses.inspect:facts",
+    headline="parameters",
     claims=(
         Claim(
             1, "Number of parameters of a CIFAR ResNet", "by depth",

@@ -55,6 +55,7 @@ REORDER = Table(
     command="reorder",
     plots=(Plot("reorder", "resnet_probe.analyses.reorder:plot"),),
     facts="resnet_probe.analyses.reorder:facts",
+    headline="rank correlation",
     claims=(
         Claim(
             9, "The error rises smoothly as the order of the blocks is shuffled", "error rises as Kendall's tau falls",

@@ -37,6 +37,7 @@ class Shown:
     table: SavedTable
     title: str
     words: tuple[tuple[str, str], ...]
+    headlines: tuple[tuple[str, str], ...]
     figures: tuple[str, ...]
     trouble: str
     sheet: Sheet | None
@@ -87,7 +88,10 @@ def build(run: Run, *, claims: Result) -> str:
         networks=networks,
         style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
         script=Markup((PAGE / "script.js").read_text(encoding="utf-8")),
-        sections=_sections(run),
+        sections=(sections := _sections(run)),
+        short=[
+            (part.anchor, part.about.title, part.shown[0].headlines) for part in sections if part.shown[0].headlines
+        ],
         drawn=[_drawn(network, number) for number, network in enumerate(_networks(run, networks))],
         claims=claims.rows,
         counts=claims.settings.get("counts", {}),
@@ -130,7 +134,7 @@ def _sections(run: Run) -> list[Section]:
                 except ValueError as error:
                     trouble = f"The figure {plot.name} could not be drawn: {error}."
             listed = sheet(table) if about.listed else None
-            shown.append(Shown(table, title, words, tuple(figures), trouble, listed))
+            shown.append(Shown(table, title, words, _headlines(table), tuple(figures), trouble, listed))
         sections.append(Section(f"analysis-{_anchor(name)}", declared(name), tuple(shown)))
     return sections
 
@@ -147,6 +151,14 @@ def _words(table: SavedTable) -> tuple[tuple[str, str], ...]:
     if more := len(found) - MOST_TOLD:
         told += [("More", f"the numbers of {more} more networks are in the table")] if more > 0 else []
     return tuple(told) or (("Rows", f"{rows:,}"),)
+
+
+def _headlines(table: SavedTable) -> tuple[tuple[str, str], ...]:
+    """The one fact of each network that a summary tells, with the network's name."""
+    wanted = declared(table.name).headline
+    found = [(name, facts) for name, facts in facts_of(table.result).items() if facts][:MOST_TOLD]
+    chosen = [(name, next((fact for fact in facts if fact.label == wanted), facts[0])) for name, facts in found]
+    return tuple((name, f"{fact.label}: {fact.text}") for name, fact in chosen)
 
 
 def _different(tables: Sequence[SavedTable]) -> list[SavedTable]:

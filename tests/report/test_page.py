@@ -114,6 +114,14 @@ def test_a_partial_run_says_what_is_missing_with_the_command(run):
     assert "bad.csv" in text
 
 
+def test_the_page_begins_with_what_each_table_says(run):
+    text = Reader(page(run)).text
+    short = text[text.index("In short") : text.index("Claims of the papers", text.index("In short"))]
+    for table, label in (("lesion", "median lesion"), ("paths", "paths")):
+        (fact,) = [each for each in facts_of(read(run / "net", table))["net"] if each.label == label]
+        assert f"{label}: {fact.text}" in short
+
+
 def test_a_step_that_failed_says_why(run):
     step = {"table": "iterative", "network": "net", "state": "failed", "reason": "out of memory"}
     (run / "study.json").write_text(json.dumps({"steps": [step]}), encoding="utf-8")

@@ -111,6 +111,7 @@ COMPARE = Table(
         Plot("compare_costs", "resnet_probe.analyses.compare.costs_figure:plot_costs"),
     ),
     facts="resnet_probe.analyses.compare.facts:facts",
+    headline="error",
     printed=(
         *("network", "parameters", "flops", "depth", "error", "median_lesion", "worst_lesion"),
         *("forward_ms", "backward_ms", "peak_memory_mb"),

@@ -116,6 +116,7 @@ ITERATIVE = Table(
     command="iterative",
     plots=(Plot("iterative", "resnet_probe.analyses.iterative.figure:plot"),),
     facts="resnet_probe.analyses.iterative.facts:blocks",
+    headline="gradient at the input",
     claims=(
         Claim(
             14, "The branch of a block opposes the gradient of the loss", "cos(F(h), dL/dh) below 0 in every block",

@@ -79,6 +79,7 @@ LESION = Table(
     spread=Spread(("block", "index"), ("error", "increase", "loss")),
     plots=(Plot("lesion", "resnet_probe.analyses.lesion.single:plot"),),
     facts="resnet_probe.analyses.lesion.facts:single",
+    headline="median lesion",
     claims=(
         Claim(
             2, "Test error of a CIFAR ResNet", "by depth", "He et al. 2015 (arXiv 1512.03385), Table 6",
@@ -116,6 +117,7 @@ MULTI = Table(
     command="lesion --multi 1:20",
     plots=(Plot("lesion_multi", "resnet_probe.analyses.lesion.several:plot"),),
     facts="resnet_probe.analyses.lesion.facts:several",
+    headline="rank correlation",
     claims=(
         Claim(
             8, "The error rises smoothly with the number of deleted blocks", "mean error rises step by step",
@@ -173,6 +175,7 @@ PAIRS = Table(
     command="lesion --pairs",
     plots=(Plot("lesion_pairs", "resnet_probe.analyses.lesion.pairs:plot"),),
     facts="resnet_probe.analyses.lesion.facts:pairs",
+    headline="pairs above zero",
     blocks=True,
 )
 

@@ -158,6 +158,7 @@ GRADIENTS = Table(
     spread=Spread(("length",), ("class_share", "class_norm", "path_norm")),
     plots=(Plot("gradients", "resnet_probe.analyses.paths.panels:plot_gradients"),),
     facts="resnet_probe.analyses.paths.facts:gradients",
+    headline="exact shares",
     claims=(
         Claim(
             11, "The gradient of a path falls exponentially with its length",
