@@ -99,6 +99,7 @@ def _print(screen: Console, result: Result, run: Run) -> None:
         needed = {number: claim.needs or about.command for number, (claim, about) in known().items()}
         facts.append(("not tested", "; ".join(f"{number} (needs {needed[number]})" for number in silent)))
     facts += [("left out", note) for note in result.settings["unusable"]]
+    facts += [("altered", f"{path} is not the table that was written with its settings") for path in run.altered]
     facts += [("not read", reason) for _, reason in run.broken]
     facts += [("unfinished", f"{each.journal} has no table yet: run its command again") for each in run.unfinished]
     tested = len({row["claim"] for row in result.rows})

@@ -49,7 +49,7 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
     base = out or run / _look()
     output.keep_colours(run)
 
-    from resnet_probe.tables import read
+    from resnet_probe.tables import altered, read
 
     told = []
     for place, name, declared, plot in drawn:
@@ -59,8 +59,9 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
         files = output.save_figures([(name, named(plot.draw)(table, *others), table.origin())], folder, formats)
         if plot is declared.plots[0]:
             files += output.save_as(table, folder)
+        changed = ", which is not as it was written" if altered(place / f"{declared.name}.csv") else ""
         which = (place / f"{declared.name}.csv").relative_to(run)
-        told.append((str(which), f"{len(table.rows)} rows -> {output.listing(files)}"))
+        told.append((str(which), f"{len(table.rows)} rows{changed} -> {output.listing(files)}"))
     output.summarise(output.console(quiet), str(run), told)
 
 

@@ -214,9 +214,11 @@ class Study:
     def _is_made(self, its: Analysis, request: Request, table: str) -> bool:
         """Whether the table is there, of the same checkpoints, images, options and version."""
         from resnet_probe import __version__
-        from resnet_probe.tables import provenance, read
+        from resnet_probe.tables import altered, provenance, read
 
         assert request.out is not None
+        if altered(request.out / f"{table}.csv"):
+            return False
         try:
             settings = read(request.out, table).settings
         except (OSError, ValueError):

@@ -1,7 +1,8 @@
 """Finished work, kept in SQLite: what is in the journal counts, and is never computed again.
 
 One row per (variant, shard of images); all variants of a shard are committed in one transaction. The journal knows what
-it belongs to (checkpoint, data, settings) and refuses anything else by name.
+it belongs to (checkpoint, data, settings) and refuses anything else by name. Every row and every decision carries a
+digest of itself and of what the journal belongs to, so that a flipped bit is noticed and never becomes a number.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,13 @@ from resnet_probe.files import database, transaction
 
 __all__ = ["Journal", "JournalError", "Row"]
 
-FORMAT = 2
+FORMAT = 3
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL, digest BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outcome (
     shard INTEGER NOT NULL, variant INTEGER NOT NULL, examples INTEGER NOT NULL, sums TEXT NOT NULL, kept BLOB NOT NULL,
-    PRIMARY KEY (shard, variant)
+    digest BLOB NOT NULL, PRIMARY KEY (shard, variant)
 ) WITHOUT ROWID
 """
 
@@ -69,7 +71,7 @@ class Journal:
 
         Raises:
             JournalError: there is a journal of something else; the message names what differs. Or the file is no
-                journal.
+                journal, or is damaged.
         """
         if fresh:
             for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
@@ -83,7 +85,7 @@ class Journal:
                 empty = connection.execute("SELECT 1 FROM outcome LIMIT 1").fetchone() is None
                 if empty and found != expected and (not found or "format" in found):  # there is nothing to lose
                     connection.execute("DELETE FROM about")
-                    connection.executemany("INSERT INTO about VALUES (?, ?)", expected.items())
+                    connection.executemany("INSERT INTO about VALUES (?, ?, NULL)", expected.items())
                     found = expected
         except sqlite3.DatabaseError as error:
             raise _explained(path, error) from error
@@ -95,12 +97,37 @@ class Journal:
                 f"{path} holds results of another {key.replace('_', ' ')} ({found.get(key)}, now {expected.get(key)}); "
                 "give another --out, or --fresh to start over"
             )
+        try:
+            damage = journal._damage()
+        except (sqlite3.DatabaseError, ValueError) as error:
+            damage = " ".join(str(error).split())
+        if damage:
+            connection.close()
+            raise JournalError(f"{path} is damaged ({damage}); give another --out, or --fresh to start over")
         return journal
+
+    def _damage(self) -> str:
+        """What is not as it was written, in a few words; empty if all is."""
+        if (found := self._connection.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
+            return " ".join(str(found[0]).split())
+        belongs = self._belongs()
+        for key, value, digest in self._connection.execute("SELECT * FROM about WHERE key LIKE 'plan:%'"):
+            if digest != _digest(belongs, key, value):
+                return f"the decision {key.removeprefix('plan:')}"
+        for shard, variant, *content, digest in self._connection.execute("SELECT * FROM outcome"):
+            if digest != _digest(belongs, shard, variant, *content):
+                return f"the outcome of variant {variant} on shard {shard}"
+        return ""
+
+    def _belongs(self) -> str:
+        return json.dumps(self._about(), sort_keys=True)
 
     def remember(self, key: str, value: Any) -> Any:
         """Keep a decision with the results; if one was kept before, return that one."""
+        name, new = f"plan:{key}", json.dumps(value)
         with self._transaction():
-            self._connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (f"plan:{key}", json.dumps(value)))
+            digest = _digest(self._belongs(), name, new)
+            self._connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?, ?)", (name, new, digest))
             (text,) = self._connection.execute("SELECT value FROM about WHERE key = ?", (f"plan:{key}",)).fetchone()
         return json.loads(text)
 
@@ -152,15 +179,18 @@ class Journal:
 
     def commit(self, rows: Iterable[Row]) -> None:
         """Write the rows of one shard; they count from then on. Rows that are there already stay as they are."""
-        values = [(r.shard, r.variant, r.examples, json.dumps(r.sums), r.kept) for r in rows]
+        belongs = self._belongs()
+        plain = [(r.shard, r.variant, r.examples, json.dumps(r.sums), r.kept) for r in rows]
+        values = [(*each, _digest(belongs, *each)) for each in plain]
         with self._transaction():
             self._connection.executemany(
-                "INSERT INTO outcome VALUES (?, ?, ?, ?, ?) ON CONFLICT (shard, variant) DO NOTHING", values
+                "INSERT INTO outcome VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (shard, variant) DO NOTHING", values
             )
 
     def rows(self) -> Iterator[Row]:
         """All rows, by shard and variant."""
-        found = self._connection.execute("SELECT * FROM outcome ORDER BY shard, variant")
+        columns = "shard, variant, examples, sums, kept"
+        found = self._connection.execute(f"SELECT {columns} FROM outcome ORDER BY shard, variant")
         for shard, variant, examples, sums, kept in found:
             yield Row(shard, variant, examples, json.loads(sums), kept)
 
@@ -175,6 +205,15 @@ class Journal:
                 yield
         except sqlite3.OperationalError as error:
             raise OSError(f"cannot write to {self.path} ({error}); finished work is kept") from error
+
+
+def _digest(*content: Any) -> bytes:
+    """Of texts, numbers and bytes, each with its kind and length."""
+    digest = blake2b(digest_size=16)
+    for each in content:
+        text = each if isinstance(each, bytes) else str(each).encode()
+        digest.update(f"{type(each).__name__} {len(text)} ".encode() + text)
+    return digest.digest()
 
 
 def _explained(path: Path, error: sqlite3.DatabaseError) -> Exception:

@@ -18,6 +18,7 @@ from resnet_probe.tables import Run, SavedTable
 __all__ = ["Missing", "missing"]
 
 STUDY = "study.json"
+ALTERED = "not the table that was written: it was changed since, or a run was stopped between table and settings"
 IMAGES = ("data", "normalize", "limit")  # options that say which images
 
 
@@ -43,6 +44,8 @@ def missing(run: Run) -> list[Missing]:
         found.append(Missing(f"{declared(each.table).title} ({folder.name})", why, command))
     for path, reason in run.broken:
         found.append(Missing(f"{path.name} in {path.parent}", f"not read: {reason}"))
+    for path in run.altered:
+        found.append(Missing(f"{path.name} in {path.parent}", ALTERED))
     for (name, network), why in failed.items():
         if any(table.name == name and network in ("", *table.networks) for table in run.tables):
             what = f"{declared(name).title} of {network}" if network else declared(name).title

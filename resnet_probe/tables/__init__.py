@@ -6,7 +6,7 @@ cells.py     values as people read them
 runs.py      run folders: every table in them, what is broken, what is unfinished
 """
 
-from resnet_probe.tables.results import Result, provenance, read, together
+from resnet_probe.tables.results import Result, altered, provenance, read, together
 from resnet_probe.tables.runs import Run, SavedTable, Unfinished, read_run
 
-__all__ = ["Result", "Run", "SavedTable", "Unfinished", "provenance", "read", "read_run", "together"]
+__all__ = ["Result", "Run", "SavedTable", "Unfinished", "altered", "provenance", "read", "read_run", "together"]

@@ -9,6 +9,7 @@ and back. Nothing here imports torch, and pandas only where a data frame is aske
 """
 
 import csv
+import hashlib
 import json
 import math
 import platform
@@ -125,9 +126,11 @@ class Result:
         folder.mkdir(parents=True, exist_ok=True)
         lines = [_line(self.columns), *(_line(row.values()) for row in self.rows)]
         kinds = {column: _kind(row[column] for row in self.rows) for column in self.columns}
-        described = {_TABLE: {"name": self.name, "rows": len(self.rows), "columns": kinds}, **self.settings}
+        text = "".join(lines)
+        about = {"name": self.name, "rows": len(self.rows), "columns": kinds, "sha256": _sha256(text.encode())}
+        described = {_TABLE: about, **self.settings}
         files = {
-            folder / f"{self.name}.csv": "".join(lines),
+            folder / f"{self.name}.csv": text,
             folder / f"{self.name}.json": json.dumps(described, indent=2, ensure_ascii=False) + "\n",
         }
         for path, content in files.items():
@@ -169,6 +172,19 @@ def read(folder: Path, name: str) -> Result:
     }
     rows = tuple({column: cells[column][index] for column in header} for index in range(len(lines)))
     return Result(name, tuple(header), rows, settings)
+
+
+def altered(path: Path) -> bool:
+    """Whether a CSV file is not the one that the settings beside it were written with."""
+    try:
+        expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))[_TABLE]["sha256"]
+        return bool(expected != _sha256(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # nothing says what it was
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def together(results: Iterable[Result]) -> Result:

@@ -11,10 +11,11 @@ import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from resnet_probe.tables import Result, read
+from resnet_probe.tables import Result, altered, read
 
 __all__ = ["Run", "SavedTable", "Unfinished", "read_run"]
 
@@ -109,6 +110,11 @@ class Run:
     tables: tuple[SavedTable, ...]
     broken: tuple[tuple[Path, str], ...] = ()
     unfinished: tuple[Unfinished, ...] = ()
+
+    @cached_property
+    def altered(self) -> tuple[Path, ...]:
+        """The CSV files that are not what was written, by the digest in the settings beside them."""
+        return tuple(table.path for table in self.tables if altered(table.path))
 
     def named(self, name: str) -> list[SavedTable]:
         """The tables of that name."""

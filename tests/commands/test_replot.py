@@ -57,6 +57,13 @@ def test_tables_for_a_paper(finished, capsys):
     assert "doc given; choose from tex, md, parquet" in capsys.readouterr().err
 
 
+def test_a_table_that_was_changed_is_told(finished, capsys):
+    path = finished / "paths.csv"
+    path.write_text(path.read_text().replace(",27,", ",28,"))
+    assert main(["replot", "--run", "run", "--format", "svg"]) == 0
+    assert "56 rows, which is not as it was written -> " in capsys.readouterr().out
+
+
 def test_a_study_is_drawn_with_the_folders_in_it(finished):
     before = pictures(finished)
     (finished / "paths.svg").unlink()

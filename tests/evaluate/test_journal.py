@@ -1,4 +1,5 @@
 import json
+import random
 import sqlite3
 
 import pytest
@@ -183,3 +184,67 @@ def test_the_file_is_made_for_many_readers_and_sudden_ends(path):
     found = dict(journal._connection.execute("SELECT key, value FROM about"))
     assert json.loads(found["checkpoint"]) == "abc"
     journal.close()
+
+
+# -- damage ----------------------------------------------------------------------------------------------------------
+
+
+def state(path):
+    """What a sweep reads of the journal; the message where it is refused."""
+    try:
+        journal = Journal.open(path, ABOUT)
+    except (JournalError, OSError) as error:
+        return str(error)
+    try:
+        return sorted(journal.done()), list(journal.rows()), journal.recall("budget")
+    finally:
+        journal.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_flipped_bit_never_becomes_a_number(path, seed):
+    """As written, refused, or begun anew as an empty journal; never other rows."""
+    journal = Journal.open(path, ABOUT)
+    journal.remember("budget", [1000, 64])
+    for shard in range(12):
+        journal.commit(rows(shard))
+    journal.close()
+    whole, content = state(path), path.read_bytes()
+    assert len(whole[1]) == 36
+    generator, refused = random.Random(seed), 0
+    for _ in range(125):
+        place, bit = generator.randrange(len(content)), generator.randrange(8)
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << bit
+        path.write_bytes(damaged)
+        for end in ("-wal", "-shm"):
+            path.with_name(path.name + end).unlink(missing_ok=True)
+        found = state(path)
+        if isinstance(found, str):
+            refused += 1
+            assert str(path) in found
+            assert "\n" not in found
+        else:
+            assert found in (whole, ([], [], None)), (place, bit)
+    assert refused > 20
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        """UPDATE outcome SET sums = replace(sums, '"wrong": 1', '"wrong": 2') WHERE shard = 1 AND variant = 2""",
+        "UPDATE outcome SET variant = 7 WHERE shard = 1 AND variant = 2",
+        "UPDATE outcome SET kept = x'00' WHERE shard = 0 AND variant = 0",
+        "UPDATE about SET value = '[0, 0]' WHERE key = 'plan:budget'",
+    ],
+)
+def test_a_changed_row_is_named(path, statement):
+    journal = Journal.open(path, ABOUT)
+    journal.remember("budget", [1000, 64])
+    journal.commit(rows(0))
+    journal.commit(rows(1))
+    journal._connection.execute(statement)
+    journal.close()
+    what = "the decision budget" if "about" in statement else r"the outcome of variant \d on shard \d"
+    with pytest.raises(JournalError, match=rf"lesion.journal is damaged \({what}\); give another --out, or --fresh"):
+        Journal.open(path, ABOUT)

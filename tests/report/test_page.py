@@ -122,6 +122,13 @@ def test_the_page_begins_with_what_each_table_says(run):
         assert f"{label}: {fact.text}" in short
 
 
+def test_a_table_that_was_changed_is_told(run):
+    path = run / "net" / "lesion.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",5.0,", ",6.0,", 1), encoding="utf-8")
+    assert "lesion.csv in" in (text := Reader(page(run)).text)
+    assert "not the table that was written" in text
+
+
 def test_a_step_that_failed_says_why(run):
     step = {"table": "iterative", "network": "net", "state": "failed", "reason": "out of memory"}
     (run / "study.json").write_text(json.dumps({"steps": [step]}), encoding="utf-8")

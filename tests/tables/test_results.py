@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import resnet_probe
-from resnet_probe.tables import Result, provenance, read, together
+from resnet_probe.tables import Result, altered, provenance, read, read_run, together
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1)
 CELLS = st.one_of(
@@ -111,7 +112,9 @@ def test_settings_stand_at_the_top_of_the_json_file(tmp_path):
     table([1], seed=7).save(tmp_path)
     settings = json.loads((tmp_path / "table.json").read_text())
     assert settings["seed"] == 7
-    assert settings["table"] == {"name": "table", "rows": 1, "columns": {"cell": "number", "last": "number"}}
+    digest = hashlib.sha256((tmp_path / "table.csv").read_bytes()).hexdigest()
+    columns = {"cell": "number", "last": "number"}
+    assert settings["table"] == {"name": "table", "rows": 1, "columns": columns, "sha256": digest}
 
 
 def test_with_settings_replaces_and_keeps():
@@ -221,3 +224,20 @@ def test_about_a_network_is_what_holds_for_all_and_what_stands_under_its_name():
     assert (table.about("a")["seed"], table.about("a")["classes"], table.about("b")["classes"]) == (3, 10, 5)
     assert table.networks == ["a"]
     assert table.of("a") == [{"network": "a"}]
+
+
+def test_a_table_that_was_changed_is_noticed(tmp_path):
+    made = Result("lesion", ("network", "error"), ({"network": "a", "error": 1.5},), {"seed": 0})
+    path, settings = made.save(tmp_path)
+    assert not altered(path)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        for bit in range(8):
+            path.write_bytes(bytes([*content[:place], content[place] ^ 1 << bit, *content[place + 1 :]]))
+            assert altered(path)
+    path.write_bytes(content)
+    assert read_run([tmp_path]).altered == ()
+    path.write_bytes(content.replace(b"1.5", b"2.5"))
+    assert read_run([tmp_path]).altered == (path,)
+    settings.unlink()
+    assert not altered(path)  # nothing says what it was
