@@ -7,7 +7,8 @@ StateError   a state that cannot be written, or is of another training
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Keeper:
 
     identity: what makes two trainings the same, by name (network, recipe, data, ...), as JSON has it.
     every: seconds between states inside an epoch; there is one after each epoch anyway, at most one per `least` s.
+    notify: gets a line where a damaged state gives way to an earlier one.
     resume: a state to begin with. One of another folder gives way to a newer one in `folder`, so that the same command
         goes on after an interruption; one of `folder` is gone back to.
     """
@@ -41,6 +43,7 @@ class Keeper:
     least: float = 10.0
     resume: Path | None = None
     fresh: bool = False
+    notify: Callable[[str], None] = lambda line: None
     _last: float = field(default_factory=time.monotonic)
 
     def load(self) -> dict[str, Any] | None:
@@ -63,7 +66,8 @@ class Keeper:
         for path in reversed(self.paths()):
             try:
                 state = _read(path)
-            except StateError:
+            except StateError as error:
+                self.notify(f"note: {error}; an earlier state is taken, or the training begins anew")
                 continue
             return self._checked(path, state)
         return None
@@ -126,11 +130,16 @@ class Keeper:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
+            if damaged := archive.testzip():
+                raise ValueError(damaged)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise StateError(f"there is no training state {path}; give a state-*.pt that `train` has saved") from None
     except Exception as error:  # damaged files raise many types
-        raise StateError(f"{path} is no training state ({type(error).__name__}); give a whole state-*.pt") from error
+        raise StateError(
+            f"{path} is no training state, or is damaged ({type(error).__name__}); give a whole state-*.pt"
+        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise StateError(f"{path} is no training state that this version reads; give a state-*.pt of `train`")
     return state

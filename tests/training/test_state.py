@@ -1,6 +1,7 @@
 """States: resumed anywhere a training ends in the same bits; nothing else is gone on from; nothing whole is lost."""
 
 import errno
+import random
 
 import pytest
 import torch
@@ -90,6 +91,27 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(tmp_path, digits):
     newest.unlink()
     older.write_bytes(b"")
     assert keeper.load() is None
+
+
+def test_a_flipped_bit_is_never_trained_with(tmp_path):
+    """The state as it was saved, or the one before it with a line that says so."""
+    told = []
+    keeper = Keeper(tmp_path, {"network": "x"}, notify=told.append)
+    keeper.save(1, {"step": 1, "weights": torch.arange(300.0)})
+    path = keeper.save(2, {"step": 2, "weights": torch.arange(300.0) + 1})
+    content, generator, passed_over = path.read_bytes(), random.Random(0), 0
+    for _ in range(500):
+        place, bit = generator.randrange(len(content)), generator.randrange(8)
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << bit
+        path.write_bytes(damaged)
+        told.clear()
+        state = keeper.load()
+        assert torch.equal(state["weights"], torch.arange(300.0) + state["step"] - 1), (place, bit)
+        passed_over += state["step"] == 1
+        assert len(told) == (state["step"] == 1)
+        assert all(str(path) in line and "\n" not in line for line in told)
+    assert passed_over > 100
 
 
 def test_another_training_is_refused_by_what_differs(tmp_path, digits):
