@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,7 @@ def build(run: Run, *, claims: Result) -> str:
         loader=FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # numbers in the order of the analyses
+    script = f"\n{(PAGE / 'script.js').read_text(encoding='utf-8')}\n"
     networks = run.networks()
     known = claims_by_number()
     silent = [number for number in claims.settings.get("silent", []) if number in known]
@@ -87,7 +90,8 @@ def build(run: Run, *, claims: Result) -> str:
         title=f"{_spell(networks)}: report" if networks else "Report",
         networks=networks,
         style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
-        script=Markup((PAGE / "script.js").read_text(encoding="utf-8")),
+        script=Markup(script),
+        allowed=f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}",
         sections=(sections := _sections(run)),
         short=[
             (part.anchor, part.about.title, part.shown[0].headlines) for part in sections if part.shown[0].headlines

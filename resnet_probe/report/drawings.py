@@ -22,7 +22,31 @@ TAGS = {
     *("image", "linearGradient", "radialGradient", "stop", "pattern", "text", "tspan", "mask", "symbol", "marker"),
 }
 _REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"]+)['\"]?\s*\)")
-_FETCHES = re.compile(r"url\(\s*['\"]?(?!#)|expression\(|@import", re.IGNORECASE)
+# A backslash hides letters; of functions only those that matplotlib writes.
+_HARMLESS = re.compile(r"(?:[^\\(@]|(?:rgb|rgba|matrix|translate|scale|rotate|skewX|skewY)\(|url\(\s*['\"]?#)*", re.I)
+PROPERTIES = {  # of style attributes
+    *("fill", "fill-opacity", "fill-rule", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray"),
+    *(
+        "stroke-dashoffset",
+        "stroke-linecap",
+        "stroke-linejoin",
+        "stroke-miterlimit",
+        "opacity",
+        "clip-path",
+        "clip-rule",
+    ),
+    *(
+        "image-rendering",
+        "font",
+        "font-family",
+        "font-size",
+        "font-style",
+        "font-weight",
+        "text-anchor",
+        "stop-color",
+        "stop-opacity",
+    ),
+}
 
 
 def figure_of(table: SavedTable, plot: Plot, prefix: str, label: str) -> str:
@@ -59,9 +83,11 @@ def inline(text: str, prefix: str, label: str) -> str:
     """An SVG file's text as an element of a page.
 
     Raises:
-        ElementTree.ParseError: it is no XML.
+        ElementTree.ParseError: it is no SVG.
     """
     root = ElementTree.fromstring(text)
+    if _local(root.tag) != "svg":
+        raise ElementTree.ParseError(f"the root is {_local(root.tag)}, not svg")
     _clean(root, prefix)
     wide, high = _size(root)
     root.attrib = {
@@ -88,8 +114,11 @@ def _clean(element: ElementTree.Element, prefix: str) -> None:
                 element.set("href", f"#{prefix}{value[1:]}")
             elif value.startswith("data:image/png;base64,"):
                 element.set("href", value)
-        elif not local.lower().startswith("on") and not _FETCHES.search(value):
-            element.set(local, _REFERENCE.sub(lambda found: f"url(#{prefix}{found.group(1)})", value))
+        elif local == "style":
+            kept = [each for each in value.split(";") if each.partition(":")[0].strip() in PROPERTIES]
+            element.set("style", _renamed(";".join(each for each in kept if _HARMLESS.fullmatch(each)), prefix))
+        elif not local.lower().startswith("on") and (local == "d" or _HARMLESS.fullmatch(value)):
+            element.set(local, _renamed(value, prefix))
     for child in list(element):
         if not isinstance(child.tag, str) or _local(child.tag) not in TAGS:
             element.remove(child)
@@ -99,6 +128,10 @@ def _clean(element: ElementTree.Element, prefix: str) -> None:
         element.text = element.tail = None  # line breaks between elements, a tenth of the file
     else:
         element.tail = None
+
+
+def _renamed(value: str, prefix: str) -> str:
+    return _REFERENCE.sub(lambda found: f"url(#{prefix}{found.group(1)})", value)
 
 
 def _local(name: str) -> str:

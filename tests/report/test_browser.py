@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
 from resnet_probe.analyses import paths
 from resnet_probe.cli import main
+from resnet_probe.report.drawings import inline
 from resnet_probe.tables import Result
 from tests.commands.subjects import write_good
 from tests.report.pages import page, save_inspect, save_lesion, save_paths
@@ -172,6 +174,27 @@ def test_without_javascript_the_story_is_all_there(browser, address, width):
     assert shown.locator("details[open]").count() > 0
     assert complaints == []
     shown.context.close()
+
+
+def test_a_tampered_figure_fetches_nothing(browser, address, tmp_path):
+    """A socket that listens hears nothing, also of what the page itself would let through."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        there = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        styles = (f"fill: url({there})", f"fill: \\75 rl({there})", f"mask-image: url({there})",
+                  f"background: image-set('{there}' 1x)")  # fmt: skip
+        drawn = "".join(f'<rect width="9" height="9" style="{style}"/>' for style in styles)
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">{drawn}<image href="{there}"/></svg>'
+        page = Path(address.removeprefix("file://")).read_text(encoding="utf-8")
+        hostile = tmp_path / "hostile.html"
+        hostile.write_text(
+            page.replace("<main", f"{inline(svg, 'x', 'x')}{svg}<script>fetch('{there}')</script><main", 1)
+        )
+        shown, _ = look(browser, hostile.as_uri())
+        shown.wait_for_timeout(500)
+        with pytest.raises(TimeoutError):
+            server.accept()
+        shown.context.close()
 
 
 def test_figures_are_as_wide_as_they_should_be(browser, address):

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from resnet_probe.analyses.paths import PATHS
+from resnet_probe.figures import save
 from resnet_probe.report.drawings import figure_of, inline
 from resnet_probe.tables import read_run
 from tests.report.pages import save_paths
@@ -15,7 +16,10 @@ HOSTILE = """<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" xmlns:
  <defs><clipPath id="c"><rect width="1" height="2"/></clipPath><path id="p" d="M0 0"/></defs>
  <g clip-path="url(#c)" style="fill: url(#c)" onclick="x()"><use xlink:href="#p"/><use href="https://example.org/a#b"/>
  <image href="data:image/png;base64,AAAA"/><image href="https://example.org/x.png"/>
- <rect style="fill: url(https://example.org/y)"/></g></svg>"""
+ <rect style="fill: url(https://example.org/y)"/>
+ <rect style="fill: \\75 rl(https://example.org/y)" fill="\\75rl(//example.org)"/>
+ <rect style="mask-image: url(https://example.org/y); stroke: image-set('https://example.org/y' 1x); opacity: 1"/>
+ </g></svg>"""
 
 
 def test_ids_are_its_own_and_nothing_runs_or_fetches():
@@ -31,6 +35,28 @@ def test_ids_are_its_own_and_nothing_runs_or_fetches():
     assert [use.attrib for use in root.iter("use")] == [{"href": "#f1-p"}, {}]
     assert [image.attrib for image in root.iter("image")] == [{"href": "data:image/png;base64,AAAA"}, {}]
     assert "xmlns" not in text
+    assert [rect.attrib for rect in root.iter("rect")][-2:] == [{"style": ""}, {"style": " opacity: 1"}]
+
+
+def test_what_is_no_svg_is_none():
+    with pytest.raises(ElementTree.ParseError, match="the root is html, not svg"):
+        inline("<html><svg/></html>", "f1-", "label")
+
+
+def test_what_matplotlib_draws_stays(table):
+    """Every style and attribute of our own figures passes the list."""
+    from tests.figures.drawn import draw
+
+    for name in ("lesion_pairs", "paths", "iterative"):
+        (path,) = save(draw(name, ["one"]), table.folder, name, ["svg"])
+        root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+        kept = ElementTree.fromstring(inline(path.read_text(encoding="utf-8"), "", "label"))
+
+        def styles(tree):
+            tags = {"path", "use", "image", "g", "rect"}
+            return [e.get("style") for e in tree.iter() if e.tag.rpartition("}")[2] in tags and e.get("style")]
+
+        assert styles(kept) == styles(root)
 
 
 @pytest.fixture
