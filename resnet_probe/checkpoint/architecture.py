@@ -190,6 +190,8 @@ def _blocks_per_stage(shapes: Shapes) -> tuple[int, ...]:
     """Number of blocks of each stage; empty unless stages count from 1 and blocks from 0 without a gap."""
     found = {(int(match[1]), int(match[2])) for name in shapes if (match := re.match(r"layer(\d+)\.(\d+)\.", name))}
     stages = max((stage for stage, _ in found), default=0)
+    if stages > len(found):  # numbers that jump: nothing is counted up to them
+        return ()
     counts = tuple(sum(stage == wanted for stage, _ in found) for wanted in range(1, stages + 1))
     complete = {(stage, block) for stage, count in enumerate(counts, start=1) for block in range(count)}
     return counts if found == complete and all(counts) else ()

@@ -25,6 +25,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+MOST_REPEATED = 2**28  # bytes that an expanded tensor may stand for beyond what the file holds
 OWN_KEY = "resnet-probe"  # the one entry of a safetensors header that our own files have; its value is JSON
 
 # Where training programs put the weights in what they save; the first that is there is taken.
@@ -282,6 +283,11 @@ def _usable(path: Path, name: str, tensor: Tensor) -> Tensor:
     ):
         raise CheckpointError(
             f"{path}: {name} is no ordinary tensor (sparse, quantized, complex or without values); save dense weights"
+        )
+    claimed, stored = tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
+    if claimed > max(stored, MOST_REPEATED):
+        raise CheckpointError(
+            f"{path}: {name} claims {claimed:,} bytes and has {stored:,}; save it contiguous, or leave it out"
         )
     if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         bad = int((~tensor.isfinite()).sum())

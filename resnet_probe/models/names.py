@@ -39,6 +39,7 @@ VGG_GROUPS = {
     19: (2, 2, 4, 4, 4),
 }  # Simonyan 2015, Table 1
 _IMAGENET = (18, 34, 50, 101, 152)  # He 2015, Table 1: bare names that mean torchvision's networks to most people
+DEEPEST, MOST_STAGES, WIDEST = 10_000, 64, 65_536  # a name may ask for no more, whoever wrote it
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class ResNetSpec:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        if len(self.blocks) > MOST_STAGES or self.depth > DEEPEST or max(self.widths) > WIDEST:
+            raise ValueError(
+                f"{self.depth} layers in {len(self.blocks)} stages, {max(self.widths)} channels; give at most "
+                f"{DEEPEST:,} layers, {MOST_STAGES} stages and {WIDEST:,} channels"
+            )
         if len(self.widths) != len(self.blocks) or min(self.blocks + self.widths) < 1:
             raise ValueError(
                 f"blocks {self.blocks} and widths {self.widths} per stage; give as many of both, each 1 or more"

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from resnet_probe.checkpoint import load
 from resnet_probe.checkpoint.weights import CheckpointError, read_weights
 
 
@@ -238,3 +239,19 @@ def test_tensors_that_are_no_weights(tmp_path):
     sparse = torch.sparse_coo_tensor([[0], [1]], [1.0], (2, 2), check_invariants=True)
     for tensor in (sparse, torch.zeros(2, dtype=torch.complex64), torch.zeros(2, device="meta")):
         assert "fc.weight is no ordinary tensor" in refusal(saved(tmp_path / "a.pt", {"fc.weight": tensor}))
+
+
+def test_a_tensor_that_claims_more_than_the_file_holds(tmp_path):
+    """1.6 kB that would take 12 GB; small repeated tensors are read."""
+    path = saved(tmp_path / "net.pth", {"w": torch.zeros(1).expand(3 * 10**9), "b": torch.zeros(2)})
+    assert "w claims 12,000,000,000 bytes and has 4" in refusal(path)
+    found = read_weights(saved(path, {"w": torch.ones(1).expand(1000)}))
+    assert float(found.tensors["w"].sum()) == 1000
+
+
+@pytest.mark.timeout(20)
+def test_numbers_that_jump_count_nothing(tmp_path):
+    names = ("conv1.weight", "layer99999999.0.conv1.weight", "layer1.99999999.conv1.weight")
+    path = saved(tmp_path / "net.pth", {name: torch.zeros(16, 16, 3, 3) for name in names})
+    with pytest.raises(CheckpointError, match="weights of no known network"):
+        load(path)

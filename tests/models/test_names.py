@@ -117,3 +117,10 @@ def test_other_names():
         assert family_of(name) is None
     with pytest.raises(ValueError, match="lenet5"):
         parse_lenet("lenet4")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["resnet999999998", "plain99999998", "resnet8-w99999999"])
+def test_a_name_may_not_ask_for_more_than_a_machine_has(name):
+    with pytest.raises(ValueError, match="give at most 10,000 layers, 64 stages and 65,536 channels"):
+        parse_resnet(name)
