@@ -268,22 +268,3 @@ def test_the_zoo_needs_no_data(capsys, monkeypatch):
     before = {name: (folder / f"{name}.svg").read_bytes() for name in ("zoo", "zoo_scatter")}
     assert main(["replot", "--run", str(folder), "--format", "svg", "--quiet"]) == 0
     assert {name: (folder / f"{name}.svg").read_bytes() for name in before} == before
-
-
-@pytest.mark.real
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
-def test_a_real_residual_network_against_a_real_vgg(capsys):
-    files = [SHARED / "checkpoints" / name for name in ("resnet56-4bfd9763.th", "vgg16_half_jpeg.pth")]
-    words = [word for file in files for word in ("--ckpt", str(file))]
-    data = ("--data", str(SHARED / "data" / "cifar10"), "--normalize", "imagenet", "--limit", "60")
-    how = ("--timing-batches", "2", "--batch-size", "8", "--format", "png", "--out", "out")
-    assert run(capsys, *words, *data, *how)[0] == 0
-    resnet, vgg = read(Path("out"), "compare").rows
-    assert (resnet["depth"], resnet["parameters"], resnet["paths"]) == (56, 853_018, 2**27)
-    assert resnet["flops"] == 125_485_696
-    assert resnet["mean_path_length"] == 29
-    assert (vgg["depth"], vgg["paths"], vgg["units"]) == (14, 1, 13)
-    # Veit et al. 2016, Fig. 3: any one layer of the VGG, to chance; one block, to almost nothing
-    assert resnet["median_lesion"] < 20
-    assert vgg["median_lesion"] > 75
-    assert {f"{name}.png" for name in FIGURES} <= {path.name for path in Path("out").iterdir()}

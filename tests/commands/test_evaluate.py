@@ -105,7 +105,7 @@ def test_crop_smaller_than_the_images(capsys):
     ("words", "message"),
     [
         (("--ckpt", "tiny.safetensors", "--ensemble"), "--ensemble of 1 checkpoints"),
-        (("--ckpt", "tiny.safetensors", "--crop", "9"), "--crop 9 of images of 8 pixels; give at most 8"),
+        (("--ckpt", "tiny.safetensors", "--ten-crop", "--crop", "9"), "--crop 9 of images of 8 pixels; give at most 8"),
         (("--ckpt", "tiny.safetensors", "--scales", "8,x"), "'8,x' given; give auto"),
         (("--ckpt", "tiny.safetensors", "--ckpt", "tiny.safetensors"), "the same checkpoint given twice"),
         (("--ckpt", "tiny.safetensors", "--ckpt", "b.safetensors", "--arch", "resnet8"), "--arch says what one"),

@@ -70,7 +70,7 @@ def test_images_give_gradients_beside_the_lengths(capsys):
         assert (told[label].low, told[label].high) == (about[key]["low"], about[key]["high"])
         assert told[label].value == about[mean]
     line = about["decay"]
-    decay = told["decay of a path"]
+    decay = told["norm of a path"]
     assert (decay.value, decay.low, decay.high) == (line["slope"], line["slope_low"], line["slope_high"])
     assert "5 to 17 of 54" in told["Veit et al. 2016"].text
     assert main(["replot", "--run", str(folder), "--out", "again", "--format", "png", "--quiet"]) == 0
@@ -180,7 +180,7 @@ def test_every_network_has_its_picture_the_lesioned_one_too(capsys):
 def test_the_papers_picture_of_three_blocks_needs_no_network(capsys):
     assert run(capsys, "--depth", "8", "--draw", "--format", "svg", "--out", "out")[0] == 0
     assert Path("out/unraveled.svg").is_file()
-    code, _, err = run(capsys, "--depth", "20", "--draw", "--out", "out")
+    code, _, err = run(capsys, "--depth", "20", "--draw", "--out", "other")
     assert code == 2
     assert "2^9 paths cannot be drawn" in err
 
@@ -188,8 +188,8 @@ def test_the_papers_picture_of_three_blocks_needs_no_network(capsys):
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["--depth", "20", "--data", "digits"], "resnet20 needs no network and no images"),
-        (["--depth", "8", "--colour", "x.csv:y"], "--colour without a network to draw"),
+        (["--depth", "20", "--data", "digits"], "resnet20 is counted without a network and images; leave out --data"),
+        (["--depth", "8", "--colour", "x.csv:y"], "--colour given without --draw; alone it has no effect"),
         (["--arch", "resnet8-w4", "--data", "digits"], "takes images of 3 channels and digits has 1"),
         (["--arch", "resnet8-w4", "--data", "fake", "--memory", "nothing"], "is no amount of memory"),
         (["--arch", "resnet8-w4", "--data", "fake", "--limit", "4", "--memory", "9000000G"], "but the machine has"),

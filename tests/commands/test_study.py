@@ -153,6 +153,14 @@ def test_study_of_a_real_resnet_against_a_real_vgg(tmp_path):
     assert (
         main(["study", str(resnet), "--against", str(vgg), *words, "--quick", "--quiet", "--out", str(tmp_path)]) == 0
     )
+    resnet, vgg = read(tmp_path, "compare").rows
+    assert (resnet["depth"], resnet["parameters"], resnet["paths"]) == (56, 853_018, 2**27)
+    assert resnet["flops"] == 125_485_696
+    assert resnet["mean_path_length"] == 29
+    assert (vgg["depth"], vgg["paths"], vgg["units"]) == (14, 1, 13)
+    # Veit et al. 2016, Fig. 3: any one layer of the VGG, to chance; one block, to almost nothing
+    assert resnet["median_lesion"] < 20
+    assert vgg["median_lesion"] > 75
     verdicts = {(row["claim"], row["network"]): row["verdict"] for row in read(tmp_path, "claims").rows}
     assert verdicts[1, "resnet56-4bfd9763"] == "holds"
     assert verdicts[2, "resnet56-4bfd9763"] == "cannot say"

@@ -77,9 +77,7 @@ def _held(label: str, interval: Mapping[str, Any] | None, mean: float) -> Fact:
 
 
 def _decay(line: Mapping[str, Any] | None, samples: int) -> Fact:
-    label, unit = "decay of a path", "ln(norm) per branch"
-    if line is not None and line["slope"] > 0:
-        label = "growth of a path"
+    label, unit = "norm of a path", "ln(norm) per branch"
     if line is None:
         return Fact(label, "fewer than two lengths with a norm above zero, so no fit")
     low, high = line["slope_low"], line["slope_high"]
