@@ -38,6 +38,7 @@ EDITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["resnet14-w3", "resnet14-w3-B"])
 @pytest.mark.parametrize("edits", EDITS.values(), ids=EDITS)
 def test_the_file_loads_again_with_the_same_outputs_bit_for_bit(tmp_path, arch, edits):
@@ -125,6 +126,7 @@ SECOND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", SECOND.values(), ids=SECOND)
 def test_a_second_surgery_goes_on_where_the_first_ended(tmp_path, second):
     source, net = written(tmp_path, "resnet14-w3-B")

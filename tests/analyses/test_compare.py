@@ -26,6 +26,7 @@ def meta(arch, shape=(3, 32, 32), **sizes):
 # -- costs -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arch", "side", "depth"),
     [

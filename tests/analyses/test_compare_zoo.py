@@ -10,6 +10,8 @@ from resnet_probe.tables import Result
 
 QUICK = tuple(entry for entry in ZOO if entry.arch != "resnet1202")
 
+pytestmark = pytest.mark.slow  # all networks of the papers are counted
+
 
 @pytest.fixture(scope="module")
 def rows():
@@ -30,7 +32,6 @@ def cifar_resnet(depth):
     return parameters + 64 * 10 + 10, products + 64 * 10
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("arch", [entry.arch for entry in ZOO if entry.arch.startswith("torchvision:")])
 def test_torchvision_networks_have_exactly_the_published_parameters_and_its_own_multiply_adds(rows, arch):
     (weights,) = [w for w in get_model_weights(arch.partition(":")[2]) if w.name == "IMAGENET1K_V1"]
@@ -47,7 +48,6 @@ def test_cifar_networks_follow_from_the_paper(rows, family, depth):
     assert row["depth"] == depth
 
 
-@pytest.mark.slow
 def test_resnet1202_too():
     (row,) = compare.run_zoo(entries=tuple(entry for entry in ZOO if entry.arch == "resnet1202")).rows
     assert (row["parameters"], row["multiply_adds"]) == cifar_resnet(1202)

@@ -9,6 +9,7 @@ from resnet_probe.unraveled import unravel
 from tests.gradients.networks import network_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet8-w4", "resnet8-B-w4", "resnet8-preact-w4", "mobilenet", "transformer"])
 def test_chains_with_deleted_blocks_count_as_the_network_that_is_left(name):
     network = network_of(name)

@@ -46,6 +46,7 @@ def test_columns_are_what_they_say(measured):
     assert [row["effective_share"] for row in measured.rows] == pytest.approx([w / sum(weights) for w in weights])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("samples", "mode", "size"), [(5, "eval", None), (11, "eval", 3), (3, "train", 4)])
 def test_cancellation_compares_the_same_images(samples, mode, size):
     """More images than samples, or not a multiple of them: the norms of other images are not mixed in."""
@@ -155,6 +156,7 @@ def test_figure_draws_the_table(measured):
     assert sum(lengths.patches[0].get_data().values) == pytest.approx(100)
 
 
+@pytest.mark.slow
 def test_figure_is_a_page_wide_and_comes_from_the_table_alone(measured, tmp_path):
     measured.save(tmp_path)
     (tmp_path / "gradients.json").unlink()

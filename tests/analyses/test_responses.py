@@ -131,6 +131,7 @@ def test_pre_activation_is_told_from_post_activation(tokens, order):
         assert is_preactivated(network(f"resnet{depth}-w4{tokens}{order}")[1]) == bool(order)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "expected"), [("densenet121", True), ("googlenet", False), ("mobilenet_v2", False)])
 def test_pre_activation_of_torchvisions_networks(name, expected):
     options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}

@@ -85,6 +85,7 @@ def without(shapes, part):
     return {name: shape for name, shape in shapes.items() if part not in name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unknown",
     [

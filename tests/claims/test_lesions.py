@@ -97,6 +97,7 @@ def test_a_network_without_both_kinds_of_blocks_cannot_say():
     assert (alone.verdict, resizing.verdict) == ("cannot say", "cannot say")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("newly_wrong", "images"), [(0.02, 100), (0.005, 500), (0.08, 500)])
 def test_interval_of_an_increase_covers_the_true_one(newly_wrong, images):
     """Simulated: images that both get wrong, one alone, the other alone."""

@@ -104,6 +104,7 @@ def test_errors_are_paired_with_those_of_the_first_network(finished):
     assert two["p"] == pytest.approx(mcnemar([[0, counts[0]], [counts[1], 0]], exact=True).pvalue)
 
 
+@pytest.mark.slow
 def test_tables_are_those_of_the_single_commands(finished):
     for command in ("lesion", "responses"):
         for name in ("one", "two"):
@@ -127,6 +128,7 @@ def test_a_replot_is_the_same_and_needs_every_table_only_for_its_panel(finished)
     assert Path("out/compare_costs.svg").read_bytes() == before["compare_costs"]
 
 
+@pytest.mark.slow
 def test_what_is_finished_when_a_run_stops_is_not_done_again(capsys, monkeypatch, finished):
     from resnet_probe.analyses import lesion
 
@@ -156,6 +158,7 @@ def test_what_is_finished_when_a_run_stops_is_not_done_again(capsys, monkeypatch
     assert (finished / "lesion.csv").read_bytes() == table
 
 
+@pytest.mark.slow
 def test_untrained_networks_stand_beside_checkpoints_on_the_same_images(capsys):
     code, out, err = run(capsys, "--ckpt", "one.safetensors", "--arch", "vgg11-w2", *UNTIMED)
     assert (code, err) == (0, "")
@@ -254,6 +257,7 @@ def test_tables_of_other_networks_are_not_written_over(capsys):
     assert "out holds lesion.csv of other networks" in err
 
 
+@pytest.mark.slow
 def test_the_zoo_needs_no_data(capsys, monkeypatch):
     from resnet_probe.analyses.compare import zoo
 

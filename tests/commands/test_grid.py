@@ -85,6 +85,7 @@ def test_a_finished_cell_is_never_trained_twice_and_any_can_be_alone(capsys, mon
     assert "the grid has no cell 'resnet8-w4-seed7'; did you mean" in err
 
 
+@pytest.mark.slow
 def test_an_interrupted_grid_goes_on_from_inside_its_cell(capsys, monkeypatch):
     from resnet_probe.analyses.grid import engine
 
@@ -149,6 +150,7 @@ def test_a_cell_that_failed_keeps_its_last_good_state(capsys, monkeypatch):
     assert Path("out/states/resnet8-w4-seed0/state-00000001.pt").is_file()
 
 
+@pytest.mark.slow
 def test_styles_end_with_the_lesions_of_each(capsys):
     code, _, err = run(capsys, "--preset", "styles", "--arch", "resnet8-w4", "--seeds", "1", *QUICK)
     assert (code, err) == (0, "")
@@ -190,6 +192,7 @@ def test_a_mistake_is_no_result(capsys):
     assert run(capsys, "--arch", "made.py:network", "--seeds", "1", *QUICK)[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_presets_are_networks_that_can_be_built(name):
     cells = cells_of(PRESETS[name], {}, [0])

@@ -24,6 +24,7 @@ def lesion_table(folder, file, *words):
     assert main(["lesion", "--ckpt", file, "--limit", "40", "--out", folder, "--format", "png", "--quiet", *words]) == 0
 
 
+@pytest.mark.slow
 def test_without_a_lesion_table(capsys):
     file = checkpoint(Path("r.safetensors"), "resnet8-w4")
     code, out, err = run(capsys, "--ckpt", file)
@@ -69,6 +70,7 @@ def test_damage_on_other_images_is_noted(capsys):
     assert "lesion.csv was measured on other images" in out
 
 
+@pytest.mark.slow
 def test_too_few_blocks_for_ranks(capsys):
     file = checkpoint(Path("r.safetensors"), "resnet8-w4")
     lesion_table("run", file)

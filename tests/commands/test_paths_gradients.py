@@ -168,6 +168,7 @@ def test_pictures_and_graph(capsys):
     assert "give a table and a column, such as" in run(capsys, *words, "--colour", "missing.csv:error")[2]
 
 
+@pytest.mark.slow
 def test_every_network_has_its_picture_the_lesioned_one_too(capsys):
     words = ("--ckpt", saved("a.safetensors"), "--ckpt", saved("b.safetensors", seed=1), "--delete", "layer1.0")
     assert run(capsys, *words, "--draw", "--format", "svg", "--out", "out")[0] == 0

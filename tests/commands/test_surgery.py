@@ -37,6 +37,7 @@ def expected(edits):
         return net.edit(edits)(images(4, SHAPE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "edits", "said"),
     [

@@ -86,6 +86,7 @@ def chain(name):
     return unravel(trained(FORMS[name]), SHAPE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMS)
 def test_every_variant_scores_as_its_chain_does_alone(name):
     net, data = chain(name), noise(classes=10 if name == "tokens first" else CLASSES)
@@ -117,6 +118,7 @@ def test_stacking_does_not_mix_images_or_variants(name, stack):
             torch.testing.assert_close(output, variant(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["blocks", "tokens first", "concatenated", "plain"])
 def test_neither_batch_size_nor_order_nor_company_matters(name, monkeypatch):
     net, data = unravel(make(name), SHAPE), noise(classes=10 if name == "tokens first" else CLASSES)

@@ -201,6 +201,7 @@ def state(path):
         journal.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_a_flipped_bit_never_becomes_a_number(path, seed):
     """As written, refused, or begun anew as an empty journal; never other rows."""

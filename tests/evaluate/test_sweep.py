@@ -76,6 +76,7 @@ def test_every_variant_is_the_edited_model_whatever_the_batch_size(case, expecte
     agree(evaluate(net, variants, data, sweep=Sweep(batch_size=batch_size)), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chunk", "stack"), [(4, 4), (4, 12), (3, 1000), (40, 7), (1, 8)])
 def test_stacking_changes_nothing(case, expected, monkeypatch, chunk, stack):
     _, net, data, variants, _ = case
@@ -122,6 +123,7 @@ def test_changed_refers_to_the_first_variant(case):
     assert scores[""].changed == int((outputs[name].argmax(1) != outputs[""].argmax(1)).sum()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 700, 10**9])
 def test_the_size_of_a_shard_changes_nothing(case, monkeypatch, steps):
     _, net, data, variants, _ = case
@@ -295,6 +297,7 @@ def test_memory_for_no_image_is_an_error(case):
         evaluate(net, variants, data, sweep=Sweep(memory=1000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stack", "which"), [(4, "mixed"), (12, "mixed"), (4, "orders"), (16, "orders")])
 def test_values_alive_at_a_time_stay_within_the_bound(case, monkeypatch, stack, which):
     """All values between units that exist while a tree is run, against what the bound counts for them."""

@@ -66,6 +66,7 @@ def drawn_in(figure):
     return {to_hex(line.get_color()).upper() for axes in figure.axes for line in axes.lines}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lesion", "lesion_multi", "reorder", "responses", "gradients", "survival"])
 def test_figures_take_the_colours_from_the_table(name):
     table = TABLES[name](SEVERAL[:1])

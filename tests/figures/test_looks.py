@@ -29,6 +29,7 @@ def drawing(width="column", **size):
     return figure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("look", "expected"),
     [
@@ -166,6 +167,7 @@ def test_commands_draw_in_the_look_that_is_asked_for(tmp_path):
     assert current().scale == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lesion", "zoo", "lesion_pairs"])
 def test_every_font_in_a_pdf_is_type_42(tmp_path, name):
     with figures.look(style="talk"):

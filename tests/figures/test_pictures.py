@@ -44,6 +44,7 @@ def borders(figure):
     return [25.4 * edge / figure.dpi for edge in edges]
 
 
+@pytest.mark.slow
 @BOTH
 @ALL
 def test_texts_lie_inside_and_apart_and_no_paper_is_wasted(name, networks):

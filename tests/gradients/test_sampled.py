@@ -17,6 +17,7 @@ def norms_of(gradient):
     return gradient.flatten(1).double().norm(dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BRANCHED)
 @pytest.mark.parametrize("stack", [1, 16])
 def test_every_single_path_has_the_norm_of_its_own_graph(name, stack):

@@ -438,6 +438,7 @@ def test_stopping_one_of_two_recorders_does_not_end_the_other(model, images):
 # -- wrapped, compiled, in half precision, without data ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("how", ["wrapper", "in place", "inner only", "compiled before"])
 def test_compiled_models(model, images, how):

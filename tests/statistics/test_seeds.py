@@ -37,6 +37,7 @@ def variance_of_median(runs):
     return dblquad(lambda apart, x: (x + apart / 2) ** 2 * density(apart, x), -7, 7, 0, 9, epsabs=1e-6)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runs", [1, 2, 4, 5, 9])
 def test_variance_of_a_median(runs):
     assert MEDIAN[runs - 1] == pytest.approx(variance_of_median(runs), abs=2e-6)

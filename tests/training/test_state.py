@@ -44,6 +44,7 @@ STYLES = [{}, {"style": "stochastic-depth"}, {"optimizer": "adam"}, {"warmup_rat
 CASES = [how if how in STYLES[:2] else pytest.param(how, marks=pytest.mark.slow) for how in STYLES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", CASES, ids=str)
 def test_a_training_killed_at_any_step_ends_in_the_same_bits(tmp_path, digits, how):
     arch = how.get("arch", "resnet8-w4")

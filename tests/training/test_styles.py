@@ -84,6 +84,7 @@ def test_draws_have_their_probabilities():
     assert Styled(network(), recipe("effective-paths"), SHAPE).kept == round(9 * 23 / 54)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["resnet20-w4", "resnet20-w4-preact", "resnet20-w4-B", "resnet29-w4-bottleneck"])
 @pytest.mark.parametrize("style", ["stochastic-depth", "effective-paths"])
 def test_scales_become_weights(arch, style):
