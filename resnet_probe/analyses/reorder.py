@@ -49,6 +49,7 @@ REORDER = Table(
         Column("kendall_tau", float, "Kendall's tau with the trained order: 1 for that order", heading="Kendall's tau"),
         Column("order", str, "indices of all blocks as they stand"),
         *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED, c.ERROR_LOW, c.ERROR_HIGH, *c.PAIRED),
+        Column("distance", int, "fewest swaps that lead to the order (Cayley's distance); swaps can undo each other"),
     ),
     question="How does the error rise as blocks change places?",
     source="Veit et al. 2016, Fig. 5b",
@@ -139,6 +140,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
                 "error_low": low,
                 "error_high": high,
                 **(asdict(paired(scores[_key(trained)].flags, score.flags)) if number else c.INTACT_ITSELF),
+                "distance": distance(order),
             }
         )
         counts[number] = counts.get(number, 0) + 1
@@ -153,17 +155,34 @@ def facts(table: Result, network: str) -> list[Fact]:
     """The error in the trained order and after some numbers of swaps, and its rank correlation with disorder."""
     trained, *orders = table.of(network)
     sizes = list(dict.fromkeys(row["swaps"] for row in orders))
-    shown = [sizes[i] for i in (0, len(sizes) // 2, -1)] if len(sizes) > 3 else sizes
+    shown = sizes if len(sizes) <= 8 else [sizes[i] for i in (0, len(sizes) // 2, -1)]
     told = [Fact("trained order", f"{trained['error']:.4g} % error", trained["error"], unit="%")]
     for swaps in shown:
         errors, taus = ([row[key] for row in orders if row["swaps"] == swaps] for key in ("error", "kendall_tau"))
         mean, tau = sum(errors) / len(errors), sum(taus) / len(taus)
         text = f"{mean:.4g} % error, the mean of {len(errors)} orders, at a mean Kendall's tau of {tau:.3f}"
+        nearer = sum(row["swaps"] == swaps and row.get("distance", swaps) < swaps for row in orders)
+        text += f"; {nearer} of them fewer swaps away" if nearer else ""
         told.append(Fact(f"{swaps} swap{'s' if swaps > 1 else ''}", text, mean, unit="%"))
     worst = max(orders, key=lambda row: row["error"])
     text = f"{worst['error']:.4g} % error, at a Kendall's tau of {worst['kendall_tau']:.3f}"
     told.append(Fact("worst order", text, worst["error"], unit="%"))
     return [*told, *rank_correlation(table, network, "disorder (1 - Kendall's tau) and error")]
+
+
+def distance(order: Sequence[int]) -> int:
+    """Fewest swaps of two places that lead from the trained order to this one: places less cycles.
+
+    Source: Cayley 1849, "A note on the theory of permutations".
+    """
+    left, cycles = set(range(len(order))), 0
+    while left:
+        place = left.pop()
+        while order[place] in left:
+            place = order[place]
+            left.remove(place)
+        cycles += 1
+    return len(order) - cycles
 
 
 def draw_orders(

@@ -149,3 +149,20 @@ def test_facts_are_means_of_the_orders_and_the_rank_correlation(table):
         assert facts[label].value == pytest.approx(np.mean(errors))
     assert facts["worst order"].value == max(row["error"] for row in table.rows)
     assert facts["rank correlation"].value == table.settings["spearman"]
+
+
+def test_distance_is_the_fewest_swaps():
+    """Against breadth-first search over all orders of five blocks."""
+    found, frontier, steps = {tuple(range(5)): 0}, [tuple(range(5))], 0
+    while frontier:
+        steps += 1
+        reached = set()
+        for order in frontier:
+            for i, j in combinations(range(5), 2):
+                swapped = list(order)
+                swapped[i], swapped[j] = swapped[j], swapped[i]
+                reached.add(tuple(swapped))
+        frontier = [order for order in reached if order not in found]
+        found |= dict.fromkeys(frontier, steps)
+    assert len(found) == 120
+    assert {order: reorder.distance(order) for order in found} == found
