@@ -13,6 +13,7 @@ from resnet_probe.data import Data
 from resnet_probe.evaluate import (
     SOLO,
     Journal,
+    JournalError,
     Score,
     Sweep,
     Workers,
@@ -28,6 +29,7 @@ from resnet_probe.unraveled import Step
 __all__ = ["Progress", "Runtime"]
 
 Progress = Callable[[int, int], None]
+IMAGES = frozenset({"number_of_images", "data_set"})  # of the identity of a journal
 COMPARED = 30  # variants whose predictions in lower precision are compared with fp32
 
 
@@ -49,6 +51,7 @@ class Runtime:
         workers: processes that share a sweep.
         folder: for journals, and for what an earlier analysis of the same networks has left; None for neither.
         fresh: whether to start over, whatever a journal holds.
+        replaces: whether the table of other images is complete, so that its journal gives way.
         several: whether other networks are measured in the same folder, which must not share a journal.
         progress: a context that is told how far the work is.
         say: tells the user something in a sentence.
@@ -63,6 +66,7 @@ class Runtime:
     workers: Workers = SOLO
     folder: Path | None = None
     fresh: bool = False
+    replaces: bool = False
     several: bool = False
     progress: Callable[[str], AbstractContextManager[Progress]] = silent
     say: Callable[[str], None] = lambda text: None
@@ -178,7 +182,12 @@ class Runtime:
         rank, count = self.workers.rank, self.workers.count
         if rank > 0:
             path = path.with_name(f"{path.name}.{rank}")
-        journal = Journal.open(path, identity, fresh=self.fresh)
+        try:
+            journal = Journal.open(path, identity, fresh=self.fresh)
+        except JournalError as error:
+            if not (self.replaces and error.different and error.different <= IMAGES):
+                raise
+            journal = Journal.open(path, identity, fresh=True)  # of other images, and its table is complete
         if rank == 0:
             for other in sorted(path.parent.glob(f"{path.name}.*")):
                 number = int(other.suffix[1:]) if other.suffix[1:].isdigit() else 0

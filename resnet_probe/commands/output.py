@@ -70,27 +70,34 @@ def colours(result: "Result") -> dict[str, dict[str, str]]:
     return {"colours": found} if found else {}
 
 
-def earlier(folder: Path, tables: Sequence["Table"], arguments: Mapping[str, object]) -> dict[str, set[str]]:
-    """The tables of an earlier run in a folder that were made with other options, each with the options that differ."""
-    import json
-
+def other_options(settings: Mapping[str, object], arguments: Mapping[str, object]) -> set[str]:
+    """The options that change numbers and differ between a table's settings and these arguments."""
     from resnet_probe.commands.request import SAME_ANYWAY
     from resnet_probe.tables import provenance
 
-    asked, found = provenance(arguments=arguments)["arguments"], {}
+    known, asked = settings.get("arguments"), provenance(arguments=arguments)["arguments"]
+    if not isinstance(known, dict):
+        return set(asked)
+    return {key for key in asked.keys() | known.keys() if asked.get(key) != known.get(key)} - set(SAME_ANYWAY)
+
+
+def settings_in(folder: Path, tables: Sequence["Table"]) -> dict[str, dict[str, object]]:
+    """Table -> the settings that stand in the folder, of the tables that are there."""
+    import json
+
+    found = {}
     for table in tables:
         try:
-            known = json.loads((folder / f"{table.name}.json").read_text(encoding="utf-8"))["arguments"]
-            differs = {key for key in asked.keys() | known.keys() if asked.get(key) != known.get(key)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            settings = json.loads((folder / f"{table.name}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             continue
-        if differs := differs - set(SAME_ANYWAY):
-            found[table.name] = differs
+        if isinstance(settings, dict):
+            found[table.name] = settings
     return found
 
 
 def refuse_others(
-    folder: Path, tables: Sequence["Table"], identities: Sequence[str], *, again: bool, fresh: bool
+    folder: Path, tables: Mapping[str, Mapping[str, object]], identities: Sequence[str], *, again: bool, fresh: bool
 ) -> None:
     """Refuse a folder that holds one of these tables of other networks, so that no finished work is lost.
 
@@ -98,7 +105,7 @@ def refuse_others(
 
     Args:
         folder: of results.
-        tables: that are to be written there.
+        tables: that are to be written and are there, with their settings.
         identities: of the networks: hash of the file, or what stands for it.
         again: whether the command has the option --fresh.
         fresh: whether it was given.
@@ -106,19 +113,13 @@ def refuse_others(
     Raises:
         click.UsageError: it does, and `fresh` does not allow to replace it.
     """
-    import json
-
     ours = set(identities)
-    for table in tables:
-        try:
-            settings = json.loads((folder / f"{table.name}.json").read_text(encoding="utf-8"))
-            found, stopped = settings.get("checkpoint_sha256"), "not_measured" in settings
-        except (OSError, ValueError, AttributeError):
-            continue
+    for table, settings in tables.items():
+        found, stopped = settings.get("checkpoint_sha256"), "not_measured" in settings
         theirs = set(found.split(", ")) if isinstance(found, str) else ours
         if theirs != ours and not (stopped and theirs < ours) and not fresh:
             raise click.UsageError(
-                f"{folder} holds {table.name}.csv of other networks; give another --out, or "
+                f"{folder} holds {table}.csv of other networks; give another --out, or "
                 f"{'--fresh to replace it' if again else 'remove it first'}"
             )
 

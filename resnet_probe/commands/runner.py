@@ -90,12 +90,14 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
     folder = output.run_folder(request.out, analysis.name, name)
     before = [each for needed in analysis.builds_on for each in analysis_called(needed.analysis).tables]
     identities = [alone] if alone else [one.identity for one in networks]
-    output.refuse_others(
-        folder, (*before, *analysis.tables), identities, again=analysis.needs.sweep, fresh=request.fresh
-    )
-    replaced = output.earlier(folder, (*before, *analysis.tables), request.arguments(analysis))
-    again = request.fresh or (bool(replaced) and all(how == {"limit"} for how in replaced.values()))
-    kept = analysis.needs.sweep and not again and any(folder.glob("*.journal"))  # a journal of other options is refused
+    there = output.settings_in(folder, (*before, *analysis.tables))
+    output.refuse_others(folder, there, identities, again=analysis.needs.sweep, fresh=request.fresh)
+    arguments = request.arguments(analysis)  # the checkpoints are the same, wherever their files lie
+    replaced = {
+        name: how for name, found in there.items() if (how := output.other_options(found, arguments) - {"ckpts"})
+    }
+    limit = bool(replaced) and all(how == {"limit"} for how in replaced.values())
+    kept = analysis.needs.sweep and not (limit or request.fresh) and any(folder.glob("*.journal"))  # it refuses others
     if replaced and not kept:
         which, how = next(iter(replaced.items()))
         others = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(how))
@@ -114,7 +116,7 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
     quiet = request.quiet or workers.rank > 0
     runtime = Runtime(
         device=device, seed=request.seed, batch_size=request.batch_size, sweep=request.sweep(), workers=workers,
-        folder=folder, fresh=again, several=len(networks) > 1,
+        folder=folder, fresh=request.fresh, replaces=limit, several=len(networks) > 1,
         progress=lambda what: progress.bar(quiet, what), say=session.tell,
     )  # fmt: skip
     tables, stopped = _tables(analysis, request, subjects, runtime)

@@ -287,6 +287,8 @@ def with_leaves(found: Sequence[Loaded], leaves: Sequence[str]) -> list[Loaded]:
     Raises:
         click.UsageError: none of the networks has one of them.
     """
+    if not leaves:
+        return list(found)
     from resnet_probe.models.external import suggest
 
     modules = [[name for name, _ in one.checkpoint.model.named_modules() if name] for one in found]

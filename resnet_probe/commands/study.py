@@ -21,7 +21,7 @@ from resnet_probe.analyses.declaration import Amount, Analysis, Census, StudySte
 from resnet_probe.analyses.registry import analyses, analysis
 from resnet_probe.commands import errors, options, output, runner
 from resnet_probe.commands.options import Invocation
-from resnet_probe.commands.request import SAME_ANYWAY, Request
+from resnet_probe.commands.request import Request
 from resnet_probe.commands.session import Loaded, Session
 from resnet_probe.figures import FORMATS
 from resnet_probe.files import write_text
@@ -214,7 +214,7 @@ class Study:
     def _is_made(self, its: Analysis, request: Request, table: str) -> bool:
         """Whether the table is there, of the same checkpoints, images, options and version."""
         from resnet_probe import __version__
-        from resnet_probe.tables import altered, provenance, read
+        from resnet_probe.tables import altered, read
 
         assert request.out is not None
         if altered(request.out / f"{table}.csv"):
@@ -225,12 +225,8 @@ class Study:
             return False
         networks = self.session.networks(request, its.needs)
         prints = [self.session.images(one, request).fingerprint for one in networks] if request.data else []
-        found, asked = settings.get("arguments"), provenance(arguments=request.arguments(its))["arguments"]
-        if not isinstance(found, dict):
-            return False
-        differs = {key for key in asked.keys() | found.keys() if asked.get(key) != found.get(key)} - set(SAME_ANYWAY)
         return (
-            not differs
+            not output.other_options(settings, request.arguments(its))
             and (settings.get("versions") or {}).get("resnet-probe") == __version__
             and settings.get("checkpoint_sha256") == ", ".join(one.identity for one in networks)
             and settings.get("data_fingerprint") == (", ".join(dict.fromkeys(prints)) or None)

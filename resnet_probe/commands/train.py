@@ -116,8 +116,14 @@ def command(
             f"--batch-size {values.batch_size} is more than the {len(train)} images; give at most as many"
         )
     screen.print(f"{arch}: {len(train)} images of {train.name}, recipe {name}, {_length(values, len(train))}")
-    how_kept: dict[str, Any] = {"every": save_every, "resume": resume, "fresh": fresh, "notify": screen.print}
-    keeper = Keeper(folder / "states", identity(cell, train, test), **how_kept)
+    keeper = Keeper(
+        folder / "states",
+        identity(cell, train, test),
+        every=save_every,
+        resume=resume,
+        fresh=fresh,
+        notify=screen.print,
+    )
     log = _Log(cell, screen, _origin(where, seed, name, train, test), folder, board=tensorboard, writes=first)
     with asked_to_stop() as stop, progress.bar(quiet or not first, f"training {arch}") as report:
 

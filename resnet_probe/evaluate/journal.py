@@ -32,7 +32,16 @@ CREATE TABLE IF NOT EXISTS outcome (
 
 
 class JournalError(ValueError):
-    """The journal belongs to something else, or cannot be read or written."""
+    """The journal belongs to something else, or cannot be read or written.
+
+    Args:
+        message: in one line.
+        different: what it belongs to otherwise, by the names of `Journal.open`.
+    """
+
+    def __init__(self, message: str, different: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.different = frozenset(different)
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,8 @@ class Journal:
             connection.close()
             raise JournalError(
                 f"{path} holds results of another {key.replace('_', ' ')} ({found.get(key)}, now {expected.get(key)}); "
-                "give another --out, or --fresh to start over"
+                "give another --out, or --fresh to start over",
+                different,
             )
         try:
             damage = journal._damage()

@@ -125,6 +125,27 @@ def test_another_limit_replaces_a_finished_table(capsys):
     assert "another normalisation" in err
 
 
+def test_an_interrupted_run_of_another_limit_goes_on(capsys, monkeypatch):
+    """Its table is still the earlier one's, and its journal is its own."""
+    from resnet_probe.evaluate import Journal
+
+    assert run(capsys, *QUICK)[0] == 0
+    real, commits = Journal.commit, []
+
+    def stops(self, rows):
+        if len(commits) == 1:
+            raise KeyboardInterrupt
+        commits.append(real(self, rows))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "commit", stops)
+        assert run(capsys, *QUICK, "--limit", "40")[0] == 130
+    monkeypatch.setattr(Journal, "commit", lambda self, rows: commits.append(real(self, rows)))
+    assert run(capsys, *QUICK, "--limit", "40")[0] == 0
+    assert {row["images"] for row in read(Path("out"), "lesion").rows} == {40}
+    assert len(commits) == 3  # of three shards of 16 images; the first one was kept
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.compare.table import INTACT
+from resnet_probe.analyses.responses.figure import UNEQUAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +18,6 @@ __all__ = ["plot"]
 
 Rows = Sequence[dict[str, Any]]
 Looks = Mapping[str, dict[str, Any]]
-UNEQUAL = 1.5  # times as many layers: then positions are relative
 IN_VIEW = 1e-3  # lengths with fewer paths, relative to the most frequent length, are out of view
 DASHED = (0, (4, 2))
 

@@ -41,10 +41,8 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
     """
     network, draws, resizing, seed = subject.network, parameters.draws, parameters.resizing, runtime.seed
     names = [unit.name for unit in network.surgical if resizing or not unit.plan.resizes]
-    sets = draw_lesions(
-        names, parameters.multi or (), draws, seed
-    )  # refuses more than there are, before they are listed
-    sizes = list(parameters.multi or ())
+    sets = draw_lesions(names, parameters.multi or (), draws, seed)
+    sizes = list(parameters.multi or ())  # listed after more than there are were refused
     variants = {"": network.steps} | {" ".join(chosen): network.delete(*chosen).steps for _, chosen in sets}
     about = {"deleted": sizes, "draws": draws, "seed": seed, "resizing": resizing}
     split, limit = parameters.recalibrate_split, parameters.recalibrate_limit
