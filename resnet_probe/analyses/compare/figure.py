@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.compare.table import INTACT
-from resnet_probe.analyses.responses.figure import UNEQUAL
+from resnet_probe.figures.looks import UNEQUAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

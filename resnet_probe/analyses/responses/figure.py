@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from resnet_probe.figures.looks import UNEQUAL
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from resnet_probe.tables import Result
 
 __all__ = ["plot"]
-
-UNEQUAL = 1.5  # times as many layers: then a layer's number says little about where it stands
 
 
 def plot(result: Result) -> Figure:
