@@ -75,6 +75,7 @@ def test_blocks_that_resize_matter_more(resizing, verdict):
     assert answer.low < answer.measured_value < answer.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [0.0, 0.9])
 def test_blocks_that_matter_alike_are_seldom_told_apart(shared):
     """Simulated: nine blocks with an error of 20 % each, on images that are more or less hard for all of them."""

@@ -85,6 +85,7 @@ def test_a_run_writes_all_tables_with_all_networks_and_says_what_they_say(capsys
     assert "means over 2 batches of 12 on cpu" in out
 
 
+@pytest.mark.slow
 def test_errors_are_paired_with_those_of_the_first_network(finished):
     from statsmodels.stats.contingency_tables import mcnemar
 

@@ -34,6 +34,7 @@ def without_time(rows):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
+@pytest.mark.slow
 def test_a_grid_is_its_cells_trained_alone(capsys):
     code, out, err = run(capsys, *SMALL)
     assert (code, err) == (0, "")
@@ -237,6 +238,7 @@ def test_list_trains_nothing(capsys):
     assert not Path("out").exists()
 
 
+@pytest.mark.slow
 def test_a_grid_in_another_place_is_drawn_again(capsys):
     run(capsys, *SMALL)
     shutil.rmtree("out/states")

@@ -194,6 +194,7 @@ def test_another_normalization_that_is_clearly_better_stops_the_run(capsys, monk
     assert "give --normalize imagenet (or --normalize digits to go on as it is)" in err
 
 
+@pytest.mark.slow
 def test_other_normalizations_are_tried_only_where_none_was_given(capsys, monkeypatch):
     asked = []
 

@@ -90,6 +90,7 @@ def test_a_network_without_blocks_is_not_told_that_its_gradients_are_missing(cap
     assert "gradients" not in out
 
 
+@pytest.mark.slow
 def test_two_checkpoints_of_one_name_are_drawn_together(capsys):
     words = ["--ckpt", saved("a/net.safetensors"), "--ckpt", saved("b/net.safetensors", seed=1), "--out", "out"]
     code, out, _ = run(capsys, *words, *DIGITS)
@@ -101,6 +102,7 @@ def test_two_checkpoints_of_one_name_are_drawn_together(capsys):
     assert run(capsys, *words[:2], *words[:2])[0] == 2
 
 
+@pytest.mark.slow
 def test_a_network_beside_itself_untrained(capsys):
     arch = "resnet8-w4"
     model = resolve(arch)
@@ -115,6 +117,7 @@ def test_a_network_beside_itself_untrained(capsys):
     assert run(capsys, "--arch", "resnet8-w4", "--untrained")[0] == 2
 
 
+@pytest.mark.slow
 def test_training_mode_uses_whole_batches(capsys):
     words = ("--ckpt", saved("net.safetensors"), *DIGITS, "--batch-norm", "train", "--batch-size", "6", "--out", "out")
     assert run(capsys, *words)[0] == 0
@@ -178,6 +181,7 @@ def test_every_network_has_its_picture_the_lesioned_one_too(capsys):
     assert sizes[0] == sizes[2] > sizes[1] == sizes[3]
 
 
+@pytest.mark.slow
 def test_the_papers_picture_of_three_blocks_needs_no_network(capsys):
     assert run(capsys, "--depth", "8", "--draw", "--format", "svg", "--out", "out")[0] == 0
     assert Path("out/unraveled.svg").is_file()

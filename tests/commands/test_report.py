@@ -18,6 +18,7 @@ def folder(tmp_path, monkeypatch):
         save(Path("run/net"))
 
 
+@pytest.mark.slow
 def test_the_page_goes_into_the_first_folder_or_where_it_is_wanted(capsys):
     assert main(["report", "--run", "run"]) == 0
     assert "report: run/report.html" in capsys.readouterr().out

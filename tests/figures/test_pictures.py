@@ -85,10 +85,13 @@ def test_faults_are_seen():
 
 
 MOST = 2.0  # root mean square over the picture, of 255
+FIRST = {"lesion", "responses", "paths"}  # that the quick tests compare, one for each kind of axis
 
 
 @pytest.mark.mpl_image_compare(baseline_dir="baseline", tolerance=MOST, style="default", savefig_kwargs={"dpi": DPI})
-@ALL
+@pytest.mark.parametrize(
+    "name", [name if name in FIRST else pytest.param(name, marks=pytest.mark.slow) for name in FIGURES]
+)
 def test_baseline(name):
     figure = draw(name, SEVERAL)
     pixels(figure, DPI)  # makes the ticks in our style, before pytest-mpl saves the figure in another

@@ -53,6 +53,7 @@ def test_classes_equal_the_sums_over_all_paths(name):
     assert found.identity_error < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("batch_norm", ["eval", "train"])
 def test_classes_add_up_to_the_gradient_of_the_model_itself(name, batch_norm):

@@ -43,6 +43,7 @@ def test_what_is_no_svg_is_none():
         inline("<html><svg/></html>", "f1-", "label")
 
 
+@pytest.mark.slow
 def test_what_matplotlib_draws_stays(table):
     """Every style and attribute of our own figures passes the list."""
     from tests.figures.drawn import draw

@@ -78,6 +78,7 @@ def test_without_a_published_spread_theirs_is_ours():
     assert (found.low, found.high) == pytest.approx((found.difference - reach, found.difference + reach))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("count", [3, 5, 10, 20])
 def test_a_true_replication_is_called_false_in_5_percent_at_most(count, known):

@@ -58,6 +58,7 @@ def lesioned(model, data, *, train=None, **how):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["resnet20-w3", "resnet14-w3-B"])
 def test_rows_are_those_of_a_loop_that_replaces_one_forward_after_the_other(arch):
     model, data = trained(lambda: resolve(arch, num_classes=4)), images()
