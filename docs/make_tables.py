@@ -2,8 +2,8 @@
 
     python docs/make_tables.py
 
-Between `<!-- columns: NAME -->`, `<!-- options: NAME -->` or `<!-- questions -->` and `<!-- end -->` stands what this
-script has written. A test compares.
+Between `<!-- columns: NAME -->`, `<!-- options: NAME -->`, `<!-- questions -->` or `<!-- methods -->` and
+`<!-- end -->` stands what this script has written. A test compares.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import re
 from pathlib import Path
 
 from resnet_probe.analyses.declaration import options_of
-from resnet_probe.analyses.registry import analyses, analysis, tables
+from resnet_probe.analyses.registry import analyses, analysis, claims, tables
+from resnet_probe.statistics import METHODS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"<!-- (columns|options|questions)(?:: ([\w-]+))? -->\n.*?<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- (columns|options|questions|methods)(?:: ([\w-]+))? -->\n.*?<!-- end -->", re.DOTALL)
 TYPES = {str: "text", int: "integer", float: "number", bool: "True or False"}
 
 
@@ -51,12 +52,31 @@ def questions() -> str:
     return "\n".join(lines)
 
 
+def methods() -> str:
+    """How intervals and tests are made, and where they stand."""
+    lines = ["| number | where | method | assumes |", "|---|---|---|---|"]
+    for key, method in METHODS.items():
+        columns: dict[str, list[str]] = {}
+        for table in tables().values():
+            for column in table.columns:
+                if column.method == key:
+                    columns.setdefault(f"`{column.key}`", []).append(f"`{table.name}`")
+        where = [f"{column} of {', '.join(names)}" for column, names in columns.items()]
+        if settings := [f"`{table.name}`" for table in tables().values() if key in table.methods]:
+            where.append(f"the settings of {', '.join(settings)}")
+        if judged := [str(number) for number, each in claims().items() if key in each[0].methods]:
+            where.append(f"claim{'s' if len(judged) > 1 else ''} {', '.join(judged)}")
+        lines.append(f"| {method.of} | {'; '.join(where)} | {method.how} | {method.assumes} |")
+    return "\n".join(lines)
+
+
 def written(page: str) -> str:
     """A page with every block written anew."""
 
     def block(found: re.Match[str]) -> str:
         kind, name = found.group(1), found.group(2)
-        text = questions() if kind == "questions" else {"columns": columns, "options": options}[kind](name)
+        whole = {"questions": questions, "methods": methods}
+        text = whole[kind]() if kind in whole else {"columns": columns, "options": options}[kind](name)
         head = f"<!-- {kind}: {name} -->" if name else f"<!-- {kind} -->"
         return f"{head}\n{text}\n<!-- end -->"
 

@@ -123,7 +123,7 @@ def test_tables_of_columns_and_options_are_those_of_the_declarations() -> None:
         documented |= {found.group(0).split(" -->")[0] for found in script.BLOCK.finditer(text)}
     tables = {f"<!-- columns: {table.name}" for each in analyses().values() for table in each.tables}
     options = {f"<!-- options: {name}" for name, each in analyses().items() if not each.command and each.options}
-    assert documented == {"<!-- questions", *tables, *options}
+    assert documented == {"<!-- questions", "<!-- methods", *tables, *options}
 
 
 def test_shortened_figures_keep_factors() -> None:

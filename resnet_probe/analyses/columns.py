@@ -12,7 +12,9 @@ WRONG = Column("wrong", int, "images that were classified wrongly")
 ERROR = Column("error", float, "share of wrong predictions", "%")
 LOSS = Column("loss", float, "mean cross-entropy", "nats")
 CHANGED = Column("changed", int, "predictions that differ from the intact network's")
-ERROR_LOW = Column("error_low", float, "lower end of the error's 95 % Wilson interval over images", "%", "low")
+ERROR_LOW = Column(
+    "error_low", float, "lower end of the error's 95 % Wilson interval over images", "%", "low", method="wilson"
+)
 ERROR_HIGH = Column("error_high", float, "upper end of it", "%", "high")
 
 
@@ -22,9 +24,15 @@ def paired_with(other: str) -> tuple[Column, ...]:
         Column("newly_wrong", int, f"images that are wrong here and were right in {other} predictions"),
         Column("newly_right", int, f"images that are right here and were wrong in {other} predictions"),
         Column("increase", float, f"of the error over {other}", "points"),
-        Column("increase_low", float, "lower end of its 95 % score interval over images (Tango 1998)", "points"),
+        Column(
+            "increase_low",
+            float,
+            "lower end of its 95 % score interval over images (Tango 1998)",
+            "points",
+            method="tango",
+        ),
         Column("increase_high", float, "upper end of it", "points"),
-        Column("p", float, f"of the exact McNemar test that the error is {other}"),
+        Column("p", float, f"of the exact McNemar test that the error is {other}", method="mcnemar"),
     )
 
 

@@ -100,6 +100,7 @@ class Column:
         meaning: in a few words, for the documentation.
         unit: of its values.
         heading: in a report, where the key does not say it.
+        method: key of `statistics.METHODS`: how an interval or a test is made.
     """
 
     key: str
@@ -107,6 +108,7 @@ class Column:
     meaning: str = ""
     unit: str = ""
     heading: str = ""
+    method: str = ""
 
     @property
     def title(self) -> str:
@@ -141,6 +143,7 @@ class Claim:
         source: paper, section, figure.
         rule: `module:function`, from a `tables.Run` to verdicts. Claims may share a rule.
         needs: what has to be run for a table that speaks to it; by default the table's command.
+        methods: keys of `statistics.METHODS`: how its intervals and tests are made.
     """
 
     number: int
@@ -149,6 +152,7 @@ class Claim:
     source: str
     rule: str
     needs: str = ""
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,7 @@ class Table:
         listed: whether a report lists its rows.
         printed: columns that the command prints as a table.
         spread: what of it is averaged over checkpoints of one architecture, see `analyses.seeds`.
+        methods: of intervals and tests that stand in its settings, beside those of its columns.
     """
 
     name: str
@@ -221,6 +226,7 @@ class Table:
     listed: bool = True
     printed: tuple[str, ...] = ()
     spread: Spread | None = None
+    methods: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:

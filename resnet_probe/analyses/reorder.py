@@ -56,11 +56,13 @@ REORDER = Table(
     command="reorder",
     plots=(Plot("reorder", "resnet_probe.analyses.reorder:plot"),),
     facts="resnet_probe.analyses.reorder:facts",
+    methods=("rank", "images", "draws", "both"),
     headline="rank correlation",
     claims=(
         Claim(
             9, "The error rises smoothly as the order of the blocks is shuffled", "error rises as Kendall's tau falls",
             "Veit et al. 2016 (arXiv 1605.06431), section 4.3 and Fig. 5b", "resnet_probe.claims.lesions:orders",
+            methods=("rank",),
         ),
     ),
     blocks=True,

@@ -37,7 +37,7 @@ def table_of(table: Table, over: Spread) -> Table:
             Column("seeds", int, "checkpoints of the architecture"),
             Column("mean", float, "over them"),
             Column("std", float, "standard deviation over them (n - 1)"),
-            Column("low", float, "lower end of the mean's 95 % interval over seeds (Student)"),
+            Column("low", float, "lower end of the mean's 95 % interval over seeds (Student)", method="checkpoints"),
             Column("high", float, "upper end of it"),
         ),
         plots=(Plot(f"{table.name}{SUFFIX}", f"{__name__}:plot"),),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
+from statistics import NormalDist
 from typing import Any
 
 from resnet_probe.claims.conditions import depth_of, family_of, untaught
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, withheld
-from resnet_probe.statistics import over_seeds
 from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["responses"]
@@ -46,23 +46,29 @@ def _expected(small: str, large: str) -> bool:
 
 
 def _compare(table: SavedTable, small: str, large: str) -> Verdict:
-    """Each layer against the other network's at the same relative depth; Student's interval of the mean difference.
+    """Each layer against the other network's at the same relative depth; the mean difference and its interval.
 
     Standard deviations change with depth in both networks; pairing takes that out. Between two layers of the other
-    network its value is interpolated.
+    network its value is interpolated. The unit is the image. How two layers vary together over images is not in the
+    table, so standard errors are added up, which is the most that they can come to.
     """
     import numpy as np  # noqa: PLC0415
 
-    spreads = [np.array([row["std"] for row in table.rows(name)], dtype=float) for name in (small, large)]
+    spreads, errors = (
+        [np.array([row.get(column) for row in table.rows(name)], dtype=float) for name in (small, large)]
+        for column in ("std", "std_error")
+    )
     depths = [np.linspace(0, 1, len(spread)) for spread in spreads]
-    differences = spreads[0] - np.interp(depths[0], depths[1], spreads[1])
-    paired = over_seeds(differences.tolist())  # of layers, with the same formula
-    low, high = (paired.mean if end is None else end for end in (paired.low, paired.high))
+    other, noise = (np.interp(depths[0], depths[1], values[1]) for values in (spreads, errors))
+    differences = spreads[0] - other
+    difference = float(differences.mean())
+    reach = NormalDist().inv_cdf(0.975) * float(errors[0].mean() + noise.mean())
+    low, high = difference - reach, difference + reach
     means = [float(spread.mean()) for spread in spreads]
     told = (
         f"mean standard deviation over layers {means[0]:.3g} ({small}, {len(spreads[0])} layers) against "
-        f"{means[1]:.3g} ({large}, {len(spreads[1])} layers), at equal relative depth {paired.mean:+.3g} "
-        f"({between(low, high)} over layers)"
+        f"{means[1]:.3g} ({large}, {len(spreads[1])} layers), at equal relative depth {difference:+.3g} "
+        f"({between(low, high)} over images), lower in {int((differences < 0).sum())} of {len(differences)} layers"
     )
     about: dict[str, Any] = {"measured": f"{means[0]:.3g} against {means[1]:.3g}", "table": str(table.path)}
     if _differs(table):
@@ -72,9 +78,10 @@ def _compare(table: SavedTable, small: str, large: str) -> Verdict:
     elif low > 0:
         verdict, why = DOES_NOT_HOLD, told
     else:
-        verdict, why = CANNOT_SAY, f"{told}, whose interval holds 0"
+        missing = "is not known: run responses again" if np.isnan(reach) else "holds 0"
+        verdict, why = CANNOT_SAY, f"{told}, whose interval {missing}"
     found = Verdict(
-        4, f"{small} against {large}", verdict, why, measured_value=paired.mean, low=low, high=high,
+        4, f"{small} against {large}", verdict, why, measured_value=difference, low=low, high=high,
         unit="difference of standard deviations", **about,
     )  # fmt: skip
     return withheld(found, untaught(table, small, large))

@@ -6,7 +6,7 @@
     rec["layer1.0.bn2"].std
 
 recorder.py    attach, count calls, fold, detach: `record`
-reducers.py    what becomes of an activation: `Moments`, `ChannelMoments`, `Extremes`, `Histogram`, `Alignment`
+reducers.py    what becomes of an activation: `Moments`, `ImageMoments`, `ChannelMoments`, `Extremes`, ...
 selection.py   which modules: a name, a glob, a list, a class or a predicate
 taps.py        points of a traced graph that no module's output shows
 """
@@ -19,6 +19,8 @@ from .reducers import (
     Counts,
     Extremes,
     Histogram,
+    ImageMoments,
+    ImageSummary,
     Moments,
     Range,
     Reducer,
@@ -36,6 +38,8 @@ __all__ = [
     "Counts",
     "Extremes",
     "Histogram",
+    "ImageMoments",
+    "ImageSummary",
     "Moments",
     "Point",
     "Range",

@@ -4,6 +4,7 @@ A reducer turns one activation into a small tensor (`reduce`), several of those 
 the last into a value to read (`finish`). It holds no data itself, so one reducer serves any number of points.
 
 Moments      mean and population standard deviation of all values
+ImageMoments  the same, with the standard error of the deviation over images
 ChannelMoments  the same, per channel
 Extremes     smallest and largest value
 Histogram    counts in bins of equal width
@@ -29,6 +30,8 @@ __all__ = [
     "Counts",
     "Extremes",
     "Histogram",
+    "ImageMoments",
+    "ImageSummary",
     "Moments",
     "Range",
     "Reducer",
@@ -71,6 +74,15 @@ class Summary(NamedTuple):
     values: int
     mean: float
     std: float
+
+
+class ImageSummary(NamedTuple):
+    """A summary, and the standard error of its deviation over images; NaN with one image or without spread."""
+
+    values: int
+    mean: float
+    std: float
+    std_error: float
 
 
 class Range(NamedTuple):
@@ -121,6 +133,50 @@ class Moments:
     def finish(self, state: Tensor) -> Summary:
         """Values, mean, std."""
         return _summary(state.tolist())
+
+
+@dataclass(frozen=True)
+class ImageMoments:
+    """`Moments`, and how far the standard deviation would be off on other images.
+
+    With m and s the mean and deviation of all values, and a and b the mean and the mean square of one image's, the
+    image moves s by (b - 2 m a) / (2 s), less the mean of that, over the number of images: the influence function of a
+    standard deviation. The variance of these influences over images is the variance of s. Images are drawn
+    independently, with equally many values each.
+
+    Source: Hampel et al. 1986, Robust Statistics, sections 2.1 and 2.3 (influence function and the variance from it).
+    """
+
+    needs_input = False
+
+    def reduce(self, given: Any, output: Tensor) -> Tensor:
+        """(3, 3): the state of `Moments`; images, mean of a, mean of b; sums of squares and product of a and b."""
+        of_all = Moments().reduce(given, output)
+        if not output.numel():
+            return torch.stack([of_all, torch.zeros_like(of_all), torch.zeros_like(of_all)])
+        number, a, deviations = moments(output.reshape(len(output), 1, -1)).unbind(-1)
+        b = deviations / number + a.square()
+        da, db = a - a.mean(), b - b.mean()
+        apart = torch.stack([da.square().sum(), (da * db).sum(), db.square().sum()])
+        return torch.stack([of_all, torch.stack([torch.full_like(a[0], len(a)), a.mean(), b.mean()]), apart])
+
+    def combine(self, states: Tensor) -> Tensor:
+        """(k, 3, 3) -> (3, 3)."""
+        number, means = states[:, 1, 0], states[:, 1, 1:]
+        total = number.sum().clamp_min(1)
+        joint = (number[:, None] * means).sum(0) / total
+        da, db = (means - joint).unbind(-1)
+        apart = (number * torch.stack([da.square(), da * db, db.square()])).sum(1) + states[:, 2].sum(0)
+        return torch.stack([combine_moments(states[:, 0]), torch.cat([number.sum()[None], joint]), apart])
+
+    def finish(self, state: Tensor) -> ImageSummary:
+        """Values, mean, std and its standard error."""
+        found = _summary(state[0].tolist())
+        images, (aa, ab, bb) = float(state[1, 0]), state[2].tolist()
+        if images < 2 or not found.std > 0:
+            return ImageSummary(*found, math.nan)
+        squares = bb - 4 * found.mean * ab + 4 * found.mean**2 * aa
+        return ImageSummary(*found, math.sqrt(max(squares, 0.0) / (images * (images - 1))) / (2 * found.std))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from resnet_probe.report.anatomy import Network, Picture, collect, picture
 from resnet_probe.report.cells import Sheet, sheet
 from resnet_probe.report.drawings import figure_of
 from resnet_probe.report.missing import missing
+from resnet_probe.statistics import METHODS
 from resnet_probe.tables import Result, Run, SavedTable
 
 __all__ = ["build"]
@@ -43,6 +44,7 @@ class Shown:
     figures: tuple[str, ...]
     trouble: str
     sheet: Sheet | None
+    methods: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def build(run: Run, *, claims: Result) -> str:
     script = f"\n{(PAGE / 'script.js').read_text(encoding='utf-8')}\n"
     networks = run.networks()
     known = claims_by_number()
+    judged = {number: [key for key in each[0].methods if key in METHODS] for number, each in known.items()}
     silent = [number for number in claims.settings.get("silent", []) if number in known]
     return environment.get_template("report.html").render(
         title=f"{_spell(networks)}: report" if networks else "Report",
@@ -93,6 +96,13 @@ def build(run: Run, *, claims: Result) -> str:
         script=Markup(script),
         allowed=f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}",
         sections=(sections := _sections(run)),
+        judged=judged,
+        methods={
+            key: method
+            for key, method in METHODS.items()
+            if any(key in shown.methods for part in sections for shown in part.shown)
+            or any(key in judged.get(row["claim"], ()) for row in claims.rows)
+        },
         short=[
             (part.anchor, part.about.title, part.shown[0].headlines) for part in sections if part.shown[0].headlines
         ],
@@ -115,13 +125,13 @@ def _networks(run: Run, names: Sequence[str]) -> list[Network]:
 
 def _sections(run: Run) -> list[Section]:
     """Sections in the order of the declared tables, then tables that nobody declares."""
-    there, known = set(run.names()), tables()
-    children = {name: table.parent for name, table in known.items() if table.parent in there}
-    names = [name for name in (*known, *sorted(there - set(known))) if name in there and name not in children]
+    present, known = set(run.names()), tables()
+    children = {name: table.parent for name, table in known.items() if table.parent in present}
+    names = [name for name in (*known, *sorted(present - set(known))) if name in present and name not in children]
     sections, number = [], 0
     for name in names:
         shown = []
-        within = [child for child, parent in children.items() if parent == name and child in there]
+        within = [child for child, parent in children.items() if parent == name and child in present]
         for table in [table for each in (name, *within) for table in _different(run.named(each))]:
             about = declared(table.name)
             title = _spell(table.networks) or table.folder.name
@@ -138,7 +148,9 @@ def _sections(run: Run) -> list[Section]:
                 except ValueError as error:
                     trouble = f"The figure {plot.name} could not be drawn: {error}."
             listed = sheet(table) if about.listed else None
-            shown.append(Shown(table, title, words, _headlines(table), tuple(figures), trouble, listed))
+            used = [column.method for column in about.columns if column.key in table.result.columns]
+            methods = tuple(key for key in dict.fromkeys((*used, *about.methods)) if key in METHODS)
+            shown.append(Shown(table, title, words, _headlines(table), tuple(figures), trouble, listed, methods))
         sections.append(Section(f"analysis-{_anchor(name)}", declared(name), tuple(shown)))
     return sections
 

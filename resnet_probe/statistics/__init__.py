@@ -6,9 +6,11 @@ two_way.py     of a mean over draws and images at once
 ratios.py      of a ratio of two means
 seeds.py       of a mean over trainings, and whether it agrees with a published value
 multiple.py    many tests at once
+methods.py     all of them in words, for the docs and the report
 """
 
 from resnet_probe.statistics.intervals import RankCorrelation, bootstrap_mean, spearman, wilson
+from resnet_probe.statistics.methods import METHODS, Method
 from resnet_probe.statistics.multiple import bonferroni, false_discovery
 from resnet_probe.statistics.paired import Paired, mcnemar, paired, paired_difference
 from resnet_probe.statistics.ratios import ratio_of_means
@@ -16,6 +18,8 @@ from resnet_probe.statistics.seeds import Replication, Seeds, over_seeds, replic
 from resnet_probe.statistics.two_way import TwoWay, two_way
 
 __all__ = [
+    "METHODS",
+    "Method",
     "Paired",
     "RankCorrelation",
     "Replication",

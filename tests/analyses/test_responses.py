@@ -62,6 +62,14 @@ def check(rows, expected, rel=1e-6):
         assert row["values"] == x.numel()
         assert row["std"] == pytest.approx(x.std(correction=0).item(), rel=rel)
         assert row["mean"] == pytest.approx(x.mean().item(), rel=rel, abs=rel * row["std"])
+        if "std_error" in row:  # of a layer, not of a channel
+            assert row["std_error"] == pytest.approx(standard_error(x), rel=1e-4)
+
+
+def standard_error(x):
+    """Of the standard deviation over images, by linearising it: each image's mean square about the mean of all."""
+    each = (x - x.mean()).square().flatten(1).mean(1)
+    return each.std().item() / len(x) ** 0.5 / (2 * x.std(correction=0).item())
 
 
 def norms_of(layers):

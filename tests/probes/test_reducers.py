@@ -12,6 +12,7 @@ from resnet_probe.probes import (
     ChannelMoments,
     Extremes,
     Histogram,
+    ImageMoments,
     Moments,
     Summary,
     combine_moments,
@@ -136,8 +137,38 @@ def test_nan_and_infinity_are_not_hidden(bad, shape):
     assert found.values == x.numel()
 
 
+def standard_error(x):
+    """Of the standard deviation, from its derivative by the weight of each image, which autograd finds."""
+    x = x.double().reshape(len(x), -1)
+    weights = torch.full((len(x),), 1 / len(x), dtype=torch.float64, requires_grad=True)
+    spread = (weights @ x.square().mean(1) - (weights @ x.mean(1)) ** 2).sqrt()
+    (influence,) = torch.autograd.grad(spread, weights)
+    return influence.std().item() / math.sqrt(len(x))
+
+
+@pytest.mark.parametrize("mean", [0.3, -2.0, 1e3])
+@pytest.mark.parametrize("shape", [(50, 4, 5, 5), (70, 1500), (40, 3)], ids=str)
+def test_standard_error_over_images_is_that_of_autograd_and_near_the_jackknife(shape, mean):
+    strength = values((shape[0], *(1 for _ in shape[1:])), seed=3).exp()  # some images answer more strongly
+    x = values(shape, mean=0) * strength + 0.1 * strength + mean
+    found = once(ImageMoments(), x)
+    assert tuple(found)[:3] == tuple(once(Moments(), x))
+    assert found.std_error == pytest.approx(standard_error(x), rel=1e-4)
+    wide = x.double().numpy()
+    without = np.array([np.delete(wide, i, 0).std() for i in range(len(x))])
+    jackknife = np.sqrt((len(x) - 1) / len(x) * ((without - without.mean()) ** 2).sum())
+    assert found.std_error == pytest.approx(jackknife, rel=0.1)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 5), (0, 4), (30,)], ids=str)
+def test_one_image_or_no_spread_has_no_standard_error(shape):
+    assert math.isnan(once(ImageMoments(), torch.ones(shape)).std_error)
+    assert math.isnan(once(ImageMoments(), values((1, 4, 5))).std_error)
+
+
 REDUCERS = {
     "moments": Moments(),
+    "images": ImageMoments(),
     "channels": ChannelMoments(),
     "extremes": Extremes(),
     "histogram": Histogram(-1, 2, 30),
@@ -233,6 +264,7 @@ def test_alignment_of_what_cannot_be_compared_names_the_point():
 EMPTY = Summary(0, math.nan, math.nan)
 NOTHING = {
     "moments": EMPTY,
+    "images": (0, math.nan, math.nan, math.nan),
     "channels": (EMPTY,) * 3,
     "extremes": (math.nan, math.nan),
     "histogram": once(Histogram(-1, 2, 30), torch.tensor([9.0]))._replace(above=0),

@@ -62,6 +62,15 @@ def test_a_paragraph_goes_through_few_networks(tmp_path):
     assert "a, b, c, d and 2 more" in re.sub(r" +,", ",", text)
 
 
+def test_every_method_that_is_linked_is_explained_and_no_other(run):
+    text = page(run)
+    linked = set(re.findall(r'href="#method-(\w+)"', text))
+    assert linked == set(re.findall(r'id="method-(\w+)"', text))
+    assert "wilson" in linked
+    assert "mcnemar" not in linked  # the table has no column `p`
+    assert "trainings" not in linked  # no table of trainings is in this run
+
+
 def test_origin_is_told(run):
     text = Reader(page(run)).text
     for words in (

@@ -50,22 +50,27 @@ GRID = Table(
         Claim(
             3, "Deeper plain networks train worse", "training error rises with depth", f"{HE_2015}, Figs. 1 and 6",
             f"{RULES}:degradation",
+            methods=("trainings",),
         ),
         Claim(
             5, "Test error of shortcut and activation variants", "by variant", f"{HE_2016}, Tables 1 and 2",
             f"{RULES}:variants",
+            methods=("agreement",),
         ),
         Claim(
             13, "Training on effective paths only is as good", "5.96 % against 6.10 % test error", f"{VEIT}, section 5",
             f"{RULES}:effective_training",
+            methods=("trainings",),
         ),
         Claim(
             15, "Deeper residual networks train better", "training error falls with depth",
             f"{HE_2015}, section 4.2 and Fig. 6", f"{RULES}:deeper",
+            methods=("trainings",),
         ),
         Claim(
             16, "Shortcut options A, B and C differ little", "25.03, 24.52 and 24.19 % on ImageNet (ResNet-34)",
             f"{HE_2015}, section 4.1 and Table 3", f"{RULES}:options",
+            methods=("trainings",),
         ),
     ),
 )  # fmt: skip
@@ -116,6 +121,7 @@ LESIONS = Table(
         Claim(
             20, "Stochastic depth makes a network more resilient to deletions", "slightly", f"{VEIT}, Fig. 7",
             f"{RULES}:resilience", needs="grid --preset styles",
+            methods=("trainings",),
         ),
     ),
 )  # fmt: skip

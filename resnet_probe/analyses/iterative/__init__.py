@@ -121,14 +121,17 @@ ITERATIVE = Table(
         Claim(
             14, "The branch of a block opposes the gradient of the loss", "cos(F(h), dL/dh) below 0 in every block",
             "Jastrzebski et al. 2018, eqs. 2 to 4 and section 4.1", f"{RULES}:branches",
+            methods=("bonferroni",),
         ),
         Claim(
             17, "The branch opposes the gradient more in higher blocks", "cos(F(h), dL/dh) falls with the block",
             "Jastrzebski et al. 2018, section 4.1", f"{RULES}:higher_blocks",
+            methods=("groups",),
         ),
         Claim(
             18, "Early exits get better step by step", "accuracy rises gradually over the last stage",
             "Jastrzebski et al. 2018, section 4.2", f"{RULES}:exits",
+            methods=("groups", "bonferroni"),
         ),
         Claim(
             21, "Blocks of a stage estimate its last representation, better and better",
@@ -153,7 +156,7 @@ RANKS = Table(
         Column("subset", str, "`all` blocks, or those that `keep shape`"),
         Column("blocks", int, "how many there are"),
         Column("rho", float, "Spearman's rank correlation of measure and damage", heading="rank correlation"),
-        Column("low", float, "lower end of its 95 % bootstrap interval over blocks"),
+        Column("low", float, "lower end of its 95 % bootstrap interval over blocks", method="rank"),
         Column("high", float, "upper end of it"),
     ),
     question="Which measure tells beforehand what a deletion will do?",
@@ -164,6 +167,7 @@ RANKS = Table(
             19, "Block influence ranks the damage of deletion", "blocks of low influence can go",
             "Men et al. 2024, ShortGPT (arXiv 2403.03853)", f"{RULES}:influence",
             needs="iterative, after lesion into the same folder",
+            methods=("rank",),
         ),
     ),
     parent="iterative",

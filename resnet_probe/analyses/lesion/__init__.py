@@ -84,20 +84,24 @@ LESION = Table(
         Claim(
             2, "Test error of a CIFAR ResNet", "by depth", "He et al. 2015 (arXiv 1512.03385), Table 6",
             "resnet_probe.claims.sizes:errors",
+            methods=("wilson",),
         ),
         Claim(
             6, "Deleting any one layer of a VGG brings the error to chance", "about 90 %", f"{VEIT}, Fig. 3",
             f"{RULES}:lesions", needs="lesion of a VGG",
+            methods=("wilson", "bonferroni"),
         ),
         Claim(
             7, "Deleting one residual block changes almost nothing; blocks that resize matter more",
             "almost no change; more for blocks that downsample", f"{VEIT}, section 4.1 and Fig. 3", f"{RULES}:lesions",
             needs="lesion of a residual network",
+            methods=("tango", "groups", "bonferroni"),
         ),
         Claim(
             22, "Blocks in the middle matter less than the first and the last", "middle layers are robust to deletion",
             "Lad et al. 2024 (arXiv 2406.19384), of language models", f"{RULES}:middle",
             needs="lesion of a residual network",
+            methods=("groups",),
         ),
     ),
 )  # fmt: skip
@@ -117,11 +121,13 @@ MULTI = Table(
     command="lesion --multi 1:20",
     plots=(Plot("lesion_multi", "resnet_probe.analyses.lesion.several:plot"),),
     facts="resnet_probe.analyses.lesion.facts:several",
+    methods=("rank",),
     headline="rank correlation",
     claims=(
         Claim(
             8, "The error rises smoothly with the number of deleted blocks", "mean error rises step by step",
             f"{VEIT}, section 4.2 and Fig. 5a", f"{RULES}:several",
+            methods=("rank",),
         ),
     ),
     blocks=True,
@@ -136,10 +142,20 @@ SUMMARY = Table(
         Column("draws", int, "sets of that size"),
         Column("error", float, "mean over the sets", "%"),
         Column(
-            "images_low", float, "lower end of the mean's 95 % interval over images (same draws, other images)", "%"
+            "images_low",
+            float,
+            "lower end of the mean's 95 % interval over images (same draws, other images)",
+            "%",
+            method="images",
         ),
         Column("images_high", float, "upper end of it", "%"),
-        Column("draws_low", float, "lower end of the mean's 95 % interval over draws (same images, other draws)", "%"),
+        Column(
+            "draws_low",
+            float,
+            "lower end of the mean's 95 % interval over draws (same images, other draws)",
+            "%",
+            method="draws",
+        ),
         Column("draws_high", float, "upper end of it", "%"),
         Column("median", float, "over the sets", "%"),
         Column("quartile_low", float, "lower quartile over the sets", "%"),
@@ -147,7 +163,9 @@ SUMMARY = Table(
         Column("lowest", float, "lowest error of a set", "%"),
         Column("highest", float, "highest error of a set", "%"),
         c.ERROR_RECALIBRATED,
-        Column("both_low", float, "lower end of the mean's 95 % interval over draws and images at once", "%"),
+        Column(
+            "both_low", float, "lower end of the mean's 95 % interval over draws and images at once", "%", method="both"
+        ),
         Column("both_high", float, "upper end of it", "%"),
     ),
     parent="lesion_multi",
@@ -163,10 +181,20 @@ PAIRS = Table(
         Column("block_b", str, "the second"),
         *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS),
         Column("interaction", float, "error of the pair less what two single deletions add up to", "points"),
-        Column("interaction_low", float, "lower end of its 95 % interval over images", "points"),
+        Column("interaction_low", float, "lower end of its 95 % interval over images", "points", method="interaction"),
         Column("interaction_high", float, "upper end of it", "points"),
-        Column("p", float, "of the test that the interaction is zero (normal approximation over images)"),
-        Column("q", float, "the same with the false discovery rate over all pairs of the network controlled"),
+        Column(
+            "p",
+            float,
+            "of the test that the interaction is zero (normal approximation over images)",
+            method="interaction",
+        ),
+        Column(
+            "q",
+            float,
+            "the same with the false discovery rate over all pairs of the network controlled",
+            method="discovery",
+        ),
         Column("additive", float, "error that two independent deletions would give", "%"),
         Column("past_chance", bool, "whether that exceeds the error of guessing, so that the error cannot add up"),
         Column("interaction_loss", float, "loss of the pair less what two single deletions add up to", "nats"),

@@ -150,7 +150,7 @@ GRADIENTS = Table(
         ),
         Column("effective_share", float, "`count` x `path_norm` as a share of its sum (Veit et al. 2016, Fig. 6c)"),
         c.IMAGES,
-        Column("cancellation_error", float, "standard error of `cancellation_ratio`"),
+        Column("cancellation_error", float, "standard error of `cancellation_ratio`", method="ratio"),
     ),
     question="Which paths carry the gradient?",
     source="Veit et al. 2016, Figs. 6b and 6c",
@@ -158,12 +158,14 @@ GRADIENTS = Table(
     spread=Spread(("length",), ("class_share", "class_norm", "path_norm")),
     plots=(Plot("gradients", "resnet_probe.analyses.paths.panels:plot_gradients"),),
     facts="resnet_probe.analyses.paths.facts:gradients",
+    methods=("slope", "norms"),
     headline="exact shares",
     claims=(
         Claim(
             11, "The gradient of a path falls exponentially with its length",
             "straight line in the logarithm; slope about -1.35 implied for ResNet-110",
             f"{VEIT}, section 5 and Fig. 6b; slope computed", f"{RULES}:gradients",
+            methods=("slope",),
         ),
         Claim(
             12, "Almost all gradient comes from short paths", "5 to 17 of 54 blocks, 0.45 % of all paths (ResNet-110)",

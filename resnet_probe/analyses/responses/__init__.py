@@ -51,6 +51,7 @@ RESPONSES = Table(
         Column("point", str, "where it is measured: `after batch norm`, `after normalisation` or `layer output`"),
         Column("part", str, "`trunk`, or `branch` or `shortcut` of a residual block"),
         c.STAGE,
+        Column("std_error", float, "standard error of `std` over images", method="influence"),
     ),
     question="How strongly does each layer respond?",
     source="He et al. 2015, Fig. 7",
@@ -64,6 +65,7 @@ RESPONSES = Table(
             "smaller standard deviation of the layers' responses",
             "He et al. 2015 (arXiv 1512.03385), section 4.2 and Fig. 7", "resnet_probe.claims.responses:responses",
             needs="responses with a ResNet and a plain network, or with ResNets of two depths",
+            methods=("layers",),
         ),
     ),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from resnet_probe.analyses.responses.points import MeasuredLayer, measured_layer
 if TYPE_CHECKING:
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
-    from resnet_probe.probes import Summary
+    from resnet_probe.probes import ImageSummary, Summary
     from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
 
@@ -44,7 +45,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     import torch  # noqa: PLC0415 - torch is needed to run, not to plot
 
     from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415
-    from resnet_probe.probes import ChannelMoments, Moments, combine_moments, record, tapped  # noqa: PLC0415
+    from resnet_probe.probes import ChannelMoments, ImageMoments, Moments, record, tapped  # noqa: PLC0415
 
     runtime = runtime or Runtime()
     network, data, name = subject.network, subject.data, subject.name
@@ -60,31 +61,26 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     model = tapped(network.anatomy.traced, [layer.operation for layer in measured], batch_statistics=mode == "train")
     taps = [f"_taps.{number}" for number in range(len(measured))]
     with torch.inference_mode(), ExitStack() as attached, runtime.progress(f"responses of {name}") as report:
-        if channels:
-            by_dim = {dim: [t for t, m in zip(taps, measured, strict=True) if m.channel_dim == dim] for dim in (1, -1)}
-            recordings: list[Any] = [
-                record(model, chosen, ChannelMoments(dim)) for dim, chosen in by_dim.items() if chosen
-            ]
-        else:
-            recordings = [record(model, taps, Moments())]
-        for recording in recordings:
+        by_dim = {dim: [t for t, m in zip(taps, measured, strict=True) if m.channel_dim == dim] for dim in (1, -1)}
+        layerwise = record(model, taps, ImageMoments())
+        channelwise: list[Any] = [
+            record(model, of, ChannelMoments(dim)) for dim, of in by_dim.items() if channels and of
+        ]
+        for recording in (layerwise, *channelwise):
             attached.enter_context(recording)
         done = 0
         for images, _ in data.batches(batch_size, device=runtime.device):
             model(images)
             done += len(images)
             report(done, len(data))
-    states = {point.name: state for recording in recordings for point, state in recording.states().items()}
-    if channels:
-        found = [Moments().finish(combine_moments(states[tap])) for tap in taps]
-    else:
-        found = [Moments().finish(states[tap]) for tap in taps]
+    found = [layerwise[tap] for tap in taps]
     settings = {"layers": layers, "mode": mode, "images": len(data), "measured": reason}
     if mode == "train":
         settings["batch_size"] = batch_size
     table = RESPONSES.result(_rows(name, measured, found, network), **settings)
     if not channels:
         return [table]
+    states = {point.name: state for recording in channelwise for point, state in recording.states().items()}
     rows = [
         {"network": name, "layer": layer.name, "index": index, "channel": channel, **_cells(Moments().finish(state))}
         for index, (tap, layer) in enumerate(zip(taps, measured, strict=True))
@@ -94,7 +90,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
 
 
 def _rows(
-    name: str, measured: Sequence[MeasuredLayer], found: Sequence[Summary], network: UnraveledNetwork
+    name: str, measured: Sequence[MeasuredLayer], found: Sequence[ImageSummary], network: UnraveledNetwork
 ) -> Iterator[dict[str, Any]]:
     falling = sorted(range(len(found)), key=lambda i: -found[i].std)
     rank = {index: place for place, index in enumerate(falling)}
@@ -109,8 +105,9 @@ def _rows(
             "point": layer.point,
             "part": layer.part,
             "stage": stages[layer.operation.node],
+            "std_error": None if math.isnan(summary.std_error) else summary.std_error,
         }
 
 
-def _cells(summary: Summary) -> dict[str, Any]:
+def _cells(summary: Summary | ImageSummary) -> dict[str, Any]:
     return {"mean": summary.mean, "std": summary.std, "values": summary.values}
