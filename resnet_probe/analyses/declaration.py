@@ -346,6 +346,8 @@ class Analysis:
         needs: what must be there.
         run: `module:function`, from a `Subject` (all of them, if it needs them together; None where the parameters
             stand alone), the parameters and a `Runtime` to tables.
+        check: `module:function`, from a `Subject` and the parameters: raises ValueError where they do not go together,
+            before any image is measured.
         tables: that it writes.
         builds_on: analyses that are run first; their tables stand in `Runtime.tables`.
         study: its part in a study.
@@ -360,6 +362,7 @@ class Analysis:
     parameters: type = NoParameters
     needs: Needs = Needs()
     run: str = ""
+    check: str = ""
     builds_on: tuple[BuildsOn, ...] = ()
     study: tuple[StudyStep, ...] = ()
     also: str = ""

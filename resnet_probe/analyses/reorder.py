@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses import columns as c
@@ -78,6 +79,7 @@ ANALYSIS = Analysis(
     parameters=Parameters,
     needs=Needs(sweep=True, blocks=True),
     run="resnet_probe.analyses.reorder:run",
+    check="resnet_probe.analyses.reorder:check",
     tables=(REORDER,),
     study=(
         StudyStep(
@@ -110,12 +112,13 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     from scipy.stats import kendalltau  # noqa: PLC0415
 
     from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415 - torch is needed to run, not to plot
+    from resnet_probe.analyses.subject import require  # noqa: PLC0415
 
+    require(subject, parameters, Parameters)
+    check(subject, parameters)
     runtime = runtime or Runtime()
     network, draws, seed = subject.network, parameters.draws, runtime.seed
     names = [unit.name for unit in network.blocks]
-    if not names:
-        raise ValueError(f"{subject.name} has no residual blocks, so there is nothing to reorder")
     orders = draw_orders(_groups(network), len(names), list(parameters.swaps), draws, seed)
     trained = tuple(range(len(names)))
     listed = [(0, trained), *orders]
@@ -199,11 +202,8 @@ def draw_orders(
         ValueError: no group has two places, or a number of swaps or draws below 1.
     """
     import random  # noqa: PLC0415
-    from itertools import combinations  # noqa: PLC0415
 
-    pairs = [pair for group in groups for pair in combinations(group, 2)]
-    if not pairs:
-        raise ValueError("no two residual blocks have the same shape, so none can be swapped")
+    pairs = _swappable(groups)
     if draws < 1 or min(swaps, default=0) < 1:
         raise ValueError("give at least one draw and numbers of swaps from 1 on")
     generator = random.Random(seed)
@@ -220,6 +220,25 @@ def draw_orders(
                 break
         orders += [(number, order) for order in found]
     return orders
+
+
+def check(subject: Subject, parameters: Parameters) -> None:
+    """Whether there are blocks that can be swapped.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not subject.network.blocks:
+        raise ValueError(f"{subject.name} has no residual blocks, so there is nothing to reorder")
+    _swappable(_groups(subject.network))
+
+
+def _swappable(groups: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    """All pairs of places that can be swapped."""
+    pairs = [pair for group in groups for pair in combinations(group, 2)]
+    if not pairs:
+        raise ValueError("no two residual blocks have the same shape, so none can be swapped")
+    return pairs
 
 
 def _groups(network: UnraveledNetwork) -> list[list[int]]:

@@ -14,6 +14,9 @@ open, and where the published value was measured under other conditions.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from resnet_probe.analyses.registry import claims
 from resnet_probe.claims.seeds import over_trainings
 from resnet_probe.claims.verdicts import CANNOT_SAY, COLUMNS, DOES_NOT_HOLD, HOLDS, VERDICTS, Verdict, table
@@ -50,4 +53,13 @@ def judge(run: Run) -> Result:
     found += over_trainings(run, found)
     spoken = {verdict.claim for verdict in found}
     silent = [number for number in claims() if number not in spoken]
+    found = [replace(verdict, table=_shown(run, verdict.table)) for verdict in found]
     return table(found).with_settings({"silent": silent, "unusable": unusable})
+
+
+def _shown(run: Run, path: str) -> str:
+    """The file from the folder of the run on: where that lies is nobody else's concern."""
+    for folder in run.folders:
+        if path and Path(path).is_relative_to(folder):
+            return (Path(folder.resolve().name) / Path(path).relative_to(folder)).as_posix()
+    return path

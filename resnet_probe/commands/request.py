@@ -124,35 +124,38 @@ def shared_options(needs: Needs) -> tuple[str, ...]:
     )
 
 
-def check_started(devices: int, num_nodes: int) -> None:
-    """Raise click.UsageError where torchrun has started another number of processes than is asked for."""
+def accelerator_for(devices: int, num_nodes: int, accelerator: str, device: str) -> str | None:
+    """Kind of device of several processes, the one of `device` by default; None for a single process on `device`.
+
+    Raises:
+        click.UsageError: torchrun has started another number of processes than is asked for, or a single process has
+            an accelerator beside its device.
+    """
     asked, started = devices * num_nodes, os.environ.get("WORLD_SIZE", "")
     if "TORCHELASTIC_RUN_ID" in os.environ and started != str(asked):
         raise click.UsageError(
             f"torchrun has started {started} processes, and --devices {devices} times --num-nodes {num_nodes} is "
             f"{asked}; give the numbers that torchrun has (--nproc-per-node, --nnodes)"
         )
+    kind = device.split(":", maxsplit=1)[0]
+    if asked == 1 and accelerator not in ("auto", kind):
+        raise click.UsageError(f"--accelerator {accelerator} given with one process on {device}; give --device instead")
+    return None if asked == 1 else kind if accelerator == "auto" else accelerator
 
 
 def processes(request: Request, device: str) -> tuple[Workers, str]:
     """The processes that share the work, started by Lightning Fabric if there are several; and this one's device.
 
     Raises:
-        click.UsageError: torchrun has started another number of processes.
+        click.UsageError: as `accelerator_for`.
     """
     from resnet_probe.evaluate import SOLO, Workers
 
-    check_started(request.devices, request.num_nodes)
-    kind = device.split(":", maxsplit=1)[0]
-    if request.devices * request.num_nodes == 1:
-        if request.accelerator not in ("auto", kind):
-            raise click.UsageError(
-                f"--accelerator {request.accelerator} given with one process on {device}; give --device instead"
-            )
+    kind = accelerator_for(request.devices, request.num_nodes, request.accelerator, device)
+    if kind is None:
         return SOLO, device
     from lightning_fabric import Fabric
 
-    kind = kind if request.accelerator == "auto" else request.accelerator
     fabric = Fabric(accelerator=kind, devices=request.devices, num_nodes=request.num_nodes, strategy="ddp")
     fabric.launch()
     return Workers.of(fabric), str(fabric.device)

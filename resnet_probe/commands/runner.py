@@ -109,7 +109,10 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
     images = analysis.needs.images == "all" or (analysis.needs.images == "optional" and request.data is not None)
     if workers.rank > 0:
         session.tell = lambda text, important=False: None
-    subjects = session.subjects(networks, request, analysis.needs, device, images=images)
+    check = named(analysis.check) if analysis.check else lambda subject, parameters: None
+    subjects = session.subjects(
+        networks, request, analysis.needs, device, images=images, check=lambda one: check(one, request.parameters)
+    )
 
     from resnet_probe.analyses.runtime import Runtime
 

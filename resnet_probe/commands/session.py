@@ -54,6 +54,9 @@ class Loaded:
         return value if isinstance(value, str) else None
 
 
+USUAL = 32  # pixels of a side, where nothing says of what size a network's images are
+
+
 class Session:
     """Checkpoints, images and traces, each loaded once.
 
@@ -156,9 +159,18 @@ class Session:
     # -- images --------------------------------------------------------------------------------------------------------
 
     def subjects(
-        self, networks: Sequence[Loaded], request: Request, needs: Needs, device: str, *, images: bool
-    ) -> list[Subject]:
+        self, networks: Sequence[Loaded], request: Request, needs: Needs, device: str, *, images: bool,
+        check: Callable[[Subject], None] = lambda subject: None,
+    ) -> list[Subject]:  # fmt: skip
         """Each network with its images, after a look at its error, and what unravels it when that is needed.
+
+        Args:
+            networks: to be measured.
+            request: of what, and how.
+            needs: of the analysis.
+            device: where to compute.
+            images: whether images are needed.
+            check: raises ValueError for a network that cannot be measured, before its images are.
 
         Raises:
             click.UsageError: no data is known, the classes do not fit a network, as many normalisations as neither one
@@ -183,13 +195,15 @@ class Session:
                 normalize = asked or (like.data.normalization if like else None)
                 data = self.images(one, request, spec, normalize)
                 _check_fit(one, data)
-                settled = (normalize or one.own("normalize")) is not None or not one.trained
-                self._once("looked", partial(self._look, one, data, settled, device), one.checkpoint, data)
                 more = self._more(one, spec or "", data, request)
             unraveled = self._unraveler(one, data.input_shape if data else None, device)
             found.append(
                 Subject(one.name, unraveled, data, checkpoint=one.checkpoint, trained=one.trained, images=more)
             )
+            check(found[-1])
+            if data is not None:
+                settled = (normalize or one.own("normalize")) is not None or not one.trained
+                self._once("looked", partial(self._look, one, data, settled, device), one.checkpoint, data)
         if needs.side_by_side and found:
             _same_images(found)
         return found
@@ -254,14 +268,20 @@ class Session:
 
     def _unraveler(self, one: Loaded, usual: tuple[int, ...] | None, device: str) -> Callable[..., UnraveledNetwork]:
         """What unravels the network for inputs of a shape; where none is given, for usual ones, or of its own size."""
-        return lambda shape: self.unraveled(one, shape or usual, device)
+
+        def unravel(shape: tuple[int, ...] | None) -> UnraveledNetwork:
+            if shape is None and usual is None and one.checkpoint.input_size is None:
+                self.tell(f"note: the size of the images of {one.name} is not known; it is traced at {USUAL} x {USUAL}")
+            return self.unraveled(one, shape or usual, device)
+
+        return unravel
 
     def unraveled(self, one: Loaded, shape: tuple[int, ...] | None = None, device: str = "cpu") -> UnraveledNetwork:
         """The network as a chain of units, for inputs of `shape`, or of the size that it is made for."""
         from resnet_probe.unraveled import unravel
 
         loaded = one.checkpoint
-        size = loaded.input_size or 32
+        size = loaded.input_size or USUAL
         shape = shape or (loaded.in_channels, size, size)
         return self._once(  # type: ignore[no-any-return]
             ("trace", shape, device, one.leaves),

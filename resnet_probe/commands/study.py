@@ -6,6 +6,7 @@ Which analyses, and with which parameters, stands in their declarations (`Analys
 from __future__ import annotations
 
 import json
+import shlex
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -38,6 +39,7 @@ QUICK = Amount(limit=200, draws=5, swaps=5, samples=50, images=50, batches=0)
 
 @click.command("study")
 @click.argument("checkpoint", type=FILE)
+@options.leaf
 @click.option("--against", type=FILE, metavar="FILE", help="Checkpoint to compare with, such as a VGG.")
 @options.data
 @options.data_root
@@ -239,7 +241,8 @@ class Study:
 
         place = self._place(one)
         ckpt = self.request.ckpts[self.networks.index(one)]
-        line = f"resnet-probe inspect {ckpt} --out {place}"
+        leaves = [word for leaf in one.leaves for word in ("--leaf", leaf)]
+        line = shlex.join(["resnet-probe", "inspect", str(ckpt), *leaves, "--out", str(place)])
 
         def work() -> bool:
             try:

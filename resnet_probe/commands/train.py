@@ -102,6 +102,8 @@ def command(
     fabric = training_options.processes(
         values, device=where, devices=devices, num_nodes=num_nodes, accelerator=accelerator
     )
+    if sync_batch_norm and fabric is None:
+        raise click.UsageError("--sync-batch-norm given with one process, which sees every image anyway; leave it out")
     first = fabric is None or fabric.global_rank == 0
     screen = output.console(quiet or not first)
     root = None if data_root is None else str(data_root)
@@ -110,6 +112,8 @@ def command(
     if train.is_cropped and not training.values.keys() & {"pad", "flip", "resized_crop"}:
         values = replace(values, resized_crop=True)
         screen.print("the images differ in size: random parts of them are trained on (--resized-crop)")
+    if workers is not None and not values.resized_crop:
+        raise click.UsageError("--workers given and nothing to decode; they serve --resized-crop")
     cell = Cell(output.file_name(arch), arch, values)
     if values.batch_size > len(train):
         raise click.UsageError(

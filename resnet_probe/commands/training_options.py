@@ -124,17 +124,15 @@ def processes(recipe: Recipe, *, device: str, devices: int, num_nodes: int, acce
     """The launched processes of one training, or None for a single one on `device`.
 
     Raises:
-        click.UsageError: torchrun has started another number of processes.
+        click.UsageError: as `accelerator_for`.
     """
-    from resnet_probe.commands.request import check_started
+    from resnet_probe.commands.request import accelerator_for
 
-    wanted = devices * num_nodes
-    check_started(devices, num_nodes)
-    if wanted == 1:
+    kind = accelerator_for(devices, num_nodes, accelerator, device)
+    if kind is None:
         return None
     from resnet_probe.training import fabric_for
 
-    kind = device.split(":", maxsplit=1)[0] if accelerator == "auto" else accelerator
     fabric = fabric_for(recipe, accelerator=kind, devices=devices, num_nodes=num_nodes)
     fabric.launch()
     return fabric

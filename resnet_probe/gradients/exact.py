@@ -159,6 +159,7 @@ def class_norms(
     *,
     batch_size: int | None = None,
     batch_norm: BatchNorm = "eval",
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
     device: str | torch.device = "cpu",
     budget: Budget | None = None,
     stack: int = STACK,
@@ -172,6 +173,7 @@ def class_norms(
         batch_size: images at a time, fewer where the memory budget asks for it; in training mode the batch whose
             statistics are used, which is never divided.
         batch_norm: "eval" or "train".
+        loss: as `class_gradients`.
         device: where to compute.
         budget: memory that may be used.
         stack: as `class_gradients`.
@@ -191,7 +193,7 @@ def class_norms(
     error, done = 0.0, 0
     for images, labels in data.batches(size, device=device):
         found = class_gradients(
-            network, images.to(kind), labels, batch_norm=batch_norm, stack=stack, reference=reference
+            network, images.to(kind), labels, batch_norm=batch_norm, loss=loss, stack=stack, reference=reference
         )
         classes, total = found.at[INPUT].flatten(2), found.total.flatten(1)
         norms.append(torch.linalg.vector_norm(classes, dim=2, dtype=torch.float64))

@@ -6,6 +6,7 @@ from resnet_probe.claims.published import ERRORS, PARAMETERS, VARIANTS
 from resnet_probe.claims.verdicts import Verdict
 from resnet_probe.claims.verdicts import table as judgements
 from resnet_probe.lazy import named
+from resnet_probe.tables import Run, SavedTable
 from tests.claims.runs import lesions, run, table
 
 
@@ -31,6 +32,13 @@ def test_verdicts_are_a_table_in_the_order_of_the_claims():
     assert found.settings["silent"] == [3, 4, 5, 6, *range(8, 22)]
     assert found.settings["unusable"] == []
     assert all(row["why"] and row["source"] and row["table"] for row in found.rows)
+
+
+def test_tables_are_named_from_the_folder_of_the_run_on(tmp_path):
+    at = tmp_path / "study" / "net"
+    saved = SavedTable(at, lesions(100, {"a": 101, "b": 102}).result)
+    found = judge(Run((tmp_path / "study",), (saved,)))
+    assert {row["table"] for row in found.rows} == {"study/net/lesion.csv"}
 
 
 def test_the_same_table_twice_says_it_once():

@@ -161,6 +161,17 @@ def test_a_mistake_about_recalibration_costs_no_sweep(capsys, words, problem):
     assert not list(Path("out").glob("*.journal"))
 
 
+@pytest.mark.parametrize("command", [("lesion", "--multi", "1:20"), ("reorder",), ("iterative",)])
+def test_what_a_network_does_not_have_costs_no_pass_over_the_images(capsys, monkeypatch, command):
+    def look(*_, **__):
+        raise AssertionError("the images were measured")
+
+    monkeypatch.setattr("resnet_probe.evaluate.baseline.baseline", look)
+    words = ("--arch", "vgg11-w2", "--data", "fake", "--limit", "10", "--out", "out")
+    code = main([*command, *words])
+    assert (code, is_one_line(capsys.readouterr().err)) == (2, True)
+
+
 def test_options_without_effect_are_refused(capsys):
     for words, problem in {
         ("--draws", "100"): "--draws given without --multi",  # the default too

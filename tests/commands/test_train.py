@@ -132,11 +132,19 @@ def test_images_of_many_sizes_are_cut_at_random_unless_told(capsys, monkeypatch,
             for number in range(4):
                 Image.new("RGB", (20 + number, 24), (60 * number, 90, 9)).save(f"images/{split}/{label}/{number}.png")
     words = ("--arch", "resnet8-w4", "--data", "./images", "--size", "16", "--recipe", "fast", "--epochs", "1",
-             "--batch-size", "4", "--workers", "0", "--format", "png", "--out", "out", *told)  # fmt: skip
-    code, out, err = run(capsys, *words)
+             "--batch-size", "4", "--format", "png", "--out", "out")  # fmt: skip
+    code, out, err = run(capsys, *words, *(told or ("--workers", "0")))
     assert (code, err) == (0, "")
     assert json.loads(Path("out/curves.json").read_text())["recipe"]["resized_crop"] is (told == ())
     assert ("the images differ in size" in out) == (told == ())
+
+
+@pytest.mark.parametrize("idle", [("--workers", "2"), ("--sync-batch-norm",), ("--accelerator", "cuda")])
+def test_options_for_what_is_not_there_are_refused(capsys, idle):
+    code, out, err = run(capsys, *QUICK, "--device", "cpu", *idle)
+    assert (code, out, is_one_line(err)) == (2, "", True)
+    assert f"{idle[0]} " in err
+    assert not Path("out/resnet8-w4.safetensors").exists()
 
 
 def test_tensorboard_has_the_curve(capsys):

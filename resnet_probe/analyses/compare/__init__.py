@@ -38,6 +38,7 @@ from resnet_probe.analyses.declaration import (
 from resnet_probe.lazy import lazily
 
 KINDS = ("conv3x3", "conv", "all")
+BATCHES = 20  # that are timed, of each kind
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ class Parameters:
     zoo: bool = option(False, "Count the papers' networks instead, beside the printed numbers.")
     layers: str = option("conv3x3", "Layers for responses.", choices=KINDS, needs=("ckpts", "arch"))
     timing_batches: int = option(
-        100, "Batches to time, after 10 that do not count.", least=2, metavar="N", needs=("ckpts", "arch")
+        BATCHES, "Batches to time, after 10 that do not count.", least=2, metavar="N", needs=("ckpts", "arch")
     )
     no_timing: bool = option(False, "Measure neither times nor memory.", needs=("ckpts", "arch"))
 
     def __post_init__(self) -> None:
-        if self.no_timing and self.timing_batches != 100:
+        if self.no_timing and self.timing_batches != BATCHES:
             raise ValueError("--timing-batches and --no-timing given; give one of them")
 
     @property

@@ -32,6 +32,7 @@ def run(subjects: Sequence[Subject] | None, parameters: Parameters, runtime: Run
         ValueError: a network that cannot train on batches of this size.
     """
     if subjects is None:
+        runtime.say("counting the networks of the papers takes about a minute")
         with runtime.progress("networks of the papers") as report:
             return [run_zoo(progress=report)]
     if runtime.workers.rank > 0:

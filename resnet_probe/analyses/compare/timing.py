@@ -14,6 +14,8 @@ from statistics import mean, stdev
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.compare import BATCHES
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -45,7 +47,7 @@ def time_steps(
     *,
     batch_size: int,
     classes: int,
-    batches: int = 100,
+    batches: int = BATCHES,
     warm_up: int = WARM_UP,
     device: str = "cpu",
     seed: int = 0,

@@ -191,6 +191,7 @@ ANALYSIS = Analysis(
     parameters=Parameters,
     needs=Needs(batches=True, blocks=True),
     run="resnet_probe.analyses.iterative.table:run",
+    check="resnet_probe.analyses.iterative.table:check",
     tables=(ITERATIVE, RANKS),
     study=(StudyStep("Iterative inference in {network}", "iterative", _with_blocks),),
 )

@@ -51,14 +51,9 @@ class Chain:
 
     Args:
         network: an unraveled network with residual blocks.
-
-    Raises:
-        ValueError: it has none.
     """
 
     def __init__(self, network: UnraveledNetwork) -> None:
-        if not network.blocks:
-            raise ValueError("the network has no residual blocks, so there is no iterative inference to measure")
         self.blocks = network.blocks
         self.units = network.units
         known = {block.name for block in self.blocks}

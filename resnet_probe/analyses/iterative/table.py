@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
 
-__all__ = ["run", "with_damage"]
+__all__ = ["check", "run", "with_damage"]
 
 BATCH = 64
 
@@ -37,7 +37,10 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
             another network.
     """
     from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415 - torch is needed to run, not to plot
+    from resnet_probe.analyses.subject import require  # noqa: PLC0415
 
+    require(subject, parameters, Parameters)
+    check(subject, parameters)
     runtime = runtime or Runtime()
     file = parameters.lesion
     if file is None and runtime.folder is not None and (runtime.folder / "lesion.csv").is_file():
@@ -53,6 +56,16 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     about = {"lesion": str(file), "lesion_on_the_same_images": same}
     result = with_damage(result, lesion).with_settings(about)
     return [result, rank(result, seed=runtime.seed).with_settings(about)]
+
+
+def check(subject: Subject, parameters: Parameters) -> None:
+    """Whether there are blocks to measure.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not subject.network.blocks:
+        raise ValueError(f"{subject.name} has no residual blocks, so there is no iterative inference to measure")
 
 
 def _lesion(file: Path, subject: Subject) -> Result:

@@ -237,8 +237,29 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     from resnet_probe.analyses.subject import require  # noqa: PLC0415
 
     require(subject, parameters, Parameters)
+    check(subject, parameters)
     how = pairs if parameters.pairs else several if parameters.multi else single
     return how.run(subject, parameters, runtime or Runtime())
+
+
+def check(subject: Subject, parameters: Parameters) -> None:
+    """Whether the network has what is to be deleted.
+
+    Raises:
+        ValueError: it has not.
+    """
+    units = len(subject.network.surgical)
+    if not units:
+        raise ValueError(
+            f"{subject.name} has no residual blocks and no layer that an identity could replace; "
+            "`resnet-probe inspect` shows what it is made of"
+        )
+    if parameters.pairs and units < 2:
+        raise ValueError(f"{subject.name} has {units} units that can be deleted; pairs need two")
+    if parameters.multi:
+        from resnet_probe.analyses.lesion.several import check_sizes, deletable  # noqa: PLC0415
+
+        check_sizes(parameters.multi, len(deletable(subject.network, parameters)))
 
 
 ANALYSIS = Analysis(
@@ -253,6 +274,7 @@ ANALYSIS = Analysis(
     parameters=Parameters,
     needs=Needs(sweep=True),
     run="resnet_probe.analyses.lesion:run",
+    check="resnet_probe.analyses.lesion:check",
     tables=(LESION, MULTI, SUMMARY, PAIRS),
     study=(
         StudyStep("Single deletions in {network}", "lesion", _one_at_a_time),

@@ -33,9 +33,6 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
         normal approximation of the mean per-image interaction, and the tests of all pairs together are held at a false
         discovery rate (Benjamini and Hochberg 1995). The settings hold the saving: steps that were run, and
         steps of a loop over the variants.
-
-    Raises:
-        ValueError: the network has fewer than two units that can be deleted.
     """
     import numpy as np  # noqa: PLC0415
 
@@ -43,8 +40,6 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
 
     network = subject.network
     names = [unit.name for unit in network.surgical]
-    if len(names) < 2:
-        raise ValueError(f"{subject.name} has {len(names)} units that can be deleted; pairs need two")
     chosen = [(), *((single,) for single in names), *combinations(names, 2)]
     variants = {" ".join(group): network.delete(*group).steps for group in chosen}
     scores = runtime.evaluate(subject, variants, "lesion_pairs")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
     from resnet_probe.tables import Result
+    from resnet_probe.unraveled import UnraveledNetwork
 
 __all__ = ["draw_lesions", "plot", "run", "summarise"]
 
@@ -40,7 +41,7 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
         ValueError: a number of units that cannot be deleted, or fewer than one draw.
     """
     network, draws, resizing, seed = subject.network, parameters.draws, parameters.resizing, runtime.seed
-    names = [unit.name for unit in network.surgical if resizing or not unit.plan.resizes]
+    names = deletable(network, parameters)
     sets = draw_lesions(names, parameters.multi or (), draws, seed)
     sizes = list(parameters.multi or ())  # listed after more than there are were refused
     variants = {"": network.steps} | {" ".join(chosen): network.delete(*chosen).steps for _, chosen in sets}
@@ -78,6 +79,25 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
     return [MULTI.result(rows, **settings), summarise(rows, flags, settings, seed)]
 
 
+def deletable(network: UnraveledNetwork, parameters: Parameters) -> list[str]:
+    """The units that sets are drawn from."""
+    return [unit.name for unit in network.surgical if parameters.resizing or not unit.plan.resizes]
+
+
+def check_sizes(deleted: Sequence[int], units: int) -> None:
+    """Whether so many of `units` can be deleted.
+
+    Raises:
+        ValueError: a number below 1 or above theirs.
+    """
+    for number in deleted:
+        if not 1 <= number <= units:
+            raise ValueError(
+                f"cannot delete {number} of {units} units; give numbers from 1 to {units} (units that resize count "
+                "only with --resizing)"
+            )
+
+
 def draw_lesions(
     names: Sequence[str], deleted: Sequence[int], draws: int, seed: int
 ) -> list[tuple[int, tuple[str, ...]]]:
@@ -90,12 +110,7 @@ def draw_lesions(
 
     if draws < 1:
         raise ValueError(f"{draws} draws; give at least one")
-    for number in deleted:
-        if not 1 <= number <= len(names):
-            raise ValueError(
-                f"cannot delete {number} of {len(names)} units; give numbers from 1 to {len(names)} (units that resize "
-                "count only with --resizing)"
-            )
+    check_sizes(deleted, len(names))
     generator = random.Random(seed)
     sets = []
     for number in deleted:

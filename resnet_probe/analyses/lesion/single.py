@@ -35,14 +35,9 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
         Table `lesion`: the intact network first, then one row per unit from input to output.
 
     Raises:
-        ValueError: the network has nothing that can be deleted, or its class count does not fit the data.
+        ValueError: the network's class count does not fit the data.
     """
     network = subject.network
-    if not network.surgical:
-        raise ValueError(
-            f"{subject.name} has no residual blocks and no layer that an identity could replace; "
-            "`resnet-probe inspect` shows what it is made of"
-        )
     variants = {INTACT: network.steps} | {unit.name: network.delete(unit.name).steps for unit in network.surgical}
     split, limit = parameters.recalibrate_split, parameters.recalibrate_limit
     train = runtime.training_images(subject, split=split, limit=limit) if parameters.recalibrate else None

@@ -45,8 +45,10 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     import torch  # noqa: PLC0415 - torch is needed to run, not to plot
 
     from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415
+    from resnet_probe.analyses.subject import require  # noqa: PLC0415
     from resnet_probe.probes import ChannelMoments, ImageMoments, Moments, record, tapped  # noqa: PLC0415
 
+    require(subject, parameters, Parameters)
     runtime = runtime or Runtime()
     network, data, name = subject.network, subject.data, subject.name
     layers, mode, channels = parameters.layers, parameters.mode, parameters.channels
