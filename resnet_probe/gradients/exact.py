@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from resnet_probe.data import Data
 from resnet_probe.gradients.budget import Budget, image_bytes
@@ -143,7 +142,7 @@ def class_gradients(
     weights = {name: value.detach().requires_grad_(bool(owners)) for name, value in module.named_parameters()}
     with torch.enable_grad():
         output = torch.func.functional_call(module, weights, (leaf,))
-        summed = (CLASSIFICATION.loss if loss is None else loss)(output, labels).sum()
+        summed = (output * loss_gradient(output.detach(), labels) if loss is None else loss(output, labels)).sum()
     compared = {name: by_parameter[unit][name] for unit, name in _unshared(by_parameter)}
     total, *others = torch.autograd.grad(summed, [leaf, *(weights[name] for name in compared)], allow_unused=True)
     error = _relative(kept[INPUT].sum(0), total)
@@ -233,7 +232,7 @@ def loss_gradient(output: Tensor, labels: Tensor) -> Tensor:
             f"labels from {int(labels.min())} to {int(labels.max())} for a network of {output.shape[1]} classes; "
             "give data with the network's classes"
         )
-    return output.softmax(1) - F.one_hot(labels, output.shape[1])
+    return CLASSIFICATION.gradient(output, labels)
 
 
 def _gradient(loss: Callable[[Tensor, Tensor], Tensor], output: Tensor, labels: Tensor) -> Tensor:

@@ -36,6 +36,15 @@ class Classification(Task):
         """Cross-entropy of all images together, in nats."""
         return F.cross_entropy(outputs, targets, reduction="sum", label_smoothing=label_smoothing)
 
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Gradient of each image's loss by its scores, `(N, classes)`.
+
+        By autograd the label's entry is its probability less 1, which in float32 is 0 for an image that the network is
+        sure of, although the other entries are not. Here it is minus their sum, which keeps all digits.
+        """
+        others = outputs.softmax(1).scatter(1, targets[:, None], 0)
+        return others.scatter(1, targets[:, None], -others.sum(1, keepdim=True))
+
     def wrong(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Whether the predicted class of each image is not its label."""
         return self.predict(outputs) != targets

@@ -75,13 +75,13 @@ def oracle(model, data, *, pre):
             seen.append((h, s, f, out, after))
             h = after
         logits = head(model, h, pre)
-        gradients = torch.autograd.grad(F.cross_entropy(logits, y), [t for h, _, _, out, _ in seen for t in (h, out)])
+        gradients = torch.autograd.grad(cross_entropy(logits, y), [t for h, _, _, out, _ in seen for t in (h, out)])
         for i, (h, s, f, out, after) in enumerate(seen):
             flat = [t.detach().flatten().numpy() for t in (h, s, f, after, *gradients[2 * i : 2 * i + 2])]
             hv, sv, fv, av, g_in, g_out = flat
             reads = h.detach().requires_grad_() if i > ends[1] and h.shape == out.shape else None
             at_exit = (
-                None if reads is None else torch.autograd.grad(F.cross_entropy(head(model, reads, pre), y), reads)[0]
+                None if reads is None else torch.autograd.grad(cross_entropy(head(model, reads, pre), y), reads)[0]
             )
             last = seen[ends[np.searchsorted(ends, i)]][-1].detach().flatten().numpy()
             found[i].append(
@@ -99,6 +99,12 @@ def oracle(model, data, *, pre):
                 }
             )
     return found
+
+
+def cross_entropy(logits, y):
+    """Of one image, in the form that keeps its digits where the probability of the label is almost 1."""
+    others = torch.arange(logits.shape[1]) != y
+    return (logits[:, others] - logits[:, y]).exp().sum().log1p()
 
 
 def head(model, h, pre):
@@ -147,6 +153,29 @@ def test_every_measure_is_that_of_the_blocks_written_out(arch, data):
             assert row["exit_accuracy"] is None
     assert [row["resizes"] for row in table.rows] == [False, False, True, False, True, False]
     assert {table.rows[i]["estimation_std"] for i in (1, 3, 5)} == {0.0}
+
+
+def test_images_that_the_network_is_sure_of_keep_the_direction_of_their_gradient(data):
+    """In float32 their probability is 1 exactly, and less 1 it is 0."""
+    model, unraveled = network("resnet14-w4")
+    with torch.no_grad():
+        ((images, _),) = data.batches(14)
+        logits = model(images)
+        order = logits.sort(1).values
+        factor = 30 / float((order[:, -1] - order[:, -2]).median())
+        model.fc.weight *= factor
+        model.fc.bias *= factor
+        sure = logits.mul(factor).softmax(1).amax(1) == 1
+        assert 5 <= int(sure.sum()) < 14
+    data = replace(data, labels=logits.argmax(1))
+    for row, each in zip(run(unraveled, data, name="sure").rows, oracle(model, data, pre=False), strict=True):
+        for measure in ("cos_gradient", "cos_gradient_out", "cos_exit", "first_order"):
+            values = [image[measure] for image in each]
+            if values[0] is None:
+                assert row[measure] is None
+            else:
+                assert row[measure] == pytest.approx(np.mean(values), rel=1e-3, abs=1e-5), measure
+        assert row["gradients"] == 14
 
 
 def test_batch_size_makes_no_difference(data):

@@ -166,6 +166,28 @@ def test_streamed_norms_do_not_depend_on_how_images_are_batched():
     assert norms.images_at_a_time == 10
 
 
+@pytest.mark.parametrize("gap", [0.0, 5.0, 17.0, 40.0, 80.0])
+def test_gradient_at_the_output_keeps_its_digits_where_the_network_is_sure(gap):
+    scores = torch.tensor([[gap, 0.0, -1.5], [1.0, gap, 2.0]])
+    labels = torch.tensor([0, 1])
+    wide = scores.double().requires_grad_()
+    (expected,) = torch.autograd.grad(torch.nn.functional.cross_entropy(wide, labels, reduction="sum"), wide)
+    expected[[0, 1], labels] = -(expected.sum(1) - expected[[0, 1], labels])  # float64 ends at a gap of 37
+    torch.testing.assert_close(exact.loss_gradient(scores, labels).double(), expected, rtol=1e-5, atol=0)
+
+
+def test_streamed_norms_take_a_loss_of_ones_own():
+    network, data = network_of("resnet8-w4"), data_of(10)
+    ((images, labels),) = data.batches(10)
+
+    def score(output, labels):
+        return output[:, 3] ** 2
+
+    found = class_gradients(network, images, labels, loss=score)
+    norms = class_norms(network, data, batch_size=3, loss=score)
+    torch.testing.assert_close(norms.norms, found.at["input"].flatten(2).norm(dim=2).double(), rtol=1e-4, atol=0)
+
+
 def test_a_network_without_blocks_has_one_class():
     norms = class_norms(network_of("vgg11-w4"), data_of(4))
     assert norms.norms.shape == (1, 4)

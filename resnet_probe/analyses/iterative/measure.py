@@ -159,9 +159,9 @@ def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: T
     """
     with torch.enable_grad():
         logits, visits = chain.run(images.detach().requires_grad_())
-        loss = CLASSIFICATION.total_loss(logits, labels)
+        loss = CLASSIFICATION.total_loss(logits.detach(), labels)
         points = [point for visit in visits for point in (visit.given, visit.output)]
-        gradients = torch.autograd.grad(loss, points)
+        gradients = torch.autograd.grad(logits, points, CLASSIFICATION.gradient(logits.detach(), labels))
     stages = [block.plan.stage for block in chain.blocks]
     lasts = {stage: visit.representation for stage, visit in zip(stages, visits, strict=True)}
     for i, (block, visit) in enumerate(zip(sums, visits, strict=True)):
@@ -172,7 +172,7 @@ def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: T
         if chain.exits[i]:
             with torch.no_grad():
                 block.exits += int((~CLASSIFICATION.wrong(chain.exit(visit.output), labels)).sum())
-    return int(CLASSIFICATION.wrong(logits, labels).sum()), float(loss.detach())
+    return int(CLASSIFICATION.wrong(logits, labels).sum()), float(loss)
 
 
 def _at_exit(chain: Chain, visit: Visit, labels: Tensor) -> Tensor | None:
@@ -184,7 +184,8 @@ def _at_exit(chain: Chain, visit: Visit, labels: Tensor) -> Tensor | None:
         return None
     with torch.enable_grad():
         given = visit.given.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(CLASSIFICATION.total_loss(chain.read(given), labels), given)
+        scores = chain.read(given)
+        (gradient,) = torch.autograd.grad(scores, given, CLASSIFICATION.gradient(scores.detach(), labels))
     return gradient
 
 
