@@ -514,10 +514,15 @@ def _single(generator: np.random.Generator, errors: list[float], images: int, re
 
 def _several(generator: np.random.Generator, means: list[float], name: str, column: str) -> Run:
     """A table of 20 random sets (or orders) of each size, with errors that spread by 6 points around the mean."""
-    rows = [{"network": "net", column: 0, "error": means[0], "kendall_tau": 1.0, "images": 1000, "wrong": 0}]
+    rows = [
+        {"network": "net", column: 0, "error": means[0], "kendall_tau": 1.0, "order": "", "images": 1000, "wrong": 0}
+    ]
     for size, mean in enumerate(means[1:], 1):
         errors = np.clip(generator.normal(mean, 6, 20), 0, 90)
-        rows += [{**rows[0], column: size, "error": float(error), "kendall_tau": 1 - size / 20} for error in errors]
+        rows += [
+            {**rows[0], column: size, "error": float(error), "kendall_tau": 1 - size / 20, "order": f"{size} {draw}"}
+            for draw, error in enumerate(errors)
+        ]
     ranks = spearman([row[column] for row in rows[1:]], [row["error"] for row in rows[1:]], 0)
     return _run(name, rows, arch="resnet56", **asdict(ranks))
 

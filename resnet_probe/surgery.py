@@ -57,6 +57,13 @@ def export(
     gone = {network.units[step.unit].name for step in network.steps if step.mode in ("shortcut", "bypass")}
     if again := [name for edit in edits for names in edit.values() for name in names if name in gone]:
         raise ValueError(f"{again[0]} was deleted from {source.name} before; `resnet-probe inspect` lists what is left")
+    gone = {name for edit in edits for name in edit.get("delete", ())}
+    places = {network.units[step.unit].name: place for place, step in enumerate(network.steps)}
+    for edit in edits:
+        if idle := [name for name in edit.get("scale", {}) if name in gone]:
+            raise ValueError(f"{idle[0]} is deleted and scaled; give one of the two")
+        if (order := edit.get("reorder")) and order == sorted(set(order), key=lambda name: places.get(name, 0)):
+            raise ValueError(f"the blocks {', '.join(order)} are in this order already; give them in another one")
     path = Path(path)
     if path.suffix != ".safetensors":
         path = path.with_name(path.name + ".safetensors")

@@ -207,6 +207,7 @@ class Table:
         blocks: whether only a network with residual blocks has it.
         listed: whether a report lists its rows.
         printed: columns that the command prints as a table.
+        paper: columns of the table in LaTeX and Markdown, where they are not those that are printed, or all.
         spread: what of it is averaged over checkpoints of one architecture, see `analyses.seeds`.
         methods: of intervals and tests that stand in its settings, beside those of its columns.
     """
@@ -225,6 +226,7 @@ class Table:
     blocks: bool = False
     listed: bool = True
     printed: tuple[str, ...] = ()
+    paper: tuple[str, ...] = ()
     spread: Spread | None = None
     methods: tuple[str, ...] = ()
 

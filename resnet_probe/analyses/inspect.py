@@ -118,7 +118,7 @@ def facts(table: Result, network: str) -> list[Fact]:
         Fact("units", f"{len(rows)}: {kinds}", len(rows)),
         Fact(
             "residual blocks",
-            f"{len(blocks)} in {stages} stages, {resizing} of which resize" if blocks else "none",
+            f"{len(blocks)} in {stages} stage{'s' * (stages > 1)}, {resizing} of which resize" if blocks else "none",
             len(blocks),
         ),
         Fact("parameters", f"{total:,}", total),

@@ -149,11 +149,17 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
             }
         )
         counts[number] = counts.get(number, 0) + 1
-    drawn = rows[1:]  # the trained order is no draw
+    drawn = distinct(rows)
     ordered = spearman([1 - row["kendall_tau"] for row in drawn], [row["error"] for row in drawn], seed)
     by_swaps = _by_swaps(rows, {_key(order): scores[_key(order)].flags for _, order in listed}, seed)
     settings = {"classes": len(subject.data.classes), "blocks": names, "by_swaps": by_swaps, **asdict(ordered)}
     return [REORDER.result(rows, **settings)]
+
+
+def distinct(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Each order once, without the trained one: swaps that lead to the same order are no second draw of it."""
+    first = {row["order"]: row for row in reversed(rows)}
+    return [row for row in rows[1:] if row is first[row["order"]]]
 
 
 def facts(table: Result, network: str) -> list[Fact]:
@@ -290,7 +296,7 @@ def plot(result: Result) -> Figure:
         for network in networks:
             rows = [row for row in result.rows if row["network"] == network]
             colour, marker = looks[network]["color"], looks[network]["marker"]
-            drawn = [(row["kendall_tau"], row["error"]) for row in rows[1:]]  # the trained order has its own line
+            drawn = [(row["kendall_tau"], row["error"]) for row in distinct(rows)]
             found = Counter(drawn)
             axes.scatter(*zip(*found, strict=True), s=[6 * count for count in found.values()], color=colour, alpha=0.35,
                          linewidths=0)  # fmt: skip

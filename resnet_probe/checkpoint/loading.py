@@ -245,7 +245,7 @@ def _renamed(names: Mapping[str, str]) -> list[str]:
         return []
     told = [f"{ours} ({theirs})" for ours, theirs in pairs.items()]
     more = f", and {len(told) - 8} more" if len(told) > 8 else ""
-    return [f"layers that the file names otherwise, with its name: {', '.join(told[:8])}{more}"]
+    return [f"the file's names of layers that are called otherwise here: {', '.join(told[:8])}{more}"]
 
 
 def _built(arch: str, **sizes: int) -> nn.Module:

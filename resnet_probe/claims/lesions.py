@@ -305,9 +305,10 @@ def orders(run: Run) -> Iterator[Verdict]:
                     9, network, CANNOT_SAY, "the orders or the errors are all alike, so nothing rises", **about
                 )
                 continue
+            different = len({row["order"] for row in rows} - {rows[0]["order"]})
             told = (
                 f"rank correlation of disorder (1 - tau) and error {rank:.2f} ({between(low, high, 2)}) over "
-                f"{len(rows) - 1} orders; the trained order has {rows[0]['error']:.3g} % error, the worst "
+                f"{different} different orders; the trained order has {rows[0]['error']:.3g} % error, the worst "
                 f"{max(row['error'] for row in rows):.3g} %"
             )
             numbers = sorted({row["swaps"] for row in rows[1:]})

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
-from click import get_current_context
 
 from resnet_probe.analyses.registry import claims as known
 from resnet_probe.commands import options, output
@@ -51,8 +50,7 @@ def command(*, folders: Sequence[Path], form: str, out: Path | None, quiet: bool
     """
     from resnet_probe.tables import read_run
 
-    if out is None and get_current_context().meta["tables"]:
-        raise click.UsageError("--table given without --out; give the folder for the tables")
+    output.refuse_tables_nowhere(out)
     screen = output.console(quiet)
     run = read_run(folders)
     result = judged(run)

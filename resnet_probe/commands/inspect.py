@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @options.ckpt
 @options.arch
 @options.leaf
-@click.option("--size", type=click.IntRange(min=1), metavar="N", help="Side of the input in pixels, if not known.")
-@options.out
+@options.size
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Also write inspect.csv and inspect.json.")
 @options.tables
 @options.quiet
 def command(
@@ -42,6 +42,7 @@ def command(
     """
     if checkpoint is not None and ckpt is not None:
         raise click.UsageError(f"two checkpoints given, {checkpoint} and {ckpt}; give one")
+    output.refuse_tables_nowhere(out)
     session = Session()
     (chosen,) = with_leaves([session.load(checkpoint or ckpt, arch)], leaf)
     folder = output.run_folder(out, "inspect", chosen.name) if out else None

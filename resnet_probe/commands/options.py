@@ -111,6 +111,13 @@ leaf: Decorator = click.option(
     "--leaf", multiple=True, metavar="PATH", help="Module to keep as one operation, for code that cannot be traced."
 )
 
+size: Decorator = click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Side of the images in pixels.  [default: the network's own, where it is known]",
+)
+
 data: Decorator = click.option(
     "--data",
     metavar="NAME|FOLDER",

@@ -125,7 +125,13 @@ def refuse_others(
 
 
 def file_name(text: str) -> str:
-    """A name as part of a file name: `torchvision:resnet50` becomes `torchvision-resnet50`."""
+    """A name as part of a file name: `torchvision:resnet50` becomes `torchvision-resnet50`.
+
+    Of a file of Python its name is enough: `models/mine.py:build` becomes `mine-build`.
+    """
+    file, _, function = text.rpartition(":")
+    if file.endswith(".py"):
+        text = f"{Path(file).stem}-{function}"
     kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in text)
     return kept.strip(".-") or "network"
 
@@ -147,6 +153,16 @@ def write(tables: Sequence["Result"], folder: Path, formats: Sequence[str]) -> l
     return [*paths, *save_figures(figures, folder, formats)]
 
 
+def refuse_tables_nowhere(out: Path | None) -> None:
+    """Refuse `--table` where nothing is written.
+
+    Raises:
+        click.UsageError: there is no folder.
+    """
+    if out is None and get_current_context().meta["tables"]:
+        raise click.UsageError("--table given without --out; give the folder for the tables")
+
+
 def save(table: "Result", folder: Path, keys: Sequence[str] = ()) -> list[Path]:
     """Save a table as CSV with its settings, and as what `--table` asks for."""
     return [*table.save(folder), *save_as(table, folder, keys)]
@@ -162,7 +178,8 @@ def save_as(table: "Result", folder: Path, keys: Sequence[str] = ()) -> list[Pat
 
     about = declared(table.name)
     titles = {column.key: column.title for column in about.columns}
-    return write_as(table, folder, kinds, titles=titles, keys=keys or about.printed)
+    intervals = {column.key for column in about.columns if column.method and column.key.endswith("low")} or {"low"}
+    return write_as(table, folder, kinds, titles=titles, keys=keys or about.paper or about.printed, intervals=intervals)
 
 
 def save_figures(

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import rich_click as click
 from click import get_current_context
+from click.core import ParameterSource
 
 from resnet_probe.analyses.registry import plots
 from resnet_probe.commands import options, output
 from resnet_probe.lazy import named
+
+FIGURES = ("formats", "style", "width", "venue")  # options of figures
 
 
 @click.command("replot")
@@ -30,6 +33,8 @@ from resnet_probe.lazy import named
 def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool) -> None:
     """Draw the figures of a run again from its CSV tables, without torch.
 
+    With --table and no option of the figures' own, only tables are written.
+
     Takes every table in the folder, and in the folders in it, that a command of this program writes. Where the settings
     stand beside a table, the figures say again which command and checkpoint they come from.
     """
@@ -47,6 +52,9 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
             "command wrote with --out"
         )
     base = out or run / _look()
+    context = get_current_context()
+    asked = any(context.get_parameter_source(name) == ParameterSource.COMMANDLINE for name in FIGURES)
+    draws = asked or not context.meta.get("tables")
     output.keep_colours(run)
 
     from resnet_probe.tables import altered, read
@@ -56,12 +64,14 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
         folder = output.run_folder(base / place.relative_to(run), "replot", run.name)
         table = read(place, declared.name)
         others = [read(place, other) if (place / f"{other}.csv").is_file() else None for other in plot.takes]
-        files = output.save_figures([(name, named(plot.draw)(table, *others), table.origin())], folder, formats)
+        figure = [(name, named(plot.draw)(table, *others), table.origin())] if draws else []
+        files = output.save_figures(figure, folder, formats)
         if plot is declared.plots[0]:
             files += output.save_as(table, folder)
         changed = ", which is not as it was written" if altered(place / f"{declared.name}.csv") else ""
         which = (place / f"{declared.name}.csv").relative_to(run)
-        told.append((str(which), f"{len(table.rows)} rows{changed} -> {output.listing(files)}"))
+        if files:
+            told.append((str(which), f"{len(table.rows)} rows{changed} -> {output.listing(files)}"))
     output.summarise(output.console(quiet), str(run), told)
 
 

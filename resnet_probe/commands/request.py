@@ -30,6 +30,7 @@ class Request:
     ckpts: tuple[Path, ...] = ()
     arch: tuple[str, ...] = ()
     leaf: tuple[str, ...] = ()
+    size: int | None = None
     read_as: tuple[str, ...] = ()
     untrained: bool = False
     data: str | None = None
@@ -114,7 +115,7 @@ def _several(name: str, value: Any) -> Any:
 def shared_options(needs: Needs) -> tuple[str, ...]:
     """Names of the options that an analysis with such needs shares with others, in the order of its help."""
     return (
-        *("ckpts", "arch", "leaf"),
+        *("ckpts", "arch", "leaf", "size"),
         *(("read_as",) if needs.side_by_side else ()),
         *(("untrained",) if needs.twins else ()),
         *(("data", "data_root", "split", "limit", "normalize") if needs.images != "none" else ()),

@@ -29,13 +29,20 @@ NO_IMAGES = "no images given; give --data digits, cifar10, cifar100, fake or a f
 class Loaded:
     """A network with its weights.
 
-    `like` is the number of the one whose images an untrained network is to see; `leaves` are the modules to keep whole.
+    `like` is the number of the one whose images an untrained network is to see; `leaves` are the modules to keep whole;
+    `size` is the side of its images that was asked for.
     """
 
     checkpoint: Checkpoint
     trained: bool = True
     like: int | None = None
     leaves: tuple[str, ...] = ()
+    size: int | None = None
+
+    @property
+    def input_size(self) -> int | None:
+        """Side of its images in pixels, where it is known."""
+        return self.size or self.checkpoint.input_size
 
     @property
     def name(self) -> str:
@@ -100,7 +107,7 @@ class Session:
             ValueError, LookupError: as `load`.
         """
         found = self._side_by_side(request) if needs.side_by_side else self._alike(request, needs)
-        return with_leaves(found, request.leaf)
+        return [replace(one, size=request.size) for one in with_leaves(found, request.leaf)]
 
     def _alike(self, request: Request, needs: Needs) -> list[Loaded]:
         ckpts, archs = request.ckpts, request.arch
@@ -220,7 +227,7 @@ class Session:
         spec = spec or request.data or one.own("data")
         if spec is None:
             raise click.UsageError(NO_IMAGES)
-        chosen, size = normalize or one.own("normalize"), one.checkpoint.input_size
+        chosen, size = normalize or one.own("normalize"), one.input_size
         key = (spec, request.data_root, request.split, request.limit, chosen, size, request.seed)
         return self._once(  # type: ignore[no-any-return]
             ("images", *key),
@@ -247,7 +254,8 @@ class Session:
         if one.trained and measured.error > 0.95 * chance:
             self.tell(
                 f"note: that is about chance ({chance:.4g} %); check --data, --normalize and --arch, and that the "
-                f"classes come in the order of the training ({', '.join(data.classes[:3])}, ...)",
+                f"classes come in the order of the training ({', '.join(data.classes[:3])}"
+                f"{', ...' if len(data.classes) > 3 else ''})",
                 important=True,
             )
         if not one.trained:
@@ -261,7 +269,7 @@ class Session:
         def images(*, split: str = request.split, limit: int | None = request.limit, whole: bool = False) -> Data:
             return load_data(
                 spec, root=request.data_root, split=split, limit=limit, normalize=like.normalization,
-                size=one.checkpoint.input_size, whole=whole, seed=request.seed,
+                size=one.input_size, whole=whole, seed=request.seed,
             )  # fmt: skip
 
         return images
@@ -270,7 +278,7 @@ class Session:
         """What unravels the network for inputs of a shape; where none is given, for usual ones, or of its own size."""
 
         def unravel(shape: tuple[int, ...] | None) -> UnraveledNetwork:
-            if shape is None and usual is None and one.checkpoint.input_size is None:
+            if shape is None and usual is None and one.input_size is None:
                 self.tell(f"note: the size of the images of {one.name} is not known; it is traced at {USUAL} x {USUAL}")
             return self.unraveled(one, shape or usual, device)
 
@@ -281,7 +289,7 @@ class Session:
         from resnet_probe.unraveled import unravel
 
         loaded = one.checkpoint
-        size = loaded.input_size or USUAL
+        size = one.input_size or USUAL
         shape = shape or (loaded.in_channels, size, size)
         return self._once(  # type: ignore[no-any-return]
             ("trace", shape, device, one.leaves),
@@ -295,7 +303,7 @@ class Session:
         Raises:
             click.UsageError: neither is known.
         """
-        side = size or one.checkpoint.input_size
+        side = size or one.input_size
         if side is None:
             raise click.UsageError(f"the size of the images that {one.name} is made for is not known; give --size N")
         return self.unraveled(one, (one.checkpoint.in_channels, side, side))

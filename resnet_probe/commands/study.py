@@ -40,6 +40,7 @@ QUICK = Amount(limit=200, draws=5, swaps=5, samples=50, images=50, batches=0)
 @click.command("study")
 @click.argument("checkpoint", type=FILE)
 @options.leaf
+@options.size
 @click.option("--against", type=FILE, metavar="FILE", help="Checkpoint to compare with, such as a VGG.")
 @options.data
 @options.data_root
@@ -241,8 +242,9 @@ class Study:
 
         place = self._place(one)
         ckpt = self.request.ckpts[self.networks.index(one)]
-        leaves = [word for leaf in one.leaves for word in ("--leaf", leaf)]
-        line = shlex.join(["resnet-probe", "inspect", str(ckpt), *leaves, "--out", str(place)])
+        how = [word for leaf in one.leaves for word in ("--leaf", leaf)]
+        how += ["--size", str(one.size)] if one.size else []
+        line = shlex.join(["resnet-probe", "inspect", str(ckpt), *how, "--out", str(place)])
 
         def work() -> bool:
             try:

@@ -26,7 +26,7 @@ from resnet_probe.commands.session import Session, with_leaves
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write, as safetensors."
 )
-@click.option("--size", type=click.IntRange(min=1), metavar="N", help="Side of the input in pixels, if not known.")
+@options.size
 @options.quiet
 def command(
     *,

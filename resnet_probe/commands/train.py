@@ -117,7 +117,7 @@ def command(
     cell = Cell(output.file_name(arch), arch, values)
     if values.batch_size > len(train):
         raise click.UsageError(
-            f"--batch-size {values.batch_size} is more than the {len(train)} images; give at most as many"
+            f"a batch of {values.batch_size} is more than the {len(train)} images; give --batch-size of at most as many"
         )
     screen.print(f"{arch}: {len(train)} images of {train.name}, recipe {name}, {_length(values, len(train))}")
     keeper = Keeper(

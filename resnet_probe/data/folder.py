@@ -90,8 +90,8 @@ def _class_folders(folder: Path, split: str) -> tuple[Path, str, list[str]]:
     # Without split folders there is one set of images; calling all of it "train" would let it be tested on itself.
     if split not in ("test", "all"):
         raise DataError(
-            f"folder {folder} has no split {split!r}: it has no split folders; ask for split 'test' to read all of it, "
-            f"or sort the class folders into folders named {', '.join(SPLITS[:3])}"
+            f"folder {folder} has no split {split!r}: its class folders lie directly in it, which is read as the split "
+            f"'test'; sort them into folders named {', '.join(SPLITS[:3])}"
         )
     names = _folders(folder)
     if names and set(names) <= set(SPLITS):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,13 @@ KINDS = ("tex", "md", "parquet")  # endings of the files
 
 
 def write(
-    result: Result, folder: Path, kinds: Sequence[str], *, titles: Mapping[str, str], keys: Sequence[str] = ()
+    result: Result,
+    folder: Path,
+    kinds: Sequence[str],
+    *,
+    titles: Mapping[str, str],
+    keys: Sequence[str] = (),
+    intervals: Collection[str] = (),
 ) -> list[Path]:
     """Write a table once more, as `<name>.tex`, `<name>.md` or `<name>.parquet`.
 
@@ -32,6 +38,7 @@ def write(
         kinds: of KINDS.
         titles: heading of a column by its key; by default the key.
         keys: the columns of LaTeX and Markdown, and their intervals; by default all.
+        intervals: lower ends of 95 % intervals; the upper end of `x_low` is `x_high`.
 
     Raises:
         LookupError: an unknown kind.
@@ -46,16 +53,24 @@ def write(
         if kind == "parquet":
             _parquet(result, path)
         else:
-            write_text(path, (latex if kind == "tex" else markdown)(result, titles=titles, keys=keys))
+            write_text(
+                path, (latex if kind == "tex" else markdown)(result, titles=titles, keys=keys, intervals=intervals)
+            )
         paths.append(path)
     return paths
 
 
-def latex(result: Result, *, titles: Mapping[str, str] | None = None, keys: Sequence[str] = ()) -> str:
+def latex(
+    result: Result,
+    *,
+    titles: Mapping[str, str] | None = None,
+    keys: Sequence[str] = (),
+    intervals: Collection[str] = (),
+) -> str:
     """The table as a `tabular` for the packages booktabs and siunitx, numbers in `S` columns; the rest is a comment."""
     import pandas  # noqa: PLC0415 - most callers do without
 
-    columns, same = _columns(result, titles or {}, keys)
+    columns, same = _columns(result, titles or {}, keys, intervals)
     plain = [all(value is None or _is_number(value) for value in values) for _, values in columns]
     cells = [
         [None if value is None else _digits(value) if number else written(value) for value in values]
@@ -69,9 +84,15 @@ def latex(result: Result, *, titles: Mapping[str, str] | None = None, keys: Sequ
     return note + str(style.to_latex(hrules=True, siunitx=True, column_format="".join(kinds)))
 
 
-def markdown(result: Result, *, titles: Mapping[str, str] | None = None, keys: Sequence[str] = ()) -> str:
+def markdown(
+    result: Result,
+    *,
+    titles: Mapping[str, str] | None = None,
+    keys: Sequence[str] = (),
+    intervals: Collection[str] = (),
+) -> str:
     """The table in Markdown, numbers to the right; a line beneath it says the rest."""
-    columns, same = _columns(result, titles or {}, keys)
+    columns, same = _columns(result, titles or {}, keys, intervals)
     right = [all(value is None or _is_number(value) for value in values) for _, values in columns]
     lines = [[title for title, _ in columns], ["---:" if each else "---" for each in right]]
     lines += [[written(value) for value in row] for row in zip(*(values for _, values in columns), strict=True)]
@@ -79,16 +100,18 @@ def markdown(result: Result, *, titles: Mapping[str, str] | None = None, keys: S
     return f"{text}\n{same}\n" if same else text
 
 
-def _columns(result: Result, titles: Mapping[str, str], keys: Sequence[str]) -> tuple[list[tuple[str, list[Any]]], str]:
+def _columns(
+    result: Result, titles: Mapping[str, str], keys: Sequence[str], intervals: Collection[str]
+) -> tuple[list[tuple[str, list[Any]]], str]:
     """Headings and values, of the ends of an interval one column in place of the two; and what all rows share."""
     values = {key: [row[key] for row in result.rows] for key in result.columns}
     wanted = [key for key in keys or result.columns if key in values]
     found: list[tuple[str, list[Any]]] = []
     for key in wanted:
         stem, _, end = key.rpartition("_")
-        if end not in ("low", "high") or f"{key[: -len(end)]}{'high' if end == 'low' else 'low'}" not in values:
+        if end not in ("low", "high") or f"{key[: -len(end)]}low" not in intervals:
             found.append((titles.get(key, key.replace("_", " ")), values[key]))
-            stem, begins = key, f"{key}_low" in values and f"{key}_high" in values
+            stem, begins = key, f"{key}_low" in values and f"{key}_low" in intervals
         else:  # an interval of a column that is there stands right after it
             begins = end == "low" and stem not in wanted
         if begins:

@@ -157,7 +157,7 @@ def test_error_rises_with_the_number_of_deleted_blocks(found, verdict):
 )  # fmt: skip
 def test_error_rises_with_disorder(rank, verdict):
     rows = [
-        {"network": "net", "swaps": n, "kendall_tau": tau, "error": error}
+        {"network": "net", "swaps": n, "kendall_tau": tau, "error": error, "order": str(n)}
         for n, (tau, error) in enumerate(((1.0, 5.0), (0.8, 9.0)))
     ]
     keys = ("spearman", "spearman_low", "spearman_high")
@@ -172,7 +172,9 @@ def test_a_jump_after_the_first_swap_is_no_smooth_rise():
     """From 7 to 80 % at once: the rank correlation is 0.85, and nothing about it is smooth."""
     errors = {0: [7.0], 1: [78, 80, 82], 2: [81, 83, 85], 3: [84, 86, 88]}
     rows = [
-        {"network": "net", "swaps": n, "kendall_tau": 1 - n / 10, "error": e} for n, es in errors.items() for e in es
+        {"network": "net", "swaps": n, "kendall_tau": 1 - n / 10, "error": e, "order": f"{n} {e}"}
+        for n, es in errors.items()
+        for e in es
     ]
     keys = ("spearman", "spearman_low", "spearman_high")
     (answer,) = rules.orders(run(table("reorder", rows, **dict(zip(keys, (0.85, 0.7, 0.95), strict=True)))))

@@ -18,7 +18,7 @@ def test_the_folder_of_a_run_is_named_after_command_and_network(tmp_path, monkey
     ("network", "name"),
     [
         ("torchvision:resnet50", "torchvision-resnet50"),
-        ("../a b/net.py:make", "a-b-net.py-make"),
+        ("../a b/net.py:make", "net-make"),
         ("..", "network"),
         ("größe_2", "größe_2"),
     ],

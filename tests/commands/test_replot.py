@@ -50,7 +50,12 @@ def test_another_style_does_not_replace_the_figures(finished, capsys):
 
 def test_tables_for_a_paper(finished, capsys):
     rows = len(read(finished, "paths").rows)
+    before = pictures(finished)
+    (finished / "paths.svg").write_text("of another style")
+    assert main(["replot", "--run", "run", "--table", "tex,md", "--quiet"]) == 0
+    assert (finished / "paths.svg").read_text() == "of another style"  # tables are all that was asked for
     assert main(["replot", "--run", "run", "--format", "svg", "--table", "tex,md", "--quiet"]) == 0
+    assert pictures(finished) == before
     assert len((finished / "paths.md").read_text().split("\n\n")[0].splitlines()) == rows + 2
     assert (finished / "paths.tex").read_text().count(r"\\") == rows + 1
     assert main(["replot", "--run", "run", "--table", "doc"]) == 2

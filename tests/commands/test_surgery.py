@@ -128,6 +128,8 @@ def test_quiet_prints_nothing(capsys):
         (["--scale", "layer2.1=inf"], "the factor of layer2.1 is inf; it must be a finite number"),
         (["--scale", "fc=2"], "no block or layer named 'fc'"),
         (["--scale", "conv1=2"], "conv1 is no residual block, so it has no branch to scale"),
+        (["--delete", "layer2.1", "--scale", "layer2.1=0.5"], "layer2.1 is deleted and scaled"),
+        (["--reorder", "layer2.0,layer3.1"], "are in this order already"),
         (["--reorder", "layer1.0,layer1.0"], "a block is named twice in the order"),
         (["--reorder", "layer3.1,layer1.1"], "layer3.1 maps (12, 2, 2) to (12, 2, 2) and cannot stand in the place of"),
     ],

@@ -174,7 +174,7 @@ def nothing(num_classes=10, in_channels=3):
         (("--arch", "vgg12", "--data", "digits"), 2, "there is no vgg12"),
         (("--arch", "made.py:network", "--data", "digits"), 2, "7), but digits has 10 classes"),
         (("--arch", "made.py:nothing", "--data", "digits"), 2, "made.py:nothing"),
-        ((*QUICK, "--batch-size", "100"), 2, "--batch-size 100 is more than the 60 images; give at most as many"),
+        ((*QUICK, "--batch-size", "100"), 2, "a batch of 100 is more than the 60 images"),
         ((*QUICK, "--learning-rate", "1e30"), 2, "the training diverged; try a learning rate below 1e+30"),
         ((*QUICK, "--iterations", "5"), 2, "as epochs or as iterations, one of the two"),
         ((*QUICK, "--resume", "made.py"), 2, "made.py is no training state"),

@@ -184,7 +184,7 @@ def test_a_class_that_a_split_lacks_does_not_shift_the_labels(split_folder):
 def test_an_unknown_split_lists_those_that_exist(split_folder, folder):
     with pytest.raises(DataError, match="has no split 'test': it has train, val"):
         load_data(split_folder)
-    with pytest.raises(DataError, match="it has no split folders"):
+    with pytest.raises(DataError, match="its class folders lie directly in it"):
         load_data(folder, split="train")
     assert load_data(folder, split="all").fingerprint == load_data(folder).fingerprint
 

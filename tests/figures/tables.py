@@ -60,7 +60,7 @@ def lesion_pairs(names):
 
 def reorder(names):
     rows = [
-        {"network": name, "kendall_tau": 1 - 0.02 * d,
+        {"network": name, "kendall_tau": 1 - 0.02 * d, "order": str(d),
          "error": 7 + 3 * n + (1.4 + 0.5 * wave(d, n)) * d * (0.6 + n / 4)}
         for n, name in enumerate(names) for d in range(45)
     ]  # fmt: skip

@@ -18,7 +18,9 @@ TABLE = Result("lesion", tuple(ROWS[0]), tuple(ROWS), {})
 
 
 def test_markdown_is_the_table():
-    head, rule, *lines, blank, same = markdown(TABLE, titles={"error": "error, %"}).splitlines()
+    head, rule, *lines, blank, same = markdown(
+        TABLE, titles={"error": "error, %"}, intervals={"error_low"}
+    ).splitlines()
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in (head, rule, *lines)]
     assert cells[0] == ["block", "error, %", "error, 95 % interval", "p", "count", "resizes"]
     assert cells[1] == ["---", "---:", "---", "---:", "---:", "---"]
@@ -28,7 +30,7 @@ def test_markdown_is_the_table():
 
 
 def test_latex_is_the_table():
-    text = latex(TABLE, titles={"error": "error, %"})
+    text = latex(TABLE, titles={"error": "error, %"}, intervals={"error_low"})
     assert text.splitlines()[0] == "% network: a_b; images: 1,000"
     assert r"\begin{tabular}{lS[table-format=-2.3]lS[table-format=1.2e-1]S[table-format=22.0]l}" in text
     assert re.findall(r"\\\w+rule", text) == [r"\toprule", r"\midrule", r"\bottomrule"]
@@ -41,11 +43,16 @@ def test_latex_is_the_table():
 
 
 def test_chosen_columns_come_with_their_intervals():
-    head = markdown(TABLE, keys=("block", "error")).splitlines()[0]
+    head = markdown(TABLE, keys=("block", "error"), intervals={"error_low"}).splitlines()[0]
     assert head == "| block | error | error, 95 % interval |"
-    assert "| 7 to 10.25 |" in markdown(TABLE, keys=("error_low", "error_high"))
+    assert "| 7 to 10.25 |" in markdown(TABLE, keys=("error_low", "error_high"), intervals={"error_low"})
     one = Result("x", ("a", "low", "high"), ({"a": 1, "low": 2, "high": 3.5}, {"a": 2, "low": 2, "high": 3}), {})
-    assert markdown(one).splitlines()[::2] == ["| a | 95 % interval |", "| 1 | 2 to 3.5 |"]
+    assert markdown(one, intervals={"low"}).splitlines()[::2] == ["| a | 95 % interval |", "| 1 | 2 to 3.5 |"]
+
+
+def test_what_is_no_interval_is_not_called_one():
+    quartiles = Result("x", ("quartile_low", "quartile_high"), ({"quartile_low": 2, "quartile_high": 3.5},), {})
+    assert markdown(quartiles, intervals={"error_low"}).splitlines()[0] == "| quartile low | quartile high |"
 
 
 def test_parquet_is_the_whole_table(tmp_path):

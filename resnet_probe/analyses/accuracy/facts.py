@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from resnet_probe.analyses.declaration import Fact
+from resnet_probe.analyses.facts import paired_words
 from resnet_probe.tables import Result
 
 __all__ = ["classes", "errors"]
@@ -20,12 +21,8 @@ def errors(table: Result, network: str) -> list[Fact]:
         text += f", loss {row['loss']:.4g} nats, calibration error {row['calibration_error']:.3g} %"
         facts.append(Fact(row["view"], text, row["top1_error"], row["top1_low"], row["top1_high"], "%"))
         if row.get("against") is not None:
-            low, high = row["increase_low"], row["increase_high"]
-            text = f"{row['increase']:+.3g} points of error against {row['against']} on the same images ({low:.3g} to "
-            text += (
-                f"{high:.3g}; {row['newly_wrong']} newly wrong, {row['newly_right']} newly right, p = {row['p']:.2g})"
-            )
-            facts.append(Fact(f"{row['view']}, paired", text, row["increase"], low, high, "points"))
+            interval = row["increase_low"], row["increase_high"]
+            facts.append(Fact(f"{row['view']}, paired", paired_words(row), row["increase"], *interval, "points"))
     return facts
 
 
@@ -37,6 +34,9 @@ def classes(table: Result, network: str) -> list[Fact]:
         if not rows:
             continue
         worst = max(rows, key=lambda row: row["error"])
+        if worst["error"] == 0:
+            facts.append(Fact(f"hardest class, {view}", "none: no image is wrong", 0, unit="%"))
+            continue
         other = f", mostly taken for {worst['mostly_taken_for']}" if worst["mostly_taken_for"] else ""
         text = f"{worst['class']}, {worst['error']:.4g} % error{other}"
         facts.append(Fact(f"hardest class, {view}", text, worst["error"], worst["error_low"], worst["error_high"], "%"))

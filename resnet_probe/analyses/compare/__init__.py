@@ -175,7 +175,7 @@ ANALYSIS = Analysis(
     run="resnet_probe.analyses.compare.measure:run",
     tables=(COMPARE, ZOO_TABLE),
     builds_on=(BuildsOn("lesion"), BuildsOn("responses", optional=True), BuildsOn("paths", images=False)),
-    study=(StudyStep("{network} side by side with the other", "compare", _side_by_side),),
+    study=(StudyStep("{network} beside the other network", "compare", _side_by_side),),
 )
 
 _NAMES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from resnet_probe.analyses.declaration import Fact
+from resnet_probe.analyses.facts import paired_words
 from resnet_probe.tables import Result
 
 __all__ = ["facts"]
@@ -24,15 +25,11 @@ def facts(table: Result, network: str) -> list[Fact]:
         Fact("paths", paths, row["paths"]),
     ]
     if row.get("against"):
-        low, high = row["increase_low"], row["increase_high"]
-        text = (
-            f"{row['increase']:+.3g} points against {row['against']} (95 % interval {low:.3g} to {high:.3g}; "
-            f"{row['newly_wrong']} newly wrong, {row['newly_right']} newly right, p = {row['p']:.2g})"
-        )
-        told.append(Fact("paired error", text, row["increase"], low, high, "points"))
+        interval = row["increase_low"], row["increase_high"]
+        told.append(Fact("paired error", paired_words(row), row["increase"], *interval, "points"))
     if row["forward_ms"] is not None:
         text = (
-            f"{row['forward_ms']:.3g} ms forward, {row['backward_ms']:.3g} ms forward and backward: means over "
+            f"{row['forward_ms']:.4g} ms forward, {row['backward_ms']:.4g} ms forward and backward: means over "
             f"{row['timed_batches']} batches of {row['batch_size']} on {table.settings.get('device')}"
         )
         told.append(Fact("time", text, row["forward_ms"], unit="ms"))

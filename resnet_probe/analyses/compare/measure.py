@@ -59,6 +59,7 @@ def _measured(subject: Subject, parameters: Parameters, runtime: Runtime) -> Mea
     model = subject.checkpoint.model if subject.checkpoint else subject.network.to_module()
     shape, size = subject.data.input_shape, runtime.batch_size or DEFAULT_BATCH
     how: dict[str, Any] = {"classes": classes, "device": runtime.device, "seed": runtime.seed}
+    runtime.say(f"timing {subject.name}: {parameters.timing_batches} batches of {size} and of {SMALL_BATCH} images")
     timings = {}
     for images in dict.fromkeys((size, SMALL_BATCH)):
         with runtime.progress(f"times of {subject.name}, batches of {images}") as report:

@@ -79,6 +79,7 @@ LESION = Table(
     spread=Spread(("block", "index"), ("error", "increase", "loss")),
     plots=(Plot("lesion", "resnet_probe.analyses.lesion.single:plot"),),
     facts="resnet_probe.analyses.lesion.facts:single",
+    paper=("network", "block", "stage", "error", "increase", "p", "loss", "error_recalibrated"),
     headline="median lesion",
     claims=(
         Claim(

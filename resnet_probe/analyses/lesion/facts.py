@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from statistics import fmean, median
 from typing import Any
 
@@ -21,6 +22,7 @@ def single(table: Result, network: str) -> list[Fact]:
     """Of the deletions of one unit at a time: the intact error, the typical, the worst and the mildest deletion."""
     intact, *deleted = table.of(network)
     worst, mildest = (pick(deleted, key=lambda row: row["error"]) for pick in (max, min))
+    named = partial(_named, rows=deleted)
     middle = median(row["error"] for row in deleted)
     low, high = intact.get("error_low"), intact.get("error_high")
     text = f"{intact['error']:.4g} % error, {intact['wrong']} wrong of {intact['images']:,} images"
@@ -28,8 +30,8 @@ def single(table: Result, network: str) -> list[Fact]:
     facts = [
         Fact("intact", text, intact["error"], low, high, PERCENT),
         Fact("median lesion", f"{middle:.4g} % error over {len(deleted)} single deletions", middle, unit=PERCENT),
-        Fact("worst lesion", f"{worst['error']:.4g} % ({_named(worst)})", worst["error"], unit=PERCENT),
-        Fact("mildest lesion", f"{mildest['error']:.4g} % ({_named(mildest)})", mildest["error"], unit=PERCENT),
+        Fact("worst lesion", f"{worst['error']:.4g} % ({named(worst)})", worst["error"], unit=PERCENT),
+        Fact("mildest lesion", f"{mildest['error']:.4g} % ({named(mildest)})", mildest["error"], unit=PERCENT),
     ]  # fmt: skip
     for resizes, what in ((False, "keep the shape"), (True, "resize")):
         errors = [row["error"] for row in deleted if row["resizes"] is resizes]
@@ -45,8 +47,12 @@ def single(table: Result, network: str) -> list[Fact]:
     return facts
 
 
-def _named(row: Mapping[str, Any]) -> str:
-    return f"{row['block']}{', which resizes' if row['resizes'] else ''}"
+def _named(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The unit, and how many others have the same error."""
+    more = sum(each["error"] == row["error"] for each in rows) - 1
+    if more == len(rows) - 1 > 0:
+        return "every unit alike"
+    return f"{row['block']}{', which resizes' if row['resizes'] else ''}{f', and {more} more' if more else ''}"
 
 
 def several(table: Result, network: str) -> list[Fact]:

@@ -22,4 +22,4 @@ def facts(table: Result, network: str) -> list[Fact]:
     ]
     measured = table.about(network).get("measured")
     reason = measured.get(network) if isinstance(measured, dict) else measured
-    return [*told, Fact("measured", str(reason))] if reason else told
+    return [*told, Fact("where", str(reason))] if reason else told

@@ -1,0 +1,31 @@
+"""What facts of several tables have in common."""
+
+import pytest
+
+from resnet_probe.analyses.facts import paired_words
+from resnet_probe.analyses.lesion.facts import single
+from resnet_probe.statistics import paired_difference
+from resnet_probe.tables import Result
+
+
+@pytest.mark.parametrize(("newly_wrong", "stricter"), [(5, True), (3, False), (12, False)])
+def test_an_interval_and_a_test_that_disagree_are_explained(newly_wrong, stricter):
+    _, *interval = paired_difference(newly_wrong, 0, 50)
+    p = 2 * 0.5**newly_wrong
+    row = {"increase": 2 * newly_wrong, "increase_low": interval[0], "increase_high": interval[1], "p": p,
+           "newly_wrong": newly_wrong, "newly_right": 0, "against": "a"}  # fmt: skip
+    assert ((interval[0] > 0) and p >= 0.05) is stricter
+    assert ("the exact test is the stricter" in paired_words(row)) is stricter
+
+
+def test_units_that_err_alike_are_not_told_apart():
+    def table(*errors):
+        rows = [
+            {"network": "n", "block": name, "error": error, "wrong": error, "images": 100, "resizes": False}
+            for name, error in zip(("(intact)", "a", "b", "c"), errors, strict=True)
+        ]
+        return {fact.label: fact.text for fact in single(Result("lesion", tuple(rows[0]), tuple(rows), {}), "n")}
+
+    assert table(5, 9, 9, 7)["worst lesion"] == "9 % (a, and 1 more)"
+    assert table(5, 9, 9, 7)["mildest lesion"] == "7 % (c)"
+    assert table(5, 9, 9, 9)["worst lesion"] == table(5, 9, 9, 9)["mildest lesion"] == "9 % (every unit alike)"
