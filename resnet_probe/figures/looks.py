@@ -15,7 +15,6 @@ from difflib import get_close_matches
 from typing import Any
 
 FORMATS = ("pdf", "svg", "png")
-UNEQUAL = 1.5  # times as many layers: then positions are relative, since a layer's number says little
 COLUMN_MM = 85.0
 PAGE_MM = 178.0
 WIDTHS = ("column", "page")

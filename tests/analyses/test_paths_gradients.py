@@ -143,7 +143,7 @@ def test_figure_draws_the_table(measured):
     assert fit.get_ydata() == pytest.approx(expected)
     lines = {line.get_label(): line.get_ydata() for line in shares.get_lines()}
     exact = measured.settings["exact"]
-    assert lines[f"exact: 95 % in {exact['low']} to {exact['high']}"] == pytest.approx(
+    assert lines[f"exact: {exact['low']} to {exact['high']} hold {100 * exact['holds']:.0f} %"] == pytest.approx(
         [100 * value for value in column["class_share"]]
     )
     (span,) = [

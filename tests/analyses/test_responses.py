@@ -300,7 +300,7 @@ def test_several_networks_in_one_table(data):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("deeper", "relative"), [(6, False), (7, True)])
+@pytest.mark.parametrize(("deeper", "relative"), [(4, False), (5, True)])
 def test_networks_of_unequal_depth_are_drawn_over_relative_position(deeper, relative):
     rows = [
         {"network": name, "index": i, "rank": i, "std": 2.0 - 0.1 * i, "part": "trunk"}

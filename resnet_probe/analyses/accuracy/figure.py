@@ -83,7 +83,7 @@ def plot_classes(result: Result) -> Figure:
             axes.set_ylim(len(classes) - 0.5, -0.5)
             for place in range(1, len(classes)):
                 axes.axhline(place - 0.5, color="0.92", linewidth=0.5, zorder=0)
-            axes.set_xlim(left=0)
+            axes.set_xlim(left=-0.02 * axes.get_xlim()[1])  # an error of 0 is not on the axis
             axes.set_xlabel("error of the class (%), 95 % interval")
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
@@ -112,7 +112,7 @@ def plot_reliability(result: Result) -> Figure:
         )
         above.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
         for name, rows in series.items():
-            _reliability(above, rows, looks[name], name)
+            _reliability(above, rows, looks[name], name, alone=len(series) == 1)
             edges = [rows[0]["low"], *(row["high"] for row in rows)]
             look = {key: looks[name][key] for key in ("color", "linestyle")}
             below.stairs([row["images"] or float("nan") for row in rows], edges, baseline=None, linewidth=0.9, **look)
@@ -181,7 +181,7 @@ def _dots(
     dots.lines[0].set_clip_on(False)  # an error of 0 stands on the edge
 
 
-def _reliability(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name: str) -> None:
+def _reliability(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name: str, *, alone: bool) -> None:
     firm = [row for row in rows if row["images"] >= FEW]
     x, y = [row["confidence"] for row in firm], [row["accuracy"] for row in firm]
     whiskers = [
@@ -196,5 +196,6 @@ def _reliability(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any
         face = "white" if few else look["color"]
         dots = {"marker": look["marker"], "s": 8 if few else 12, "linewidths": 0.7, "zorder": 3, "clip_on": False}
         axes.scatter(x, y, c=face, edgecolors=look["color"], **dots)
-    name = name if len(firm) > 1 else f"{name}: too few images for a curve"
+    if len(firm) < 2 and alone:
+        name += ": too few images for a curve"
     axes.plot([], [], **kinds, marker=look["marker"], markersize=3.2, label=name)

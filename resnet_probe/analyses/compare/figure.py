@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.compare.table import INTACT
-from resnet_probe.figures.looks import UNEQUAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,7 +117,7 @@ def _lesions(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
 def _responses(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
     rows = tables["responses"].rows
     layers = [len(found) for name in looks if (found := _of(name, rows))]
-    relative = max(layers) > UNEQUAL * min(layers)
+    relative = len(set(layers)) > 1
     for name, look in looks.items():
         found = sorted(_of(name, rows), key=lambda row: row["index"])
         span = max(len(found) - 1, 1) if relative else 1

@@ -55,7 +55,7 @@ def plot(result: Result) -> Figure:
         gradient.set_ylabel("cos(F(h), dL/dh)")
         _legend(gradient)
         _line(exit_, rows, "cos_exit", look=("green", "D"), name="dL/dh of the exit")
-        exit_.set_title("and exit gradient")
+        exit_.set_title("update, exit gradient")
         exit_.set_ylabel("cos(F(h), exit's dL/dh)")
         exit_.set_visible(any(row.get("cos_exit") is not None for row in rows))
         for panel in (beside, gradient, exit_):
@@ -86,7 +86,9 @@ def plot(result: Result) -> Figure:
                     panel.axvline(after["index"] - 0.5, color="0.85", linewidth=0.6, zorder=0)
         for panel in axes[1]:
             panel.set_xlabel("block (from the input)")
-        figure.suptitle(f"{label(rows[0]['network'])}, {rows[0]['images']:,} images", fontsize=8, x=0.01, ha="left")
+        head = f"{label(rows[0]['network'])}, {rows[0]['images']:,} images (shaded: their standard deviation)"
+        figure.suptitle(head + "; open: block that resizes" * any(row["resizes"] for row in rows), fontsize=8, x=0.01,
+                        ha="left")  # fmt: skip
     return figure
 
 
@@ -94,7 +96,7 @@ SEVERAL = (
     ("size of the update", "ratio", "|F(h)| / |h|"),
     ("update and input", "cos_input", "cos(F(h), h)"),
     ("update and gradient", "cos_gradient", "cos(F(h), dL/dh)"),
-    ("and exit gradient", "cos_exit", "cos(F(h), exit's dL/dh)"),
+    ("update, exit gradient", "cos_exit", "cos(F(h), exit's dL/dh)"),
     ("turn of h", "influence", "1 - cos(h, next h)"),
     ("damage of deletion", "lesion_loss", "increase of loss (nats)"),
     ("estimation error", "estimation_std", "std of h minus last h"),
@@ -179,7 +181,7 @@ def _exits(axes: Axes, rows: Rows, error: float | None) -> None:
     axes.set_ylim(0, 103)
     if error is not None:
         axes.axhline(100 - error, color="0.4", linewidth=0.7, linestyle=(0, (4, 2)), zorder=0, label="whole network")
-    axes.legend(fontsize=6, loc="lower right", labelspacing=0.25)
+    _legend(axes)
 
 
 def plot_ranks(result: Result) -> Figure:

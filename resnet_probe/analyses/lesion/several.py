@@ -190,7 +190,7 @@ def plot(result: Result) -> Figure:
             line = {"marker": looks[network]["marker"], "markersize": 3, "markeredgewidth": 0, "linewidth": 1}
             for share, alpha, what, mean in ((100, 0.12, "range", {"linewidth": 0}), (50, 0.3, "quartiles", line)):
                 band = {"alpha": alpha, "linewidth": 0, "label": what if network == networks[0] else None}
-                name = label(network) if mean is line else None
+                name = f"{label(network)}, mean" if mean is line else None
                 sns.lineplot(**drawn, **mean, y="error", errorbar=("pi", share), err_kws=band, label=name)
             if rows["error_recalibrated"].notna().all():
                 sns.lineplot(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["plot", "run"]
 
 DASHED = (0, (4, 2))
+AGAIN: dict[str, Any] = {"linestyle": ":", "marker": "x", "markersize": 3, "linewidth": 0.9}
+INTACT_AGAIN: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 0.7}
 
 
 def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Result]:
@@ -91,6 +93,9 @@ def plot(result: Result) -> Figure:
         intact = next(row["error"] for row in result.rows if row["block"] == INTACT)
         axes.plot([], [], color=colour, linewidth=0.8, linestyle=DASHED,
                   label="intact" if many else f"intact: {intact:.3g} %")  # fmt: skip
+        if any(row.get("error_recalibrated") is not None for row in result.rows):
+            axes.plot([], [], color=colour, **AGAIN, label="BN re-estimated")
+            axes.plot([], [], color=colour, **INTACT_AGAIN, label="intact, BN re-estimated")
         if any(row["resizes"] for row in result.rows):
             axes.scatter([], [], c="white", edgecolors=colour, marker=marker, s=12, linewidths=0.8, label="resizes")
         classes = result.about(networks[0]).get("classes")
@@ -121,9 +126,8 @@ def _draw(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name
     axes.plot([], [], color=colour, marker=marker, markersize=3.2, label=name)
     if lesions[0].get("error_recalibrated") is not None:
         again = [row["error_recalibrated"] for row in lesions]
-        look_again = {"color": colour, "linestyle": ":", "marker": "x", "markersize": 3, "linewidth": 0.9}
-        axes.plot(x, again, zorder=2, label="BN re-estimated", **look_again)
-        axes.axhline(intact["error_recalibrated"], color=colour, linewidth=0.7, linestyle=(0, (1, 1.5)), zorder=1)
+        axes.plot(x, again, zorder=2, color=colour, **AGAIN)
+        axes.axhline(intact["error_recalibrated"], color=colour, **INTACT_AGAIN, zorder=1)
     if not relative:
         for before, after in pairwise(lesions):
             if before["stage"] != after["stage"]:

@@ -91,7 +91,7 @@ def _draw(axis: Axes, networks: dict[str, Polynomial], known: Mapping[str, str] 
         colour = looks[name]["color"]
         if len(networks) > 1:
             heights = [share / max(shares) for share in shares]
-            axis.plot(lengths, heights, **looks[name], linewidth=0.9, label=figures.label(name))
+            axis.plot(lengths, heights, **looks[name], linewidth=0.9, label=figures.label(name), clip_on=False)
             if len(lengths) == 1:
                 axis.vlines(lengths, 0, 1, color=colour, linestyle=looks[name]["linestyle"], linewidth=0.9)
             continue

@@ -126,17 +126,21 @@ def _norms(
 def _shares(axis: Axes, rows: Rows, look: Mapping[str, Any], about: Mapping[str, Any], *, alone: bool) -> None:
     lengths, interval = [row["length"] for row in rows], about["exact"]
     exact = figures.PALETTE["vermillion"] if alone else look["color"]
-    words = "exact" + (f": 95 % in {interval['low']} to {interval['high']}" if interval else "") if alone else None
+    words = "exact" + (f": {_held(interval)}" if interval else "") if alone else None
     if interval and alone:
         axis.axvspan(interval["low"] - 0.5, interval["high"] + 0.5, color=exact, alpha=_SHADE, linewidth=0, zorder=0)
     axis.plot(lengths, [100 * value for value in _column(rows, "class_share")], color=exact, linewidth=1.1,
               marker=look["marker"], markersize=2.6, label=words)  # fmt: skip
     if about.get("effective"):
         found = about["effective"]
-        also = f"count $\\times$ norm: 95 % in {found['low']} to {found['high']}" if alone else None
+        also = f"count $\\times$ norm: {_held(found)}" if alone else None
         axis.plot(lengths, [100 * value for value in _column(rows, "effective_share")], color=look["color"],
                   linewidth=1.0, linestyle=_DASHES, label=also)  # fmt: skip
     axis.set_ylabel("share of the gradient (%)")
+
+
+def _held(interval: Mapping[str, Any]) -> str:
+    return f"{interval['low']} to {interval['high']} hold {100 * interval['holds']:.0f} %"
 
 
 def _brackets(axis: Axes, networks: Sequence[tuple[str, Mapping[str, Any]]]) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from resnet_probe.figures.looks import UNEQUAL
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -34,7 +32,7 @@ def plot(result: Result) -> Figure:
     networks = list(dict.fromkeys(row["network"] for row in result.rows))
     looks = network_colours(networks, result.settings.get("colours"))
     layers = Counter(row["network"] for row in result.rows)
-    relative = max(layers.values()) > UNEQUAL * min(layers.values())
+    relative = len(set(layers.values())) > 1
     with style():
         figure, (above, below) = new_figure("column", height=104, rows=2, sharey=True)
         for name in networks:

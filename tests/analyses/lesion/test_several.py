@@ -175,6 +175,6 @@ def test_the_figure_can_be_drawn_from_the_table_alone(tables, tmp_path):
     figure = multi.plot(read(tmp_path, "lesion_multi"))
     (axes,) = figure.axes
     means = [np.mean([r["error"] for r in result.rows if r["deleted"] == n]) for n in range(4)]
-    (line,) = [line for line in axes.lines if line.get_label() == "tiny"]
+    (line,) = [line for line in axes.lines if line.get_label() == "tiny, mean"]
     np.testing.assert_allclose(line.get_ydata(), means)
     np.testing.assert_allclose(line.get_xdata(), range(4))
