@@ -133,8 +133,13 @@ def command(
     drawn = formats if finished else ()
     files = output.write(results, folder, drawn)
     told = [(fact.label, fact.text) for fact in facts_of(results[2]).get("", [])]
+    names = {cell.name for cell in cells}
+    if others := sorted(path.stem for path in folder.glob("*.safetensors") if path.stem not in names):
+        told.append(("not in the tables", f"{', '.join(others)}, which an earlier grid trained here; ask for them too"))
     output.summarise(
-        screen, f"{name}: {len(finished)} of {len(cells)} cells", [*told, ("written", output.listing(files))]
+        screen,
+        f"{preset or 'grid'}: {len(finished)} of {len(cells)} cells",
+        [*told, ("written", output.listing(files))],
     )
 
 

@@ -295,7 +295,9 @@ def _kind(cells: Iterable[Any]) -> str:
     types = {type(cell) for cell in cells if cell is not None}
     if types == {bool}:
         return "boolean"
-    return "number" if types and types <= {int, float} else "text"
+    if not types:
+        return "empty"
+    return "number" if types <= {int, float} else "text"
 
 
 def _parsed(cells: list[str], kind: str | None, path: Path, column: str) -> list[Any]:

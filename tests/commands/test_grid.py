@@ -78,6 +78,10 @@ def test_a_finished_cell_is_never_trained_twice_and_any_can_be_alone(capsys, mon
     assert len(read(Path("out"), "grid").rows) == 8  # the others' rows stay
     assert run(capsys, *SMALL)[0] == 0
     assert without_time(read(Path("out"), "grid").rows) == without_time(rows)
+    code, out, _ = run(capsys, *SMALL, "--seeds", "1")
+    assert code == 0
+    assert len(read(Path("out"), "grid").rows) == 4
+    assert "resnet8-w4-seed1" in next(line for line in out.splitlines() if "not in the tables" in line)
     code, _, err = run(capsys, *SMALL, "--learning-rate", "0.05")
     assert (code, is_one_line(err)) == (2, True)
     assert "of another training (another recipe)" in err
