@@ -66,6 +66,13 @@ def test_names_that_look_like_numbers_stay_text_where_the_settings_say_so(tmp_pa
         assert [row["cell"] for row in read(tmp_path, "table").rows] == names
 
 
+def test_a_column_without_values_has_no_type(tmp_path):
+    result = Result("t", ("a", "b"), ({"a": None, "b": 1}, {"a": None, "b": 2}), {})
+    result.save(tmp_path)
+    assert json.loads((tmp_path / "t.json").read_text())["table"]["columns"] == {"a": "empty", "b": "number"}
+    assert read(tmp_path, "t").rows == result.rows
+
+
 def test_table_alone_is_read_by_what_its_columns_hold(tmp_path):
     (tmp_path / "t.csv").write_text("name,n,x,flag,mixed,empty\na,1,0.5,True,1,\nb,,nan,False,one,\n")
     first, second = read(tmp_path, "t").rows
