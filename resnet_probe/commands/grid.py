@@ -48,11 +48,7 @@ def _depths(_: click.Context, __: click.Parameter, value: str | None) -> tuple[i
 @click.option("--lesions/--no-lesions", default=None, help="Delete each block of each network at the end.")
 @click.option("--list", "listing", is_flag=True, help="List the cells, and train nothing.")
 @click.option("--fresh", is_flag=True, help="Train again what an earlier run has finished.")
-@options.device
-@options.seed
-@options.out
-@options.formats
-@options.quiet
+@options.running
 def command(
     *,
     preset: str | None,

@@ -289,3 +289,8 @@ tables: Decorator = click.option(
 )  # fmt: skip
 
 quiet: Decorator = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+
+
+def running(command: Any) -> Any:
+    """Where to compute, the seed, where to write, in what formats, and whether to print."""
+    return device(seed(out(formats(quiet(command)))))

@@ -50,11 +50,7 @@ QUICK = Amount(limit=200, draws=5, swaps=5, samples=50, images=50, batches=0)
 @click.option("--draws", type=click.IntRange(min=1), metavar="N", help="Random sets and orders of each size.  [20]")
 @click.option("--quick", is_flag=True, help="200 images, 5 draws, no times: a first look.")
 @click.option("--fresh", is_flag=True, help="Start over, whatever an earlier study has finished.")
-@options.device
-@options.seed
-@options.out
-@options.formats
-@options.quiet
+@options.running
 def command(
     *, checkpoint: Path, against: Path | None, normalize: str | None, draws: int | None, quick: bool, **values: Any
 ) -> None:

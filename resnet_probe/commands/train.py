@@ -46,11 +46,7 @@ if TYPE_CHECKING:
 @options.devices
 @options.num_nodes
 @options.accelerator
-@options.device
-@options.seed
-@options.out
-@options.formats
-@options.quiet
+@options.running
 def command(
     *,
     arch: str | None,
