@@ -1,9 +1,11 @@
 """Whatever happens to a sweep, the same command goes on and ends in the same bytes."""
 
 import json
+import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +61,33 @@ def test_two_processes_share_one_folder(tiny, table, tmp_path):
     settings = json.loads((tmp_path / "lesion.json").read_text())
     assert "settings" in settings or "arguments" in settings
     assert {path.name for path in tmp_path.iterdir()} == {"lesion.csv", "lesion.json", "lesion.png", "lesion.journal"}
+
+
+def test_two_processes_that_start_over_at_once_end_alike(tiny, table, tmp_path):
+    words_twice = words(tiny, tmp_path, "--fresh")
+    both = [start(*PYTHON, "-c", SLOWLY, "0.02", *words_twice) for _ in range(2)]
+    for process in both:
+        code, _, err = finish(process)
+        assert (code, err) == (0, "")
+    assert (tmp_path / "lesion.csv").read_bytes() == table
+
+
+def test_a_worker_that_dies_ends_the_others_and_the_next_run_goes_on(tiny, table, tmp_path):
+    program = tmp_path / "slowly.py"  # a file, which every process runs again
+    program.write_text(SLOWLY)
+    process = start(*PYTHON, str(program), "0.3", *words(tiny, tmp_path, "--devices", "2", "--device", "cpu"))
+    until(lambda: len(shards(tmp_path)) >= 2, process)
+    (worker,) = [  # the process that Fabric started
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/stat")
+        if path.exists() and path.read_text().rpartition(")")[2].split()[1] == str(process.pid)
+    ]
+    os.kill(worker, signal.SIGKILL)
+    code, _, _ = finish(process, timeout=60)
+    assert code != 0
+    assert len(shards(tmp_path)) < ALL
+    assert cli.main(words(tiny, tmp_path)) == 0
+    assert (tmp_path / "lesion.csv").read_bytes() == table
 
 
 # One process imports everything, then forks a run after another and kills it: 20 deaths without 20 start-ups.

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import resnet_probe
-from resnet_probe.tables import Result, altered, provenance, read, read_run, together
+from resnet_probe.tables import Result, altered, provenance, read, read_run, results, together
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1)
 CELLS = st.one_of(
@@ -231,6 +231,27 @@ def test_about_a_network_is_what_holds_for_all_and_what_stands_under_its_name():
     assert (table.about("a")["seed"], table.about("a")["classes"], table.about("b")["classes"]) == (3, 10, 5)
     assert table.networks == ["a"]
     assert table.of("a") == [{"network": "a"}]
+
+
+def test_a_kill_between_table_and_settings_is_noticed(tmp_path, monkeypatch):
+    def made(error):
+        return Result("lesion", ("network", "error"), ({"network": "a", "error": error},), {"seed": 0})
+
+    made(1.5).save(tmp_path)
+    write, written = results.write_text, []
+
+    def killed(path, content):
+        written.append(path.name)
+        if path.suffix == ".json":
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(results, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        made(2.5).save(tmp_path)
+    assert written == ["lesion.csv", "lesion.json"]
+    assert read(tmp_path, "lesion").rows[0]["error"] == 2.5
+    assert altered(tmp_path / "lesion.csv")
 
 
 def test_a_table_that_was_changed_is_noticed(tmp_path):
