@@ -557,6 +557,17 @@ def _last_stage(
     return _run("iterative", rows, arch="resnet56")
 
 
+def _agreement(generator: np.random.Generator, mean: Callable[[int], float], images: int = 200) -> Run:
+    """27 blocks, the last one at depth 1, whose cosines spread by 0.04 over pairs of images."""
+    rows = [
+        {"network": "net", "block": f"b{index}", "images": images, "agreement": float(values.mean()),
+         "agreement_std": float(values.std())}
+        for index in range(27)
+        for values in [mean(27 - index) + 0.04 * generator.normal(size=images - 1)]
+    ]  # fmt: skip
+    return _run("iterative", rows, arch="resnet56")
+
+
 def _ranks(generator: np.random.Generator, correlation: float, blocks: int = 27) -> Run:
     """Rank correlation of a measure and the damage over blocks."""
     a = generator.normal(size=blocks)
@@ -649,6 +660,10 @@ def of_claims(generator: np.random.Generator, m: int) -> Study:
         "22: the middle 14 of 27 blocks add 2 points, the others 12; the other way round": (
             rules.middle, 0, lambda: _single(generator, [0.1] + [0.22] * 6 + [0.12] * 15 + [0.22] * 6, 1000),
             lambda: _single(generator, [0.1] + [0.12] * 6 + [0.22] * 15 + [0.12] * 6, 1000),
+        ),
+        "23: agreement 1 / sqrt(depth) over 27 blocks; exp(-0.1 depth)": (
+            iterative.agreement, 0, lambda: _agreement(generator, lambda depth: depth**-0.5),
+            lambda: _agreement(generator, lambda depth: math.exp(-0.1 * depth)),
         ),
     }  # fmt: skip
     study = Study(

@@ -1,4 +1,4 @@
-"""Claims 14, 17 to 19 and 21: iterative inference, and what predicts the damage of a deletion."""
+"""Claims 14, 17 to 19, 21 and 23: iterative inference, and what predicts the damage of a deletion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdi
 from resnet_probe.statistics import bonferroni
 from resnet_probe.tables import Run
 
-__all__ = ["branches", "estimation", "exits", "higher_blocks", "influence"]
+__all__ = ["agreement", "branches", "estimation", "exits", "higher_blocks", "influence"]
 
 PREACTIVATION = "the paper's networks are pre-activation"
 
@@ -192,6 +192,51 @@ def estimation(run: Run) -> Iterator[Verdict]:
                 21, network, verdict, why, measured=f"{ratio:.2g} of the deviation", measured_value=ratio, **about
             )
             yield withheld(judged, untaught(table, network))
+
+
+def agreement(run: Run) -> Iterator[Verdict]:
+    """Claim 23: does the agreement of two images' gradients fall more slowly with depth than exponentially?
+
+    With c at the last block, at the first, and half way between, ln c(first) - 2 ln c(middle) + ln c(last) is 0 if the
+    agreement falls exponentially, and ln((1 + m) / sqrt(1 + 2 m)) if it falls as 1 / sqrt(depth), m blocks from one to
+    the next. The bar is half of that (ours). Relative standard errors are added up, see `higher_blocks`.
+    """
+    for table in run.named("iterative"):
+        for network in table.networks:
+            rows = [row for row in table.rows(network) if row.get("agreement") is not None]
+            about: dict[str, Any] = {"table": str(table.path), "unit": "ln of the ratio to an exponential"}
+            half = (len(rows) - 1) // 2
+            if len(rows) < LEAST_BLOCKS or rows[0]["images"] < 2:
+                images = rows[0]["images"] if rows else 0
+                why = f"{len(rows)} blocks and {images} images; a fall needs {LEAST_BLOCKS} blocks and 2 images"
+                yield Verdict(23, network, CANNOT_SAY, why, **about)
+                continue
+            chosen = [rows[-1 - 2 * half], rows[-1 - half], rows[-1]]
+            values = [row["agreement"] for row in chosen]
+            pairs = math.sqrt(rows[0]["images"] - 1)
+            reach = NormalDist().inv_cdf(0.975)
+            errors = [row["agreement_std"] / pairs for row in chosen]
+            told = ", ".join(f"{value:.3g} in {row['block']}" for value, row in zip(values, chosen, strict=True))
+            if any(value - reach * error <= 0 for value, error in zip(values, errors, strict=True)):
+                why = f"the mean cosine is {told}: one is not told from 0, so there is no fall to compare"
+                yield withheld(Verdict(23, network, CANNOT_SAY, why, **about), "")
+                continue
+            first, middle, last = map(math.log, values)
+            excess = first - 2 * middle + last
+            reach *= sum(w * error / value for w, error, value in zip((1, 2, 1), errors, values, strict=True))
+            bar = math.log((1 + half) / math.sqrt(1 + 2 * half)) / 2
+            low, high = excess - reach, excess + reach
+            why = (
+                f"mean cosine {told}: {excess:+.2g} ({between(low, high, 2)}) above an exponential fall, bar {bar:.2g}"
+            )
+            verdict = HOLDS if low > bar else DOES_NOT_HOLD if high < bar else CANNOT_SAY
+            if last - first < reach:
+                verdict, why = CANNOT_SAY, f"{why}; it does not fall with depth"
+            judged = Verdict(
+                23, network, verdict, why, measured=f"{excess:+.2g}", measured_value=excess, low=low, high=high, **about
+            )
+            edited = "its blocks were edited before it was measured" if table.about(network).get("edits") else ""
+            yield withheld(judged, edited, "the paper's networks are at initialisation")
 
 
 def influence(run: Run) -> Iterator[Verdict]:

@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -75,7 +76,9 @@ def oracle(model, data, *, pre):
             seen.append((h, s, f, out, after))
             h = after
         logits = head(model, h, pre)
-        gradients = torch.autograd.grad(cross_entropy(logits, y), [t for h, _, _, out, _ in seen for t in (h, out)])
+        points = [t for h, _, _, out, _ in seen for t in (h, out)]
+        gradients = torch.autograd.grad(cross_entropy(logits, y), points, retain_graph=True)
+        scores = torch.autograd.grad(logits[0, 0], [h for h, *_ in seen], retain_graph=True)
         for i, (h, s, f, out, after) in enumerate(seen):
             flat = [t.detach().flatten().numpy() for t in (h, s, f, after, *gradients[2 * i : 2 * i + 2])]
             hv, sv, fv, av, g_in, g_out = flat
@@ -95,6 +98,7 @@ def oracle(model, data, *, pre):
                     "influence": 1 - cosine(sv, av),
                     "angular": math.acos(min(1, cosine(sv, av))) / math.pi,
                     "estimation": av - last,
+                    "score": scores[i].flatten().numpy(),
                     "right": int(head(model, after, pre).argmax()) == int(y) if i > ends[1] else None,
                 }
             )
@@ -140,6 +144,8 @@ def test_every_measure_is_that_of_the_blocks_written_out(arch, data):
         else:
             assert exits == [None] * 14
             assert row["cos_exit"] is row["cos_exit_std"] is None
+        agree = [cosine(a["score"], b["score"]) for a, b in pairwise(images)]
+        assert (row["agreement"], row["agreement_std"]) == pytest.approx((np.mean(agree), np.std(agree)), rel=1e-4)
         errors = np.concatenate([image["estimation"] for image in images])
         assert row["estimation"] == pytest.approx(errors.mean(), rel=1e-4, abs=1e-6)
         assert row["estimation_std"] == pytest.approx(errors.std(), rel=1e-4, abs=1e-6)

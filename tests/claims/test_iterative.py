@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -28,6 +29,40 @@ def cosines(means, spread=0.1, images=100):
 def test_branch_opposes_the_gradient(means, verdict):
     (found,) = rules.branches(cosines(means))
     assert (found.claim, found.verdict) == (14, verdict)
+
+
+def agreeing(means, spread=0.04, images=401, **settings):
+    rows = [
+        {"network": "net", "block": f"b{i}", "images": images, "agreement": m, "agreement_std": spread}
+        for i, m in enumerate(means)
+    ]
+    return run(table("iterative", rows, **settings))
+
+
+@pytest.mark.parametrize(
+    ("means", "verdict"),
+    [
+        ([depth**-0.5 for depth in range(27, 0, -1)], "holds"),
+        ([math.exp(-0.1 * depth) for depth in range(27, 0, -1)], "does not hold"),
+        ([1 - 0.03 * depth for depth in range(27, 0, -1)], "does not hold"),  # faster and faster
+        ([0.001] * 5 + [0.1] * 5 + [0.5] * 5, "cannot say"),  # at the input it is not told from 0
+        ([0.5] * 9, "cannot say"),  # no fall
+        ([0.1, 0.2, 0.3], "cannot say"),
+    ],
+)
+def test_agreement_of_gradients_falls_more_slowly_than_exponentially(means, verdict):
+    (found,) = rules.agreement(agreeing(means))
+    assert (found.claim, found.verdict) == (23, verdict)
+
+
+def test_agreement_is_measured_against_an_exponential_with_its_noise():
+    means = [depth**-0.5 for depth in range(27, 0, -1)]
+    (found,) = rules.agreement(agreeing(means))
+    assert found.measured_value == pytest.approx(math.log(14 / math.sqrt(27)))
+    error = 0.04 / 20 * (1 / means[0] + 2 / means[13] + 1)
+    assert found.high - found.low == pytest.approx(2 * 1.959964 * error, rel=1e-5)
+    (edited,) = rules.agreement(agreeing(means, edits=[{"delete": ["a"]}]))
+    assert edited.verdict == "cannot say"
 
 
 def test_the_exit_gradient_is_judged_where_it_was_measured():

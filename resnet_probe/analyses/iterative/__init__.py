@@ -50,7 +50,17 @@ MEASURES = {
     "exit_accuracy": "early-exit accuracy",
     "adapter_accuracy": "adapted-exit accuracy",
 }
-SPREADS = ("ratio", "cos_input", "cos_gradient", "cos_gradient_out", "first_order", "influence", "angular", "cos_exit")
+SPREADS = (
+    "ratio",
+    "cos_input",
+    "cos_gradient",
+    "cos_gradient_out",
+    "first_order",
+    "influence",
+    "angular",
+    "cos_exit",
+    "agreement",
+)
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,8 @@ ITERATIVE = Table(
         Column("cos_exit_std", float, "standard deviation of that over images"),
         Column("estimation_bias", float, "root mean square over features of each feature's mean estimation error"),
         Column("estimation_spread", float, "root mean square over features of its standard deviation"),
+        Column("agreement", float, "cosine, of two images in a row, of the gradient of the first class's score at h"),
+        Column("agreement_std", float, "standard deviation of that over pairs of images"),
     ),
     question="What does each block do to its input and to the loss?",
     source="Jastrzebski et al. 2018; Greff et al. 2017",
@@ -137,6 +149,12 @@ ITERATIVE = Table(
             21, "Blocks of a stage estimate its last representation, better and better",
             "mean error near 0, falling deviation", "Greff et al. 2017 (arXiv 1612.07771), section 3",
             f"{RULES}:estimation",
+        ),
+        Claim(
+            23, "Gradients of different images agree less with depth, but not exponentially less",
+            "correlation 1 / sqrt(depth) with batch norm, at initialisation",
+            "Balduzzi et al. 2017 (arXiv 1702.08591), section 3", f"{RULES}:agreement",
+            methods=("groups",),
         ),
     ),
     blocks=True,

@@ -24,6 +24,7 @@ PER_IMAGE = (
     "influence",
     "angular",
     "cos_exit",
+    "agreement",
 )
 
 
@@ -108,15 +109,24 @@ class BlockSums:
     estimation: list[Tensor] = field(default_factory=list)  # (3,)
     features: list[Tensor] = field(default_factory=list)  # (channels, 3), the same by feature
     exits: int = 0  # right answers of the early exit
+    previous: Tensor | None = None  # (1, values): direction of the score's gradient for the last image
 
     def add(
-        self, visit: Visit, at_input: Tensor, at_output: Tensor, last: Tensor | None, at_exit: Tensor | None = None
+        self,
+        visit: Visit,
+        at_input: Tensor,
+        at_output: Tensor,
+        last: Tensor | None,
+        at_exit: Tensor | None = None,
+        *,
+        of_score: Tensor,
     ) -> None:
         """Add a batch.
 
         Args:
             visit: the batch at this block.
             at_input, at_output: gradient of each image's loss at the block's input and output.
+            of_score: gradient of the first class's score at the block's input.
             at_exit: gradient at the input of the loss of the classifier that reads it, where it can.
             last: representation after the last block of the stage, if this block's has the same shape.
         """
@@ -124,6 +134,9 @@ class BlockSums:
             f, s, out = (_rows(t) for t in (visit.branch, visit.shortcut, visit.representation))
             g_in, g_out = _rows(at_input), _rows(at_output)
             turned = _cosine(s, out)
+            score = _rows(of_score)
+            row = score if self.previous is None else torch.cat([self.previous, score])
+            self.previous = row[-1:]
             each = (
                 f.norm(dim=1) / s.norm(dim=1),
                 _cosine(f, s),
@@ -133,6 +146,7 @@ class BlockSums:
                 1 - turned,
                 turned.clamp(-1, 1).arccos() / torch.pi,
                 f.new_full(f.shape[:1], torch.nan) if at_exit is None else _cosine(f, _rows(at_exit)),
+                _cosine(row[1:], row[:-1]),
             )
             # an image without gradient, or with an input of zeros, has no such measure and is left out of its mean
             self.per_image.append(torch.cat([moments(values[values.isfinite()][None, None]) for values in each]))
@@ -161,6 +175,7 @@ def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: T
         logits, visits = chain.run(images.detach().requires_grad_())
         loss = CLASSIFICATION.total_loss(logits.detach(), labels)
         points = [point for visit in visits for point in (visit.given, visit.output)]
+        of_score = torch.autograd.grad(logits[:, 0].sum(), points[::2], retain_graph=True)
         gradients = torch.autograd.grad(logits, points, CLASSIFICATION.gradient(logits.detach(), labels))
     stages = [block.plan.stage for block in chain.blocks]
     lasts = {stage: visit.representation for stage, visit in zip(stages, visits, strict=True)}
@@ -168,7 +183,7 @@ def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: T
         last = lasts[stages[i]]
         same = last.shape == visit.representation.shape
         at_exit = _at_exit(chain, visit, labels) if chain.exits[i] else None
-        block.add(visit, gradients[2 * i], gradients[2 * i + 1], last if same else None, at_exit)
+        block.add(visit, gradients[2 * i], gradients[2 * i + 1], last if same else None, at_exit, of_score=of_score[i])
         if chain.exits[i]:
             with torch.no_grad():
                 block.exits += int((~CLASSIFICATION.wrong(chain.exit(visit.output), labels)).sum())

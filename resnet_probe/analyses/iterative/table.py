@@ -95,6 +95,8 @@ def _measured(subject: Subject, runtime: Runtime, *, adapter: bool) -> Result:
     - `cos_exit` cos(F(h), dL/dh) where L is the loss of the network's own classifier reading h itself (last stage), as
       Jastrzebski et al. expand it (equations 2 to 4);
     - `first_order` -<dL/dh_out, F(h)> in nats, the first-order prediction of what deleting the block adds to the loss;
+    - `agreement` the cosine of d(score)/dh for two images that follow one another, the score that of the first class: a
+      scalar output, as Balduzzi et al. 2017 take it;
     - `influence` 1 - cos(S(h), h_next) with h_next the next block's input, and `angular` arccos(cos) / pi;
     - `estimation`, `estimation_std`: mean and standard deviation, over images, channels and positions, of h_next minus
       the same after the last block of the stage;
