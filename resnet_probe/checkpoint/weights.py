@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import pickle
 import pickletools
 import re
@@ -18,6 +19,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,13 +27,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-MOST_REPEATED = 2**28  # bytes that an expanded tensor may stand for beyond what the file holds
+from resnet_probe.limits import MOST_STEPS, most_bytes
+from resnet_probe.pickles import CostlyError, check
+
 OWN_KEY = "resnet-probe"  # the one entry of a safetensors header that our own files have; its value is JSON
 
 # Where training programs put the weights in what they save; the first that is there is taken.
 NESTS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "state_dict_ema", "model_ema", "ema")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 
+_WEIGHTS_ALONE = "get the weights alone, as a safetensors file or saved with torch.save(model.state_dict(), …)"
 _PLACEHOLDERS = (
     # Settings and numbers that often lie beside the weights. They are not built: an empty object takes their place.
     "argparse.Namespace",
@@ -170,14 +175,16 @@ class _Placeholder:
 def _read_torch(path: Path) -> Any:
     inert = [(_Placeholder, name) for name in _PLACEHOLDERS]
     try:
+        check(path, _PLACEHOLDERS)
         with warnings.catch_warnings(), torch.serialization.safe_globals(inert):  # type: ignore[arg-type]
             warnings.simplefilter("ignore")  # about pickle protocols: what matters comes as an exception
             return torch.load(path, map_location="cpu", weights_only=True)
+    except CostlyError as error:
+        raise CheckpointError(f"{path} is refused: {error}; {_WEIGHTS_ALONE}") from None
     except pickle.UnpicklingError as error:
         if name := _blocked(str(error), path):
             raise CheckpointError(
-                f"{path} is refused: its pickle names {name}, which could run code; "
-                "get the weights alone, as a safetensors file or saved with torch.save(model.state_dict(), …)"
+                f"{path} is refused: its pickle names {name}, which could run code; {_WEIGHTS_ALONE}"
             ) from None
         raise CheckpointError(
             f"{path} is no PyTorch file that can be read safely ({_line(error)}); get it again"
@@ -214,7 +221,7 @@ def _globals(file: IO[bytes]) -> Iterator[str]:
     strings: list[str] = []
     memo: dict[int, str] = {}
     last = ""
-    for operation, argument, _ in pickletools.genops(file):
+    for operation, argument, _ in islice(pickletools.genops(file), MOST_STEPS // 16):  # slow, and for a message only
         if operation.name == "GLOBAL":
             yield str(argument).replace(" ", ".")
         elif operation.name == "STACK_GLOBAL":
@@ -285,11 +292,12 @@ def _usable(path: Path, name: str, tensor: Tensor) -> Tensor:
             f"{path}: {name} is no ordinary tensor (sparse, quantized, complex or without values); save dense weights"
         )
     claimed, stored = tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
-    if claimed > max(stored, MOST_REPEATED):
+    if claimed > most_bytes(stored):
         raise CheckpointError(
             f"{path}: {name} claims {claimed:,} bytes and has {stored:,}; save it contiguous, or leave it out"
         )
-    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+    # A sum is quicker than a look at each value; that of large values may be infinite where none of them is.
+    if tensor.is_floating_point() and not math.isfinite(tensor.sum()) and not bool(tensor.isfinite().all()):
         bad = int((~tensor.isfinite()).sum())
         raise CheckpointError(
             f"{path}: {name} has NaN or infinite values ({bad} of {tensor.numel()}); "

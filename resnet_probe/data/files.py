@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from resnet_probe.data.errors import DataError
+from resnet_probe.limits import MOST_PIXELS
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whatever a file is called; others may run programs
 # Modes with more than 8 bits per channel: Pillow's conversion to RGB would clip them to white.
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # Pillow decodes outside of Python's global lock, so threads help; for tiny images the lock costs more than they save.
@@ -82,7 +85,7 @@ class ImageFiles:
         return self._open(self.paths[number])
 
     def _open(self, path: Path) -> Image.Image:
-        with reading(path), Image.open(path) as image:
+        with reading(path), _opened(path) as image:
             if image.mode in DEEP_MODES:
                 raise DataError(f"image {path} has more than 8 bits per channel: convert it to 8 bits first")
             transparent = image.mode == "P" and "transparency" in image.info
@@ -92,6 +95,13 @@ class ImageFiles:
     def _read(self, path: Path) -> np.ndarray:
         picture = self._open(path)
         if self.crop is not None:
+            shorter, longer = sorted(picture.size)
+            side = self.crop if self.whole else around(self.crop)
+            if side * side * longer // shorter > MOST_PIXELS:
+                raise DataError(
+                    f"image {path} is {picture.width} x {picture.height} pixels, which become more than "
+                    f"{MOST_PIXELS:,} when the shorter side is resized to {side}; cut it to its middle, or remove it"
+                )
             picture = resize_and_crop(picture, self.crop, self.crop if self.whole else None)
         if picture.size != (self.width, self.height):
             raise DataError(f"image {path} changed its size to {picture.width} x {picture.height} while it was read")
@@ -111,9 +121,21 @@ def sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     """Return (height, width) of each image file, read from its header. Raises DataError for one that is broken."""
     found = []
     for path in paths:
-        with reading(path), Image.open(path) as image:
+        with reading(path), _opened(path) as image:
             found.append((image.height, image.width))
     return found
+
+
+def _opened(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(path, formats=FORMATS)
+    if image.width * image.height > MOST_PIXELS:
+        image.close()
+        raise DataError(
+            f"image {path} has {image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are read: make it smaller"
+        )
+    return image
 
 
 def resize_and_crop(picture: Image.Image, side: int, shorter: int | None = None) -> Image.Image:

@@ -7,7 +7,6 @@ StateError   a state that cannot be written, or is of another training
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 
 from resnet_probe.files import whole
+from resnet_probe.pickles import check, unpacked
 from resnet_probe.training.errors import TrainingError
 
 FORMAT = 1
@@ -130,9 +130,10 @@ class Keeper:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
+        with unpacked(path) as archive:  # torch does not look at the checksums
             if damaged := archive.testzip():
                 raise ValueError(damaged)
+        check(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise StateError(f"there is no training state {path}; give a state-*.pt that `train` has saved") from None
