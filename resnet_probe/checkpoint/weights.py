@@ -27,6 +27,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from resnet_probe.files import regular
 from resnet_probe.limits import MOST_STEPS, most_bytes
 from resnet_probe.pickles import CostlyError, check
 
@@ -99,15 +100,17 @@ def read_weights(path: Path) -> Weights:
     """
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; give a checkpoint file in it (.pt, .pth, .th, .safetensors)")
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"no file {path}; give a checkpoint (.pt, .pth, .th, .safetensors)")
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             start = file.read(512)
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
     notes: list[str] = []
     if _is_safetensors(start):
         found, metadata, own = _read_safetensors(path)

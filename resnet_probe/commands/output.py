@@ -11,6 +11,7 @@ from click import get_current_context
 
 from resnet_probe.analyses.registry import declared
 from resnet_probe.figures.colours import noted, remembered
+from resnet_probe.files import regular
 from resnet_probe.lazy import named
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def keep_colours(folder: Path) -> None:
     known: dict[str, str] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            found = json.loads(path.read_text(encoding="utf-8")).get("colours")
+            found = json.loads(regular(path).read_text(encoding="utf-8")).get("colours")
         except (OSError, ValueError, AttributeError):
             continue
         if isinstance(found, dict) and len(found) > len(known):  # the longest list has all the others in it
@@ -88,7 +89,7 @@ def settings_in(folder: Path, tables: Sequence["Table"]) -> dict[str, dict[str, 
     found = {}
     for table in tables:
         try:
-            settings = json.loads((folder / f"{table.name}.json").read_text(encoding="utf-8"))
+            settings = json.loads(regular(folder / f"{table.name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(settings, dict):

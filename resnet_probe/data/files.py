@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from resnet_probe.data.errors import DataError
+from resnet_probe.files import regular
 from resnet_probe.limits import MOST_PIXELS
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whatever a file is called; others may run programs
@@ -112,7 +113,7 @@ class ImageFiles:
         digest.update((repr(self.crop) + (" whole" if self.whole else "")).encode())
         for path in self.paths:
             with reading(path):
-                content = path.read_bytes()
+                content = regular(path).read_bytes()
             digest.update(len(content).to_bytes(8, "little"))
             digest.update(content)
 
@@ -129,7 +130,7 @@ def sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
 def _opened(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(path, formats=FORMATS)
+        image = Image.open(regular(path), formats=FORMATS)
     if image.width * image.height > MOST_PIXELS:
         image.close()
         raise DataError(
@@ -169,5 +170,7 @@ def reading(path: Path) -> Iterator[None]:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # for damaged files Pillow's decoders raise a dozen types, SyntaxError among them
-        reason = " ".join(str(error).split()).replace(f" {str(path)!r}", "") or type(error).__name__
+        reason = (
+            " ".join(str(error).split()).replace(f" {str(path)!r}", "").removeprefix(f"{path} ") or type(error).__name__
+        )
         raise DataError(f"cannot read image {path}: {reason}; replace or remove the file") from error

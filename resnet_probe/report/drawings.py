@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 from resnet_probe.analyses.declaration import Plot
+from resnet_probe.files import regular
 from resnet_probe.lazy import named
 from resnet_probe.tables import SavedTable, read
 
@@ -64,8 +65,8 @@ def figure_of(table: SavedTable, plot: Plot, prefix: str, label: str) -> str:
     saved = table.folder / f"{plot.name}.svg"
     if saved.is_file() and saved.stat().st_mtime >= table.path.stat().st_mtime:
         try:
-            return inline(saved.read_text(encoding="utf-8"), prefix, label)
-        except (ElementTree.ParseError, UnicodeDecodeError):
+            return inline(regular(saved).read_text(encoding="utf-8"), prefix, label)
+        except (ElementTree.ParseError, ValueError):
             pass  # a damaged file; the table is there to draw it again
     from resnet_probe.figures import save  # noqa: PLC0415 - matplotlib is slow to import, and often not needed
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe import __version__
-from resnet_probe.files import write_text
+from resnet_probe.files import regular, write_text
 
 if TYPE_CHECKING:
     import pandas
@@ -157,7 +157,7 @@ def read(folder: Path, name: str) -> Result:
     """
     path = Path(folder) / f"{name}.csv"
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with regular(path).open(encoding="utf-8", newline="") as file:
             header, *lines = list(csv.reader(file, strict=True))
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is not a table: expected UTF-8 CSV with a header ({error})") from error
@@ -177,7 +177,7 @@ def read(folder: Path, name: str) -> Result:
 def altered(path: Path) -> bool:
     """Whether a CSV file is not the one that the settings beside it were written with."""
     try:
-        expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))[_TABLE]["sha256"]
+        expected = json.loads(regular(path.with_suffix(".json")).read_text(encoding="utf-8"))[_TABLE]["sha256"]
         return bool(expected != _sha256(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):
         return False  # nothing says what it was
@@ -322,7 +322,7 @@ def _read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     if not path.exists():
         return {}, {}
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(regular(path).read_text(encoding="utf-8"))
         kinds = settings.pop(_TABLE, {}).get("columns", {})
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a settings file: expected the JSON that stands beside a table") from error

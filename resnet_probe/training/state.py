@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from resnet_probe.files import whole
+from resnet_probe.files import regular, whole
 from resnet_probe.pickles import check, unpacked
 from resnet_probe.training.errors import TrainingError
 
@@ -110,7 +110,7 @@ class Keeper:
 
     def paths(self) -> list[Path]:
         """The states there are, oldest first."""
-        return sorted(self.folder.glob("state-*.pt"), key=_step)
+        return sorted((path for path in self.folder.glob("state-*.pt") if not path.is_dir()), key=_step)
 
     def newest(self) -> str:
         """Words on the newest state, for a message."""
@@ -130,7 +130,7 @@ class Keeper:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with unpacked(path) as archive:  # torch does not look at the checksums
+        with unpacked(regular(path)) as archive:  # torch does not look at the checksums
             if damaged := archive.testzip():
                 raise ValueError(damaged)
         check(path)
