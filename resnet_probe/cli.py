@@ -18,6 +18,7 @@ from resnet_probe import __version__
 from resnet_probe.analyses.registry import analyses
 from resnet_probe.commands import derived, options
 from resnet_probe.commands.errors import explain
+from resnet_probe.commands.output import shown
 from resnet_probe.lazy import named
 
 # Commands that are no analysis, or have more to them than to run one: name -> (where, what it does in one line). The
@@ -99,7 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = tuple(sys.argv[1:] if argv is None else argv)
     invocation = options.Invocation(words)
     written = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # for people: without file and line
+    warnings.formatwarning = lambda message, *_: (
+        f"warning: {shown(' '.join(str(message).split()))}\n"
+    )  # no file, no line
     try:
         answer: Any = group.main(list(words), prog_name="resnet-probe", standalone_mode=False, obj=invocation)
         sys.stdout.flush()
@@ -123,6 +126,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _complain(message: str, invocation: options.Invocation) -> None:
     if invocation.debug:
-        traceback.print_exc()
+        click.echo(shown(traceback.format_exc()), err=True, nl=False)
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(message, err=True)
+    click.echo(shown(message), err=True)

@@ -64,9 +64,9 @@ def whole(path: Path, *, lasting: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8 with lines that end in a line feed."""
+    """Write a text as UTF-8 with lines that end in a line feed; bytes of names that are not UTF-8 are spelled."""
     with whole(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def database(path: Path, schema: str) -> sqlite3.Connection:

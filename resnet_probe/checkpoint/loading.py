@@ -29,6 +29,7 @@ from resnet_probe.checkpoint.weights import OWN_KEY, CheckpointError, Weights, r
 from resnet_probe.files import whole
 from resnet_probe.limits import MOST_CHANNELS, MOST_OUTPUT, UNHELD_LAYERS, most_bytes
 from resnet_probe.models import family_of, resolve
+from resnet_probe.tables.cells import visible
 from resnet_probe.unraveled import UnraveledNetwork, unravel
 
 __all__ = ["Checkpoint", "CheckpointError", "load", "save", "untrained"]
@@ -84,7 +85,7 @@ def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
         notes.append(f"an edited {canonical}: {'; '.join(map(_words, weights.metadata['edits']))}")
     return Checkpoint(
         model=chain.to_module() if chain else model,
-        name=path.stem,
+        name=visible(path.stem, line=True),
         arch=canonical,
         sha256=weights.sha256,
         notes=tuple(notes),

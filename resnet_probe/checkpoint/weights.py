@@ -7,7 +7,6 @@ names a function or class that is not on PyTorch's list is refused, never loaded
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -18,9 +17,11 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import torch
@@ -146,7 +147,7 @@ def _describe(start: bytes) -> str:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], bool]:
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with _utf8(path) as readable, safe_open(readable, framework="pt", device="cpu") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         own = OWN_KEY in header
@@ -160,6 +161,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], bo
             f"{path} is damaged: its description {str(metadata)[:40]!r} is no JSON object; save it again"
         )
     return tensors, metadata, own
+
+
+@contextmanager
+def _utf8(path: Path) -> Iterator[Path]:
+    """The file under a name that is UTF-8, which the reader asks for."""
+    if str(path).isprintable():  # halves of characters, which stand for other bytes, are not
+        yield path
+        return
+    with TemporaryDirectory() as scratch:
+        link = Path(scratch, "weights")
+        link.symlink_to(path.absolute())
+        yield link
 
 
 class _Placeholder:
@@ -206,7 +219,7 @@ def _blocked(message: str, path: Path) -> str | None:
     if match := re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", message):
         return match.group(1)
     names: list[str] = []
-    with contextlib.suppress(Exception):  # behind the pickles come bytes that are none; a damaged one ends anywhere
+    with suppress(Exception):  # behind the pickles come bytes that are none; a damaged one ends anywhere
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 pickled = next(name for name in archive.namelist() if name.endswith("data.pkl"))

@@ -25,6 +25,7 @@ from resnet_probe.report.cells import Sheet, sheet
 from resnet_probe.report.drawings import figure_of
 from resnet_probe.report.missing import missing
 from resnet_probe.tables import Result, Run, SavedTable
+from resnet_probe.tables.cells import visible
 
 __all__ = ["build"]
 
@@ -86,7 +87,7 @@ def build(run: Run, *, claims: Result) -> str:
     networks = run.networks()
     known = claims_by_number()
     silent = [number for number in claims.settings.get("silent", []) if number in known]
-    return environment.get_template("report.html").render(
+    page = environment.get_template("report.html").render(
         title=f"{_spell(networks)}: report" if networks else "Report",
         networks=networks,
         style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
@@ -107,6 +108,7 @@ def build(run: Run, *, claims: Result) -> str:
         version=__version__,
         safe=Markup,
     )
+    return visible(page)  # names of folders and files are in it
 
 
 def _networks(run: Run, names: Sequence[str]) -> list[Network]:
