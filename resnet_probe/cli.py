@@ -99,12 +99,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = tuple(sys.argv[1:] if argv is None else argv)
     invocation = options.Invocation(words)
-    written = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_: (
-        f"warning: {shown(' '.join(str(message).split()))}\n"
-    )  # no file, no line
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # on images, which it does not name
+        written = warnings.formatwarning
+        # for people: without file and line
+        warnings.formatwarning = lambda message, *_: f"warning: {shown(' '.join(str(message).split()))}\n"
+        try:
+            return _run(invocation)
+        finally:
+            warnings.formatwarning = written
+
+
+def _run(invocation: options.Invocation) -> int:
+    """One call; returns the exit code."""
     try:
-        answer: Any = group.main(list(words), prog_name="resnet-probe", standalone_mode=False, obj=invocation)
+        answer: Any = group.main(
+            list(invocation.words), prog_name="resnet-probe", standalone_mode=False, obj=invocation
+        )
         sys.stdout.flush()
         return answer if isinstance(answer, int) else 0
     except SystemExit as stop:
@@ -120,8 +131,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, code = explain(error)
         _complain(message, invocation)
         return code
-    finally:
-        warnings.formatwarning = written
 
 
 def _complain(message: str, invocation: options.Invocation) -> None:

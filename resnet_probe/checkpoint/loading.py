@@ -160,18 +160,18 @@ def _understood(path: Path, weights: Weights, arch: str | None) -> tuple[Weights
     failed: list[_MisfitError] = []
     named: Weights | None = weights
     while named is not None:
-        reading = _reading(path, named, arch)
-        if reading is not None:
-            try:
+        try:
+            if reading := _reading(path, named, arch):
                 model, renamed = _fitted(path, named, reading.arch, given=arch is not None)
-            except _MisfitError as error:
-                failed.append(error)
-            except (LookupError, ValueError) as error:
-                if arch is not None:
-                    raise
-                raise CheckpointError(f"{path} names a network that cannot be built: {error}") from error
-            else:
                 return named, reading.arch, model, [*named.notes, *reading.notes, *renamed]
+        except _MisfitError as error:
+            failed.append(error)
+        except CheckpointError:
+            raise
+        except (LookupError, ValueError) as error:
+            if arch is not None:
+                raise
+            raise CheckpointError(f"{path} is of a network that cannot be built: {error}") from error
         named = named.unwrapped()
     if failed:
         raise min(failed, key=lambda error: error.places)
@@ -227,6 +227,8 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn
         "num_classes": _size(tensors, architecture.head(expected), 0),
         "in_channels": _size(tensors, architecture.stem(expected), 1) or _edited_channels(weights),
     }
+    if 0 in sizes.values():
+        raise CheckpointError(f"{path} has weights of no classes or no channels; the file is damaged, get it again")
     default = {"num_classes": _classes(expected), "in_channels": _channels(expected)}
     different = {key: size for key, size in sizes.items() if size is not None and size != default[key]}
     if different:
@@ -250,6 +252,10 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn
         else:
             message = f"{path}: {_unknown(weights)} (closest {arch}: {listed})"
         raise _MisfitError(message, len(differences))
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensors[name].is_floating_point():
+            kind = str(tensors[name].dtype).removeprefix("torch.")
+            raise CheckpointError(f"{path}: {name} has numbers of type {kind}; save the weights as float32")
     model.load_state_dict(tensors, assign=True)
     return model.eval(), _renamed(names)
 

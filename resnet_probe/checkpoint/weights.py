@@ -121,11 +121,8 @@ def read_weights(path: Path) -> Weights:
     else:
         raise CheckpointError(f"{path} is no checkpoint but {_describe(start)}; PyTorch and safetensors files are read")
     tensors = {name: _usable(path, name, tensor) for name, tensor in _clean(path, found, notes).items()}
-    if half := sorted(
-        {str(found.dtype).removeprefix("torch.") for found in tensors.values() if _is_other_float(found)}
-    ):
+    if half := sorted({_type(tensor) for tensor in found.values() if _is_other_float(tensor)}):
         notes.append(f"weights are {' and '.join(half)}; used as float32")
-        tensors = {name: tensor.float() if _is_other_float(tensor) else tensor for name, tensor in tensors.items()}
     return Weights(tensors, metadata, own, sha256, tuple(notes))
 
 
@@ -312,6 +309,15 @@ def _usable(path: Path, name: str, tensor: Tensor) -> Tensor:
         raise CheckpointError(
             f"{path}: {name} claims {claimed:,} bytes and has {stored:,}; save it contiguous, or leave it out"
         )
+    if _is_other_float(tensor):
+        try:
+            tensor = tensor.float()
+        except RuntimeError:
+            raise CheckpointError(
+                f"{path}: {name} has numbers of type {_type(tensor)}, which cannot be read; save it as float32"
+            ) from None
+    if tensor.is_floating_point() and name.endswith("running_var") and bool((tensor < 0).any()):
+        raise CheckpointError(f"{path}: {name} has negative variances; the file is damaged, get it again")
     # A sum is quicker than a look at each value; that of large values may be infinite where none of them is.
     if tensor.is_floating_point() and not math.isfinite(tensor.sum()) and not bool(tensor.isfinite().all()):
         bad = int((~tensor.isfinite()).sum())
@@ -320,6 +326,10 @@ def _usable(path: Path, name: str, tensor: Tensor) -> Tensor:
             "the network diverged, take an earlier file"
         )
     return tensor
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _is_other_float(tensor: Tensor) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -128,9 +127,7 @@ def sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
 
 
 def _opened(path: Path) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(regular(path), formats=FORMATS)
+    image = Image.open(regular(path), formats=FORMATS)
     if image.width * image.height > MOST_PIXELS:
         image.close()
         raise DataError(

@@ -14,6 +14,7 @@ from resnet_probe.analyses.declaration import Plot
 from resnet_probe.files import regular
 from resnet_probe.lazy import named
 from resnet_probe.tables import SavedTable, read
+from resnet_probe.tables.runs import MALFORMED
 
 __all__ = ["figure_of", "inline"]
 
@@ -73,7 +74,7 @@ def figure_of(table: SavedTable, plot: Plot, prefix: str, label: str) -> str:
     try:
         others = [read(table.folder, n) if (table.folder / f"{n}.csv").is_file() else None for n in plot.takes]
         figure = named(plot.draw)(table.saved or table.result, *others)
-    except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
+    except MALFORMED as error:
         raise ValueError(f"{table.path} cannot be drawn ({type(error).__name__}: {error})") from error
     with TemporaryDirectory() as scratch:
         (path,) = save(figure, Path(scratch), plot.name, ["svg"], metadata=table.result.origin())
@@ -141,5 +142,8 @@ def _local(name: str) -> str:
 
 def _size(root: ElementTree.Element) -> tuple[float, float]:
     """Width and height in points."""
-    box = [float(number) for number in (root.get("viewBox") or "0 0 241 164").replace(",", " ").split()]
-    return (box[2], box[3]) if len(box) == 4 and box[2] > 0 and box[3] > 0 else (241.0, 164.0)
+    try:
+        box = [float(number) for number in (root.get("viewBox") or "").replace(",", " ").split()]
+    except ValueError:
+        box = []
+    return (box[2], box[3]) if len(box) == 4 and 0 < box[2] < 1e6 and 0 < box[3] < 1e6 else (241.0, 164.0)

@@ -36,6 +36,7 @@ _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(nan|inf|[0-9]+(\.[0-9]*)?(e[-+]?[0-9]+)?)", re.IGNORECASE)
 _FORMULA = re.compile(r"'*[=@+\-\t\r]")  # how a text begins that spreadsheets compute, with our quotes before it
 _QUOTE = '"'
+_MAPPINGS = ("arguments", "versions", "networks", "data_set")  # settings that others look into
 _TABLE = "table"  # the key of the JSON file that describes the CSV beside it
 
 
@@ -182,7 +183,7 @@ def altered(path: Path) -> bool:
     try:
         expected = json.loads(regular(path.with_suffix(".json")).read_text(encoding="utf-8"))[_TABLE]["sha256"]
         return bool(expected != _sha256(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False  # nothing says what it was
 
 
@@ -338,6 +339,12 @@ def _read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         settings = json.loads(regular(path).read_text(encoding="utf-8"))
         kinds = settings.pop(_TABLE, {}).get("columns", {})
-    except (ValueError, TypeError, AttributeError) as error:
+        inside = [settings.get(key) or {} for key in _MAPPINGS]
+        inside += (settings.get("networks") or {}).values()
+        if not all(isinstance(each, dict) for each in inside) or not all(
+            isinstance(each, str) for each in kinds.values()
+        ):
+            raise TypeError
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not a settings file: expected the JSON that stands beside a table") from error
     return settings, kinds

@@ -317,6 +317,7 @@ def test_a_thousand_real_images_are_read_as_image_folder_reads_them_and_fast():
     assert seconds < 1  # of this process, 0.1 to 0.2 as measured
 
 
+@pytest.mark.filterwarnings("ignore:Image size")
 @pytest.mark.parametrize(
     ("shape", "problem"),
     [((1, 1_000_000), "1 x 1000000 pixels"), ((10_000, 9000), "at most 89,478,485")],
