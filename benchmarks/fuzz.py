@@ -7,16 +7,23 @@ in `tests/robustness`.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from itertools import count
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.robustness.mutation import TARGETS, attempt, prepared
+from tests.robustness.mutation import SECONDS, TARGETS, attempt, prepared
+
+
+def ended(*_: object) -> None:
+    traceback.print_stack()
+    raise TimeoutError
 
 
 def main() -> None:
@@ -26,6 +33,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--tries", type=int, help="so many, in place of --minutes")
     options = parser.parse_args()
+    signal.signal(signal.SIGALRM, ended)
     failed = 0
     for name in TARGETS if options.target == "all" else [options.target]:
         outcomes: Counter[str] = Counter()
@@ -37,6 +45,7 @@ def main() -> None:
                 done = outcomes.total()
                 if done >= options.tries if options.tries else time.monotonic() > end:
                     break
+                signal.alarm(SECONDS)  # what hangs is ended, with a traceback that says where
                 outcome, wrong = attempt(target, Path(scratch, "whole"), Path(scratch, "changed"), seed)
                 outcomes[outcome] += 1
                 if wrong and (short := wrong.replace(scratch, "")[:60]) not in found:
