@@ -18,6 +18,7 @@ from resnet_probe import __version__
 from resnet_probe.analyses.registry import analyses
 from resnet_probe.commands import derived, options
 from resnet_probe.commands.errors import explain
+from resnet_probe.commands.output import shown
 from resnet_probe.lazy import named
 
 # Commands that are no analysis, or have more to them than to run one: name -> (where, what it does in one line). The
@@ -98,10 +99,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = tuple(sys.argv[1:] if argv is None else argv)
     invocation = options.Invocation(words)
-    written = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # for people: without file and line
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # on images, which it does not name
+        written = warnings.formatwarning
+        # for people: without file and line
+        warnings.formatwarning = lambda message, *_: f"warning: {shown(' '.join(str(message).split()))}\n"
+        try:
+            return _run(invocation)
+        finally:
+            warnings.formatwarning = written
+
+
+def _run(invocation: options.Invocation) -> int:
+    """One call; returns the exit code."""
     try:
-        answer: Any = group.main(list(words), prog_name="resnet-probe", standalone_mode=False, obj=invocation)
+        answer: Any = group.main(
+            list(invocation.words), prog_name="resnet-probe", standalone_mode=False, obj=invocation
+        )
         sys.stdout.flush()
         return answer if isinstance(answer, int) else 0
     except SystemExit as stop:
@@ -117,12 +131,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, code = explain(error)
         _complain(message, invocation)
         return code
-    finally:
-        warnings.formatwarning = written
 
 
 def _complain(message: str, invocation: options.Invocation) -> None:
     if invocation.debug:
-        traceback.print_exc()
+        click.echo(shown(traceback.format_exc()), err=True, nl=False)
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(message, err=True)
+    click.echo(shown(message), err=True)

@@ -1,16 +1,46 @@
-"""Files that appear whole or not at all, and SQLite databases that several processes write to."""
+"""Regular files, files that appear whole or not at all, and SQLite databases that several processes write to."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["PATIENCE_S", "database", "transaction", "whole", "write_text"]
+__all__ = ["PATIENCE_S", "database", "is_kernel", "regular", "transaction", "whole", "write_text"]
 
 PATIENCE_S = 60.0  # how long to wait for another process that writes
+
+HOLES = 2**30  # bytes; of a larger file a part must be on the disk
+
+_KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}  # fmt: skip
+
+
+def regular(path: Path) -> Path:
+    """The same path, of a file that has an end and can be read without waiting.
+
+    Raises:
+        ValueError: it is a folder, pipe, socket or device, of the kernel, or has terabytes of nothing.
+        OSError: it is not there, or its links lead nowhere.
+    """
+    about = path.stat()
+    if kind := _KINDS.get(stat.S_IFMT(about.st_mode)):
+        raise ValueError(f"{path} is {kind}; give a regular file")
+    if about.st_size == 0 and is_kernel(path):
+        raise ValueError(f"{path} is a file of the kernel; give a regular file")
+    if about.st_size > HOLES and 512 * getattr(about, "st_blocks", about.st_size) < about.st_size // 64:
+        raise ValueError(f"{path} is {about.st_size:,} bytes of holes; give a file with content")
+    return path
+
+
+def is_kernel(path: Path) -> bool:
+    """Whether a path leads to what the kernel makes up as it is read, which may have no end."""
+    return os.path.realpath(path).startswith(("/proc/", "/sys/")) or str(path) in ("/proc", "/sys")
 
 
 @contextmanager
@@ -34,9 +64,9 @@ def whole(path: Path, *, lasting: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8 with lines that end in a line feed."""
+    """Write a text as UTF-8 with lines that end in a line feed; bytes of names that are not UTF-8 are spelled."""
     with whole(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def database(path: Path, schema: str) -> sqlite3.Connection:
@@ -44,7 +74,10 @@ def database(path: Path, schema: str) -> sqlite3.Connection:
 
     Raises:
         sqlite3.Error: it cannot be opened, or is no database.
+        ValueError: it is no regular file.
     """
+    if path.exists():
+        regular(path)
     connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")

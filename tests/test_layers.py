@@ -18,6 +18,8 @@ PACKAGE = ROOT / "resnet_probe"
 LAYERS = {
     "files": 0,
     "lazy": 0,
+    "limits": 0,
+    "pickles": 1,
     "": 0,  # resnet_probe itself: the version, and the vocabulary by name
     "models": 1,
     "data": 1,

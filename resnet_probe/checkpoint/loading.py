@@ -11,8 +11,10 @@ that nothing has to be guessed when it is read.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +22,19 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from resnet_probe.checkpoint import architecture
 from resnet_probe.checkpoint.weights import OWN_KEY, CheckpointError, Weights, read_weights
 from resnet_probe.files import whole
+from resnet_probe.limits import MOST_CHANNELS, MOST_OUTPUT, UNHELD_LAYERS, most_bytes
 from resnet_probe.models import family_of, resolve
+from resnet_probe.tables.cells import visible
 from resnet_probe.unraveled import UnraveledNetwork, unravel
 
 __all__ = ["Checkpoint", "CheckpointError", "load", "save", "untrained"]
 
 FORMAT = 1
-MOST_CHANNELS = 1024  # of an input that a file may ask for; its tensors are made before anything checks them
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,14 @@ def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
     if called and actual and called[1] != actual[1]:
         notes.append(f"the file is called {called[0]}, its weights are those of {canonical}")
     input_size = _input_size(canonical, model, weights)
+    if weights.own and input_size is not None:
+        _require_affordable(path, model, (_channels(shapes), input_size, input_size))
     chain = _edited(path, model, weights.metadata) if weights.own and weights.metadata.get("edits") else None
     if chain is not None:
         notes.append(f"an edited {canonical}: {'; '.join(map(_words, weights.metadata['edits']))}")
     return Checkpoint(
         model=chain.to_module() if chain else model,
-        name=path.stem,
+        name=visible(path.stem, line=True),
         arch=canonical,
         sha256=weights.sha256,
         notes=tuple(notes),
@@ -154,18 +160,18 @@ def _understood(path: Path, weights: Weights, arch: str | None) -> tuple[Weights
     failed: list[_MisfitError] = []
     named: Weights | None = weights
     while named is not None:
-        reading = _reading(path, named, arch)
-        if reading is not None:
-            try:
+        try:
+            if reading := _reading(path, named, arch):
                 model, renamed = _fitted(path, named, reading.arch, given=arch is not None)
-            except _MisfitError as error:
-                failed.append(error)
-            except (LookupError, ValueError) as error:
-                if arch is not None:
-                    raise
-                raise CheckpointError(f"{path} names a network that cannot be built: {error}") from error
-            else:
                 return named, reading.arch, model, [*named.notes, *reading.notes, *renamed]
+        except _MisfitError as error:
+            failed.append(error)
+        except CheckpointError:
+            raise
+        except (LookupError, ValueError) as error:
+            if arch is not None:
+                raise
+            raise CheckpointError(f"{path} is of a network that cannot be built: {error}") from error
         named = named.unwrapped()
     if failed:
         raise min(failed, key=lambda error: error.places)
@@ -191,7 +197,20 @@ def _own_reading(path: Path, weights: Weights) -> architecture.Reading:
     if not family_of(arch) and not arch.startswith(("torchvision:", "timm:")):
         # The name is part of the file, and building it would run code that the file's author chose.
         raise CheckpointError(f"{path} names its network {arch}, which is code; if you trust it, give --arch {arch}")
+    held = len(weights.tensors)
+    if (named := re.search(r"\d+", arch)) and family_of(arch) and int(named[0][:9]) > UNHELD_LAYERS + 2 * held:
+        raise CheckpointError(f"{path} names {arch} and holds {held} tensors; give the --arch they belong to")
+    if arch.startswith("timm:"):  # built with values, since some cannot be built without
+        _require_small(path, arch, weights)
     return architecture.Reading(arch)
+
+
+def _require_small(path: Path, arch: str, weights: Weights) -> None:
+    """Refuse a network much larger than the file that names it."""
+    with suppress(RuntimeError, NotImplementedError), torch.device("meta"):
+        size = sum(map(_bytes, resolve(arch).state_dict().values()))
+        if size > most_bytes(sum(map(_bytes, weights.tensors.values()))):
+            raise CheckpointError(f"{path} names {arch}, which has {size:,} bytes; give the --arch they belong to")
 
 
 def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn.Module, list[str]]:
@@ -208,14 +227,18 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn
         "num_classes": _size(tensors, architecture.head(expected), 0),
         "in_channels": _size(tensors, architecture.stem(expected), 1) or _edited_channels(weights),
     }
+    if 0 in sizes.values():
+        raise CheckpointError(f"{path} has weights of no classes or no channels; the file is damaged, get it again")
     default = {"num_classes": _classes(expected), "in_channels": _channels(expected)}
     different = {key: size for key, size in sizes.items() if size is not None and size != default[key]}
     if different:
         model = _built(arch, **different)
         expected = _shapes(model)
-    for name in _left_out(weights):
-        if name in expected:
-            tensors.setdefault(name, torch.zeros_like(model.state_dict()[name], device="cpu"))
+    left_out = {name: tensor for name, tensor in model.state_dict().items() if name in _left_out(weights)}
+    if sum(map(_bytes, left_out.values())) > most_bytes(sum(map(_bytes, weights.tensors.values()))):
+        raise CheckpointError(f"{path} leaves out most of {arch}, which is much larger; save the edited network again")
+    for name, tensor in left_out.items():
+        tensors.setdefault(name, torch.zeros_like(tensor, device="cpu"))
     for counter in expected:  # old files have none; it counts training steps and changes nothing in evaluation
         if counter.endswith("num_batches_tracked"):
             tensors.setdefault(counter, torch.zeros((), dtype=torch.int64))
@@ -229,6 +252,10 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn
         else:
             message = f"{path}: {_unknown(weights)} (closest {arch}: {listed})"
         raise _MisfitError(message, len(differences))
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensors[name].is_floating_point():
+            kind = str(tensors[name].dtype).removeprefix("torch.")
+            raise CheckpointError(f"{path}: {name} has numbers of type {kind}; save the weights as float32")
     model.load_state_dict(tensors, assign=True)
     return model.eval(), _renamed(names)
 
@@ -300,10 +327,48 @@ def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "one number"
 
 
-def _left_out(weights: Weights) -> list[str]:
+def _left_out(weights: Weights) -> set[str]:
     """Tensors that an edit made needless; zeros stand in for them until the edit is made again."""
     names = weights.metadata.get("removed", []) if weights.own else []
-    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _require_affordable(path: Path, model: nn.Module, shape: tuple[int, ...]) -> None:
+    """Refuse a file that says its network is for images so large that one layer's output would fill the memory."""
+    if not all(isinstance(size, int) and size > 0 for size in shape) or len(shape) not in (1, 3):
+        raise CheckpointError(f"{path} says its network is for inputs of {_short(shape)}; save it with their shape")
+    widest = max((tensor.shape[0] for tensor in model.parameters() if tensor.dim() == 4), default=1)
+    if 8 * max(math.prod(shape), widest * math.prod(shape[1:])) <= MOST_OUTPUT:  # of two images, as float32
+        return
+    outputs = [2 * 4 * math.prod(shape)]
+
+    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, Tensor):
+            outputs.append(_bytes(output))
+
+    hooks = [module.register_forward_hook(note) for module in model.modules()]
+    meta = {name: tensor.to("meta") for name, tensor in model.state_dict().items()}
+    try:
+        if outputs[0] <= MOST_OUTPUT:
+            functional_call(model, meta, (torch.empty(2, *shape, device="meta"),))
+    except RuntimeError:  # it does not take such images
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if max(outputs) > MOST_OUTPUT:
+        raise CheckpointError(
+            f"{path} says its network is for inputs of {_short(shape)}, of which one layer makes {max(outputs):,} "
+            f"bytes; at most {MOST_OUTPUT:,} are allowed: save it with the size of its images"
+        )
+
+
+def _short(shape: tuple[int, ...]) -> str:
+    return str(shape)[:60]
 
 
 def _edited_channels(weights: Weights) -> int | None:
@@ -325,7 +390,10 @@ def _edited(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> Unrave
     """The network after the edits that its file names."""
     try:
         shape, leaves = tuple(metadata["input_shape"]), metadata.get("leaves", ())
+        _require_affordable(path, model, shape)
         return unravel(model, shape, leaves=leaves).edit(metadata["edits"])
+    except CheckpointError:
+        raise
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} holds an edit that cannot be made again: {error}") from error
 
@@ -333,7 +401,7 @@ def _edited(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> Unrave
 def _input_size(arch: str, model: nn.Module, weights: Weights | None) -> int | None:
     own = weights is not None and weights.own
     described = weights.metadata.get("input_size") if weights and own else getattr(model, "input_size", None)
-    if isinstance(described, int):
+    if isinstance(described, int) and not isinstance(described, bool):
         return described
     if arch.startswith("torchvision:"):
         return 299 if arch == "torchvision:inception_v3" else 224

@@ -7,31 +7,38 @@ names a function or class that is not on PyTorch's list is refused, never loaded
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
+import math
 import pickle
 import pickletools
 import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-MOST_REPEATED = 2**28  # bytes that an expanded tensor may stand for beyond what the file holds
+from resnet_probe.files import regular
+from resnet_probe.limits import MOST_STEPS, most_bytes
+from resnet_probe.pickles import CostlyError, check
+
 OWN_KEY = "resnet-probe"  # the one entry of a safetensors header that our own files have; its value is JSON
 
 # Where training programs put the weights in what they save; the first that is there is taken.
 NESTS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "state_dict_ema", "model_ema", "ema")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 
+_WEIGHTS_ALONE = "get the weights alone, as a safetensors file or saved with torch.save(model.state_dict(), …)"
 _PLACEHOLDERS = (
     # Settings and numbers that often lie beside the weights. They are not built: an empty object takes their place.
     "argparse.Namespace",
@@ -94,15 +101,17 @@ def read_weights(path: Path) -> Weights:
     """
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; give a checkpoint file in it (.pt, .pth, .th, .safetensors)")
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"no file {path}; give a checkpoint (.pt, .pth, .th, .safetensors)")
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             start = file.read(512)
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
     notes: list[str] = []
     if _is_safetensors(start):
         found, metadata, own = _read_safetensors(path)
@@ -112,11 +121,8 @@ def read_weights(path: Path) -> Weights:
     else:
         raise CheckpointError(f"{path} is no checkpoint but {_describe(start)}; PyTorch and safetensors files are read")
     tensors = {name: _usable(path, name, tensor) for name, tensor in _clean(path, found, notes).items()}
-    if half := sorted(
-        {str(found.dtype).removeprefix("torch.") for found in tensors.values() if _is_other_float(found)}
-    ):
+    if half := sorted({_type(tensor) for tensor in found.values() if _is_other_float(tensor)}):
         notes.append(f"weights are {' and '.join(half)}; used as float32")
-        tensors = {name: tensor.float() if _is_other_float(tensor) else tensor for name, tensor in tensors.items()}
     return Weights(tensors, metadata, own, sha256, tuple(notes))
 
 
@@ -138,7 +144,7 @@ def _describe(start: bytes) -> str:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], bool]:
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with _utf8(path) as readable, safe_open(readable, framework="pt", device="cpu") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         own = OWN_KEY in header
@@ -152,6 +158,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], bo
             f"{path} is damaged: its description {str(metadata)[:40]!r} is no JSON object; save it again"
         )
     return tensors, metadata, own
+
+
+@contextmanager
+def _utf8(path: Path) -> Iterator[Path]:
+    """The file under a name that is UTF-8, which the reader asks for."""
+    if str(path).isprintable():  # halves of characters, which stand for other bytes, are not
+        yield path
+        return
+    with TemporaryDirectory() as scratch:
+        link = Path(scratch, "weights")
+        link.symlink_to(path.absolute())
+        yield link
 
 
 class _Placeholder:
@@ -170,14 +188,16 @@ class _Placeholder:
 def _read_torch(path: Path) -> Any:
     inert = [(_Placeholder, name) for name in _PLACEHOLDERS]
     try:
+        check(path, _PLACEHOLDERS)
         with warnings.catch_warnings(), torch.serialization.safe_globals(inert):  # type: ignore[arg-type]
             warnings.simplefilter("ignore")  # about pickle protocols: what matters comes as an exception
             return torch.load(path, map_location="cpu", weights_only=True)
+    except CostlyError as error:
+        raise CheckpointError(f"{path} is refused: {error}; {_WEIGHTS_ALONE}") from None
     except pickle.UnpicklingError as error:
         if name := _blocked(str(error), path):
             raise CheckpointError(
-                f"{path} is refused: its pickle names {name}, which could run code; "
-                "get the weights alone, as a safetensors file or saved with torch.save(model.state_dict(), …)"
+                f"{path} is refused: its pickle names {name}, which could run code; {_WEIGHTS_ALONE}"
             ) from None
         raise CheckpointError(
             f"{path} is no PyTorch file that can be read safely ({_line(error)}); get it again"
@@ -196,7 +216,7 @@ def _blocked(message: str, path: Path) -> str | None:
     if match := re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", message):
         return match.group(1)
     names: list[str] = []
-    with contextlib.suppress(Exception):  # behind the pickles come bytes that are none; a damaged one ends anywhere
+    with suppress(Exception):  # behind the pickles come bytes that are none; a damaged one ends anywhere
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 pickled = next(name for name in archive.namelist() if name.endswith("data.pkl"))
@@ -214,7 +234,7 @@ def _globals(file: IO[bytes]) -> Iterator[str]:
     strings: list[str] = []
     memo: dict[int, str] = {}
     last = ""
-    for operation, argument, _ in pickletools.genops(file):
+    for operation, argument, _ in islice(pickletools.genops(file), MOST_STEPS // 16):  # slow, and for a message only
         if operation.name == "GLOBAL":
             yield str(argument).replace(" ", ".")
         elif operation.name == "STACK_GLOBAL":
@@ -285,17 +305,31 @@ def _usable(path: Path, name: str, tensor: Tensor) -> Tensor:
             f"{path}: {name} is no ordinary tensor (sparse, quantized, complex or without values); save dense weights"
         )
     claimed, stored = tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
-    if claimed > max(stored, MOST_REPEATED):
+    if claimed > most_bytes(stored):
         raise CheckpointError(
             f"{path}: {name} claims {claimed:,} bytes and has {stored:,}; save it contiguous, or leave it out"
         )
-    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+    if _is_other_float(tensor):
+        try:
+            tensor = tensor.float()
+        except RuntimeError:
+            raise CheckpointError(
+                f"{path}: {name} has numbers of type {_type(tensor)}, which cannot be read; save it as float32"
+            ) from None
+    if tensor.is_floating_point() and name.endswith("running_var") and bool((tensor < 0).any()):
+        raise CheckpointError(f"{path}: {name} has negative variances; the file is damaged, get it again")
+    # A sum is quicker than a look at each value; that of large values may be infinite where none of them is.
+    if tensor.is_floating_point() and not math.isfinite(tensor.sum()) and not bool(tensor.isfinite().all()):
         bad = int((~tensor.isfinite()).sum())
         raise CheckpointError(
             f"{path}: {name} has NaN or infinite values ({bad} of {tensor.numel()}); "
             "the network diverged, take an earlier file"
         )
     return tensor
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _is_other_float(tensor: Tensor) -> bool:

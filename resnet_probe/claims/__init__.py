@@ -22,6 +22,7 @@ from resnet_probe.claims.seeds import over_trainings
 from resnet_probe.claims.verdicts import CANNOT_SAY, COLUMNS, DOES_NOT_HOLD, HOLDS, VERDICTS, Verdict, table
 from resnet_probe.lazy import named
 from resnet_probe.tables import Result, Run
+from resnet_probe.tables.runs import MALFORMED
 
 __all__ = ["CANNOT_SAY", "COLUMNS", "DOES_NOT_HOLD", "HOLDS", "VERDICTS", "Verdict", "judge"]
 
@@ -47,7 +48,7 @@ def judge(run: Run) -> Result:
     for place, numbers in rules.items():
         try:
             found += named(place)(run)
-        except (KeyError, TypeError, ValueError, ZeroDivisionError, ImportError) as error:
+        except (*MALFORMED, ImportError) as error:
             judged = " and ".join(str(number) for number in numbers)
             unusable.append(f"claim {judged}: a table that the rule cannot read ({type(error).__name__}: {error})")
     found += over_trainings(run, found)

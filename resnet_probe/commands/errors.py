@@ -2,6 +2,8 @@
 
 import rich_click as click
 
+LONGEST = 1000  # characters of a message; names in files have any length
+
 
 def explain(error: Exception) -> tuple[str, int]:
     """What to say about an error, in one line, and the exit code."""
@@ -18,4 +20,5 @@ def explain(error: Exception) -> tuple[str, int]:
         message, code = str(error) or type(error).__name__, 1
     else:  # a mistake of this program, not of its user
         message, code = f"unexpected {type(error).__name__}: {error}; --debug shows where", 1
-    return " ".join(message.split()), code
+    line = " ".join(message.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 200]} … {line[-200:]}", code

@@ -4,14 +4,16 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from click import get_current_context
 
 from resnet_probe.analyses.registry import declared
 from resnet_probe.figures.colours import noted, remembered
+from resnet_probe.files import regular
 from resnet_probe.lazy import named
+from resnet_probe.tables.cells import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +56,7 @@ def keep_colours(folder: Path) -> None:
     known: dict[str, str] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            found = json.loads(path.read_text(encoding="utf-8")).get("colours")
+            found = json.loads(regular(path).read_text(encoding="utf-8")).get("colours")
         except (OSError, ValueError, AttributeError):
             continue
         if isinstance(found, dict) and len(found) > len(known):  # the longest list has all the others in it
@@ -88,7 +90,7 @@ def settings_in(folder: Path, tables: Sequence["Table"]) -> dict[str, dict[str, 
     found = {}
     for table in tables:
         try:
-            settings = json.loads((folder / f"{table.name}.json").read_text(encoding="utf-8"))
+            settings = json.loads(regular(folder / f"{table.name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(settings, dict):
@@ -191,11 +193,20 @@ def save_figures(
     return [path for name, figure, origin in figures for path in save(figure, folder, name, formats, metadata=origin)]
 
 
+def shown(text: str) -> str:
+    """A text as it may be shown: nothing in it moves the cursor or changes a terminal in another way."""
+    return visible(text).replace("\r", "\\r")
+
+
 def console(quiet: bool = False) -> "Console":
     """Where a command prints. Plain text, never cut or wrapped, where the output is not a terminal."""
     from rich.console import Console
 
-    return Console(quiet=quiet, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    class Screen(Console):
+        def print(self, *objects: Any, **how: Any) -> None:
+            super().print(*(shown(each) if isinstance(each, str) else each for each in objects), **how)
+
+    return Screen(quiet=quiet, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def summarise(screen: "Console", title: str, facts: Iterable[tuple[str, str]]) -> None:
@@ -224,7 +235,7 @@ def rows(screen: "Console", table: "Result", keys: Sequence[str]) -> None:
     from resnet_probe.tables.cells import written
 
     titles = {column.key: column.title for column in declared(table.name).columns}
-    lines = [[written(row[key]) for key in keys] for row in table.rows]
+    lines = [[visible(written(row[key]), line=True) for key in keys] for row in table.rows]
     columns(screen, [titles[key] for key in keys], lines, right=len(keys) - 1)
 
 

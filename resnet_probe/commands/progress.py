@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from resnet_probe.commands import output
+
 
 @contextmanager
 def bar(quiet: bool, what: str) -> Iterator[Callable[[int, int], None]]:
@@ -21,7 +23,7 @@ def bar(quiet: bool, what: str) -> Iterator[Callable[[int, int], None]]:
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -29,5 +31,5 @@ def bar(quiet: bool, what: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(output.shown(what), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

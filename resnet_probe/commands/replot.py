@@ -58,14 +58,20 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
     output.keep_colours(run)
 
     from resnet_probe.tables import altered, read
+    from resnet_probe.tables.runs import MALFORMED
 
     told = []
     for place, name, declared, plot in drawn:
         folder = output.run_folder(base / place.relative_to(run), "replot", run.name)
         table = read(place, declared.name)
         others = [read(place, other) if (place / f"{other}.csv").is_file() else None for other in plot.takes]
-        figure = [(name, named(plot.draw)(table, *others), table.origin())] if draws else []
-        files = output.save_figures(figure, folder, formats)
+        try:
+            figures = [(name, named(plot.draw)(table, *others), table.origin())] if draws else []
+        except MALFORMED as error:
+            raise ValueError(
+                f"{place / declared.name}.csv cannot be drawn ({type(error).__name__}: {error}); make the table again"
+            ) from error
+        files = output.save_figures(figures, folder, formats)
         if plot is declared.plots[0]:
             files += output.save_as(table, folder)
         changed = ", which is not as it was written" if altered(place / f"{declared.name}.csv") else ""

@@ -83,9 +83,11 @@ def _refuse_other(out: Path, ckpt: Path, sha256: str) -> None:
     """
     import json
 
+    from resnet_probe.files import regular
+
     if out.exists():
         try:
-            recipe = json.loads(out.with_suffix(".recipe.json").read_text(encoding="utf-8"))
+            recipe = json.loads(regular(out.with_suffix(".recipe.json")).read_text(encoding="utf-8"))
             made_here = recipe["source"]["sha256"] == sha256 and out.resolve() != ckpt.resolve()
         except (OSError, ValueError, KeyError, TypeError):
             made_here = False

@@ -20,6 +20,7 @@ from resnet_probe.data.folder import load_folder
 from resnet_probe.data.limit import spread
 from resnet_probe.data.named import cifar, cifar_in, digits, fake
 from resnet_probe.data.normalization import NORMALIZATIONS, normalizations_for, parse_normalization
+from resnet_probe.files import is_kernel
 
 __all__ = [
     "NAMES",
@@ -113,6 +114,8 @@ def _root(root: str | os.PathLike[str] | None) -> Path:
 
 def _existing_folder(spec: str) -> Path:
     folder = Path(spec).expanduser()
+    if spec and is_kernel(folder):
+        raise DataError(f"data {spec!r} is of the kernel; give {', '.join(NAMES)} or a folder of images")
     if spec and folder.is_dir():
         return folder
     if spec and folder.exists():

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from resnet_probe.data.errors import DataError
+from resnet_probe.files import regular
 
 PATIENCE = 15  # seconds until a server that does not answer counts as out of reach
 
@@ -116,9 +117,11 @@ def fetch(name: str, root: Path, notify: Callable[[str], None] | None) -> None:
 
 def _content(folder: Path, name: str, md5: str) -> bytes | None:
     try:
-        content = (folder / name).read_bytes()
+        content = regular(folder / name).read_bytes()
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise DataError(str(error)) from None
     return content if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5 else None
 
 

@@ -16,7 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from resnet_probe.data.errors import DataError
+from resnet_probe.files import regular
+from resnet_probe.limits import MOST_PIXELS
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whatever a file is called; others may run programs
 # Modes with more than 8 bits per channel: Pillow's conversion to RGB would clip them to white.
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # Pillow decodes outside of Python's global lock, so threads help; for tiny images the lock costs more than they save.
@@ -82,7 +85,7 @@ class ImageFiles:
         return self._open(self.paths[number])
 
     def _open(self, path: Path) -> Image.Image:
-        with reading(path), Image.open(path) as image:
+        with reading(path), _opened(path) as image:
             if image.mode in DEEP_MODES:
                 raise DataError(f"image {path} has more than 8 bits per channel: convert it to 8 bits first")
             transparent = image.mode == "P" and "transparency" in image.info
@@ -92,6 +95,13 @@ class ImageFiles:
     def _read(self, path: Path) -> np.ndarray:
         picture = self._open(path)
         if self.crop is not None:
+            shorter, longer = sorted(picture.size)
+            side = self.crop if self.whole else around(self.crop)
+            if side * side * longer // shorter > MOST_PIXELS:
+                raise DataError(
+                    f"image {path} is {picture.width} x {picture.height} pixels, which become more than "
+                    f"{MOST_PIXELS:,} when the shorter side is resized to {side}; cut it to its middle, or remove it"
+                )
             picture = resize_and_crop(picture, self.crop, self.crop if self.whole else None)
         if picture.size != (self.width, self.height):
             raise DataError(f"image {path} changed its size to {picture.width} x {picture.height} while it was read")
@@ -102,7 +112,7 @@ class ImageFiles:
         digest.update((repr(self.crop) + (" whole" if self.whole else "")).encode())
         for path in self.paths:
             with reading(path):
-                content = path.read_bytes()
+                content = regular(path).read_bytes()
             digest.update(len(content).to_bytes(8, "little"))
             digest.update(content)
 
@@ -111,9 +121,19 @@ def sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     """Return (height, width) of each image file, read from its header. Raises DataError for one that is broken."""
     found = []
     for path in paths:
-        with reading(path), Image.open(path) as image:
+        with reading(path), _opened(path) as image:
             found.append((image.height, image.width))
     return found
+
+
+def _opened(path: Path) -> Image.Image:
+    image = Image.open(regular(path), formats=FORMATS)
+    if image.width * image.height > MOST_PIXELS:
+        image.close()
+        raise DataError(
+            f"image {path} has {image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are read: make it smaller"
+        )
+    return image
 
 
 def resize_and_crop(picture: Image.Image, side: int, shorter: int | None = None) -> Image.Image:
@@ -147,5 +167,7 @@ def reading(path: Path) -> Iterator[None]:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # for damaged files Pillow's decoders raise a dozen types, SyntaxError among them
-        reason = " ".join(str(error).split()).replace(f" {str(path)!r}", "") or type(error).__name__
+        reason = (
+            " ".join(str(error).split()).replace(f" {str(path)!r}", "").removeprefix(f"{path} ") or type(error).__name__
+        )
         raise DataError(f"cannot read image {path}: {reason}; replace or remove the file") from error

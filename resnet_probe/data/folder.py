@@ -12,6 +12,7 @@ from resnet_probe.data.dataset import Data
 from resnet_probe.data.errors import DataError
 from resnet_probe.data.files import ImageFiles, around, sizes
 from resnet_probe.data.limit import spread
+from resnet_probe.files import is_kernel
 
 SPLITS = ("train", "test", "val", "valid", "validation")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -129,12 +130,18 @@ def _folders(folder: Path) -> list[str]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return [
-        Path(inside, name)
-        for inside, _, names in sorted(os.walk(folder, followlinks=True))
-        for name in sorted(names)
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-    ]
+    """The images in a folder and in the folders in it, each folder once, however many links lead to it."""
+    found: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    for inside, below, names in os.walk(folder, followlinks=True):
+        place = Path(inside)
+        if (real := os.path.realpath(place)) in seen or is_kernel(place):
+            below.clear()
+            continue
+        seen.add(real)
+        below.sort()
+        found[inside] = sorted(name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))
+    return [Path(inside, name) for inside in sorted(found) for name in found[inside]]
 
 
 def _listed(names: list[str], most: int = 5) -> str:

@@ -96,7 +96,7 @@ class Journal:
                     connection.execute("DELETE FROM about")
                     connection.executemany("INSERT INTO about VALUES (?, ?, NULL)", expected.items())
                     found = expected
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # some of SQLite's own messages are not UTF-8
             raise _explained(path, error) from error
         different = [key for key in expected | found if expected.get(key) != found.get(key)]
         if different:
@@ -226,7 +226,7 @@ def _digest(*content: Any) -> bytes:
     return digest.digest()
 
 
-def _explained(path: Path, error: sqlite3.DatabaseError) -> Exception:
+def _explained(path: Path, error: Exception) -> Exception:
     if isinstance(error, sqlite3.OperationalError):
         return OSError(f"cannot open {path} ({error}); give --out a folder that can be written to")
     return JournalError(f"{path} is no journal of resnet-probe ({error}); give another --out, or --fresh to start over")

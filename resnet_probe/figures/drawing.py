@@ -1,5 +1,6 @@
 """The look of figures, empty figures of exact size, and names as text."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -84,7 +85,8 @@ def style() -> Iterator[None]:
     made: list[Figure] = []
     token = _MADE.set(made)
     try:
-        with matplotlib.rc_context():
+        with matplotlib.rc_context(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph ")  # that the font lacks: a box stands for it in a name
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(_LOOK | current().fonts())
             yield

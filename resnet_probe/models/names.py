@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from resnet_probe.limits import DEEPEST, MOST_STAGES, WIDEST
+
 SHORTCUTS = {
     "A": "strided slicing and zero channels, no parameters",
     "B": "1x1 projection where the shape changes, identity elsewhere",
@@ -39,7 +41,6 @@ VGG_GROUPS = {
     19: (2, 2, 4, 4, 4),
 }  # Simonyan 2015, Table 1
 _IMAGENET = (18, 34, 50, 101, 152)  # He 2015, Table 1: bare names that mean torchvision's networks to most people
-DEEPEST, MOST_STAGES, WIDEST = 10_000, 64, 65_536  # a name may ask for no more, whoever wrote it
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,13 @@ class VGGSpec:
     hidden: tuple[int, ...] = ()
     norm: bool = True
     bias: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.layout) + len(self.hidden) > DEEPEST or max(self.layout + self.hidden) > WIDEST:
+            raise ValueError(
+                f"{self.depth} layers, {max(self.layout + self.hidden)} channels; give at most {DEEPEST:,} layers and "
+                f"{WIDEST:,} channels"
+            )
 
     @property
     def depth(self) -> int:

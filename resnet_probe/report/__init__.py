@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from resnet_probe.report.drawings import figure_of
 from resnet_probe.report.missing import missing
 from resnet_probe.statistics import METHODS
 from resnet_probe.tables import Result, Run, SavedTable
+from resnet_probe.tables.cells import visible
+from resnet_probe.tables.runs import MALFORMED
 
 __all__ = ["build"]
 
@@ -75,8 +77,26 @@ def build(run: Run, *, claims: Result) -> str:
         claims: the verdicts on it, the table `claims`.
 
     Returns:
-        HTML with its style, script and figures inside.
+        HTML with its style, script and figures inside. Tables that have other columns or values than their names say,
+        as those that were changed by hand, are named as broken.
     """
+    try:
+        return _page(run, claims)
+    except MALFORMED:
+        whole = replace(run, tables=())
+    for table in run.tables:
+        more = replace(whole, tables=(*whole.tables, table))
+        try:
+            _page(more, claims)
+        except MALFORMED as error:
+            reason = f"{table.path} cannot be shown ({type(error).__name__}: {error}); make the table again"
+            whole = replace(whole, broken=(*whole.broken, (table.path, reason)))
+        else:
+            whole = more
+    return _page(whole, claims)
+
+
+def _page(run: Run, claims: Result) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - not needed to import this
     from markupsafe import Markup  # noqa: PLC0415
 
@@ -89,7 +109,7 @@ def build(run: Run, *, claims: Result) -> str:
     known = claims_by_number()
     judged = {number: [key for key in each[0].methods if key in METHODS] for number, each in known.items()}
     silent = [number for number in claims.settings.get("silent", []) if number in known]
-    return environment.get_template("report.html").render(
+    page = environment.get_template("report.html").render(
         title=f"{_spell(networks)}: report" if networks else "Report",
         networks=networks,
         style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
@@ -117,6 +137,7 @@ def build(run: Run, *, claims: Result) -> str:
         version=__version__,
         safe=Markup,
     )
+    return visible(page)  # names of folders and files are in it
 
 
 def _networks(run: Run, names: Sequence[str]) -> list[Network]:

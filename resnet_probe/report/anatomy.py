@@ -11,6 +11,7 @@ from itertools import groupby
 from math import comb, isfinite
 from typing import Any
 
+from resnet_probe.limits import DEEPEST
 from resnet_probe.tables import Run
 
 __all__ = ["DrawnUnit", "Network", "Picture", "collect", "colour", "picture", "remaining"]
@@ -131,6 +132,8 @@ def _counts(run: Run, name: str, units: Sequence[DrawnUnit], rows: Sequence[Mapp
     table = next((table for table in run.named("paths") if name in table.networks), None)
     if table is not None:
         found = {row["length"]: row["count"] for row in table.rows(name) if row["unit"] == "module"}
+        if not all(0 <= length <= DEEPEST for length in found):
+            raise ValueError(f"{table.path} has a path of an impossible length")
         counts = [found.get(length, 0) for length in range(max(found, default=0) + 1)]
     elif rows and all(row.get("paths") == (2 if row.get("kind") == "block" else 1) for row in rows):
         counts = [comb(blocks, length) for length in range(blocks + 1)]

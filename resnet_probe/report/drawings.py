@@ -11,8 +11,10 @@ from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 from resnet_probe.analyses.declaration import Plot
+from resnet_probe.files import regular
 from resnet_probe.lazy import named
 from resnet_probe.tables import SavedTable, read
+from resnet_probe.tables.runs import MALFORMED
 
 __all__ = ["figure_of", "inline"]
 
@@ -64,15 +66,15 @@ def figure_of(table: SavedTable, plot: Plot, prefix: str, label: str) -> str:
     saved = table.folder / f"{plot.name}.svg"
     if saved.is_file() and saved.stat().st_mtime >= table.path.stat().st_mtime:
         try:
-            return inline(saved.read_text(encoding="utf-8"), prefix, label)
-        except (ElementTree.ParseError, UnicodeDecodeError):
+            return inline(regular(saved).read_text(encoding="utf-8"), prefix, label)
+        except (ElementTree.ParseError, ValueError):
             pass  # a damaged file; the table is there to draw it again
     from resnet_probe.figures import save  # noqa: PLC0415 - matplotlib is slow to import, and often not needed
 
     try:
         others = [read(table.folder, n) if (table.folder / f"{n}.csv").is_file() else None for n in plot.takes]
         figure = named(plot.draw)(table.saved or table.result, *others)
-    except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
+    except MALFORMED as error:
         raise ValueError(f"{table.path} cannot be drawn ({type(error).__name__}: {error})") from error
     with TemporaryDirectory() as scratch:
         (path,) = save(figure, Path(scratch), plot.name, ["svg"], metadata=table.result.origin())
@@ -140,5 +142,8 @@ def _local(name: str) -> str:
 
 def _size(root: ElementTree.Element) -> tuple[float, float]:
     """Width and height in points."""
-    box = [float(number) for number in (root.get("viewBox") or "0 0 241 164").replace(",", " ").split()]
-    return (box[2], box[3]) if len(box) == 4 and box[2] > 0 and box[3] > 0 else (241.0, 164.0)
+    try:
+        box = [float(number) for number in (root.get("viewBox") or "").replace(",", " ").split()]
+    except ValueError:
+        box = []
+    return (box[2], box[3]) if len(box) == 4 and 0 < box[2] < 1e6 and 0 < box[3] < 1e6 else (241.0, 164.0)

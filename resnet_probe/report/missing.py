@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_probe.analyses.registry import analyses, declared, studied
+from resnet_probe.files import regular
 from resnet_probe.tables import Run, SavedTable
 
 __all__ = ["Missing", "missing"]
@@ -78,7 +79,7 @@ def _failed_steps(folders: Iterable[Path]) -> list[Mapping[str, Any]]:
     steps: list[Mapping[str, Any]] = []
     for folder in folders:
         try:
-            noted = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+            noted = json.loads(regular(folder / STUDY).read_text(encoding="utf-8"))
             steps += [step for step in noted["steps"] if step["state"] == "failed"]
         except (OSError, ValueError, KeyError, TypeError):
             continue

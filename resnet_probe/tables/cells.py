@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["exactly", "written"]
+__all__ = ["exactly", "visible", "written"]
+
+# Control characters other than tab and line ends, marks that turn the direction of text, halves of characters, and two
+# that no XML may hold.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+def visible(text: str, *, line: bool = False) -> str:
+    r"""A text in which what controls terminals and pages is spelled out; names are other people's.
+
+    With `line`, so are tabs and the ends of lines.
+
+    Examples:
+        >>> visible("net\x1b[2J")
+        'net\\u001b[2J'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    spelled = _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return spelled.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r") if line else spelled
 
 
 def exactly(count: int) -> str:

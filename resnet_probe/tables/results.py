@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe import __version__
-from resnet_probe.files import write_text
+from resnet_probe.files import regular, write_text
+from resnet_probe.tables.cells import visible
 
 if TYPE_CHECKING:
     import pandas
@@ -33,7 +34,9 @@ RECORDED_VERSIONS = ("torch", "torchvision", "numpy", "pandas", "matplotlib")
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(nan|inf|[0-9]+(\.[0-9]*)?(e[-+]?[0-9]+)?)", re.IGNORECASE)
+_FORMULA = re.compile(r"'*[=@+\-\t\r]")  # how a text begins that spreadsheets compute, with our quotes before it
 _QUOTE = '"'
+_MAPPINGS = ("arguments", "versions", "networks", "data_set")  # settings that others look into
 _TABLE = "table"  # the key of the JSON file that describes the CSV beside it
 
 
@@ -45,7 +48,7 @@ class Result:
         name: file stem; a result `lesion` is kept in `lesion.csv` and `lesion.json`.
         columns: the header, in order.
         rows: one mapping per measurement, with exactly these columns. Cells are None, bool, int, float or
-            str; NumPy and torch scalars are turned into these.
+            str; NumPy and torch scalars are turned into these, and control characters in texts spelled out.
         settings: what made the table; anything JSON cannot hold is kept as its text.
 
     Raises:
@@ -114,7 +117,8 @@ class Result:
         """Write `<name>.csv` and `<name>.json` into a folder, which is made if it is missing.
 
         The CSV is UTF-8 with a header; floats have the fewest digits that read back to the same value, and
-        None is an empty cell. The same rows give the same bytes. A file appears whole or not at all.
+        None is an empty cell. A text that begins with =, +, - or @ stands behind an apostrophe, or spreadsheets would
+        run it; `read` takes it away. The same rows give the same bytes. A file appears whole or not at all.
 
         Returns:
             The paths of the CSV and of the JSON file.
@@ -157,7 +161,7 @@ def read(folder: Path, name: str) -> Result:
     """
     path = Path(folder) / f"{name}.csv"
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with regular(path).open(encoding="utf-8", newline="") as file:
             header, *lines = list(csv.reader(file, strict=True))
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is not a table: expected UTF-8 CSV with a header ({error})") from error
@@ -177,9 +181,9 @@ def read(folder: Path, name: str) -> Result:
 def altered(path: Path) -> bool:
     """Whether a CSV file is not the one that the settings beside it were written with."""
     try:
-        expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))[_TABLE]["sha256"]
+        expected = json.loads(regular(path.with_suffix(".json")).read_text(encoding="utf-8"))[_TABLE]["sha256"]
         return bool(expected != _sha256(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False  # nothing says what it was
 
 
@@ -265,7 +269,9 @@ def _checked(name: str, columns: tuple[str, ...], rows: Iterable[Row]) -> Iterab
 def _plain(value: Any, where: str) -> bool | int | float | str | None:
     if isinstance(value, float):
         return float(value)  # numpy.float64 is a float whose repr is not a number
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, str):
+        return visible(value)
+    if value is None or isinstance(value, bool | int):
         return value
     if hasattr(value, "item") and getattr(value, "size", 1) != 0:
         return value.item()
@@ -274,21 +280,30 @@ def _plain(value: Any, where: str) -> bool | int | float | str | None:
 
 def _jsonable(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _jsonable(entry) for key, entry in value.items()}
+        return {visible(str(key)): _jsonable(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_jsonable(entry) for entry in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else repr(float(value))  # JSON has no NaN
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int):
         return value
-    return str(value)
+    return visible(str(value))
 
 
 def _line(cells: Iterable[bool | int | float | str | None]) -> str:
     # Not csv.writer: it leaves a lone carriage return unquoted, which csv.reader takes for the end of the line.
-    texts = ["" if cell is None else repr(cell) if isinstance(cell, float) else str(cell) for cell in cells]
+    texts = [_quoted(cell) if isinstance(cell, str) else "" if cell is None else repr(cell) for cell in cells]
     quoted = [f'"{text.replace(_QUOTE, _QUOTE * 2)}"' if set(text) & set(',"\r\n') else text for text in texts]
     return (",".join(quoted) or '""') + "\n"  # an empty line would be no row at all
+
+
+def _quoted(text: str) -> str:
+    """A text as no spreadsheet takes it for a formula; `_unquoted` gives it back."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _unquoted(text: str) -> str:
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def _kind(cells: Iterable[Any]) -> str:
@@ -307,7 +322,7 @@ def _parsed(cells: list[str], kind: str | None, path: Path, column: str) -> list
             kind = "boolean"
         elif all(_NUMBER.fullmatch(cell) for cell in filled):
             kind = "number"
-    parse = {"boolean": {"True": True, "False": False}.__getitem__, "number": _number}.get(kind or "text", str)
+    parse = {"boolean": {"True": True, "False": False}.__getitem__, "number": _number}.get(kind or "text", _unquoted)
     try:
         return [parse(cell) if cell else None for cell in cells]
     except (ValueError, KeyError) as error:
@@ -324,8 +339,14 @@ def _read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     if not path.exists():
         return {}, {}
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(regular(path).read_text(encoding="utf-8"))
         kinds = settings.pop(_TABLE, {}).get("columns", {})
-    except (ValueError, TypeError, AttributeError) as error:
+        inside = [settings.get(key) or {} for key in _MAPPINGS]
+        inside += (settings.get("networks") or {}).values()
+        if not all(isinstance(each, dict) for each in inside) or not all(
+            isinstance(each, str) for each in kinds.values()
+        ):
+            raise TypeError
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not a settings file: expected the JSON that stands beside a table") from error
     return settings, kinds

@@ -17,8 +17,10 @@ from typing import Any
 
 from resnet_probe.tables import Result, altered, read
 
-__all__ = ["Run", "SavedTable", "Unfinished", "read_run"]
+__all__ = ["MALFORMED", "Run", "SavedTable", "Unfinished", "read_run"]
 
+# What comes of a table that has other columns or values than one of its name.
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration)
 UNNAMED = "a data set that the settings do not name"
 
 

@@ -7,7 +7,6 @@ StateError   a state that cannot be written, or is of another training
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 
 import torch
 
-from resnet_probe.files import whole
+from resnet_probe.files import regular, whole
+from resnet_probe.pickles import check, unpacked
 from resnet_probe.training.errors import TrainingError
 
 FORMAT = 1
@@ -110,7 +110,7 @@ class Keeper:
 
     def paths(self) -> list[Path]:
         """The states there are, oldest first."""
-        return sorted(self.folder.glob("state-*.pt"), key=_step)
+        return sorted((path for path in self.folder.glob("state-*.pt") if not path.is_dir()), key=_step)
 
     def newest(self) -> str:
         """Words on the newest state, for a message."""
@@ -130,9 +130,10 @@ class Keeper:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
+        with unpacked(regular(path)) as archive:  # torch does not look at the checksums
             if damaged := archive.testzip():
                 raise ValueError(damaged)
+        check(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise StateError(f"there is no training state {path}; give a state-*.pt that `train` has saved") from None

@@ -490,3 +490,40 @@ def test_own_format_gone_wrong(tmp_path):
     for header, part in (('{"arch": "resnet8", "format": 2}', "update"), ("[1]", "no JSON object"), ("{", "damaged")):
         save_file(state, path, metadata={"resnet-probe": header})
         assert part in refusal(path)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("metadata", "problem"),
+    [
+        ({"input_size": 100_000}, "inputs of (3, 100000, 100000)"),
+        ({"input_size": 3000}, "one layer makes 576,000,000 bytes"),
+        ({"input_size": -3}, "inputs of (3, -3, -3)"),
+        ({"input_size": 8, "edits": [{"delete": ["layer1.0"]}], "input_shape": [3, 30_000, 30_000]}, "(3, 30000,"),
+        ({"input_size": 8, "edits": [{"delete": ["layer1.0"]}], "input_shape": [3, "x", 8]}, "inputs of (3, 'x', 8)"),
+        ({"input_size": 8, "edits": [{"delete": ["layer1.0"]}], "input_shape": 8}, "cannot be made again"),
+    ],
+)
+def test_a_description_that_asks_for_all_memory(tmp_path, metadata, problem):
+    path = save(tmp_path / "a.safetensors", resolve("resnet8-w8"), arch="resnet8-w8", metadata=metadata)
+    with pytest.raises(CheckpointError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert problem in str(caught.value)
+
+
+def test_a_description_may_ask_for_large_images(tmp_path):
+    path = save(tmp_path / "a.safetensors", resolve("resnet8-w4"), arch="resnet8-w4", metadata={"input_size": 1024})
+    assert load(path).input_size == 1024
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("arch", ["resnet9998-w16384", "vgg16-w4096", "torchvision:vit_h_14", "resnet110-w1024"])
+def test_a_small_file_that_names_a_giant_network(tmp_path, arch):
+    with torch.device("meta"):
+        names = ["conv1.weight"] if "9998" in arch else list(resolve(arch).state_dict())
+    state = {names[0]: torch.zeros(3)}
+    for metadata in ({}, {"removed": names[1:]}):
+        path = save(tmp_path / "a.safetensors", state, arch=arch, metadata=metadata)
+        with pytest.raises(CheckpointError, match=r"a\.safetensors"):
+            load(path)

@@ -315,3 +315,26 @@ def test_a_thousand_real_images_are_read_as_image_folder_reads_them_and_fast():
     assert len(load_data(CIFAR, split="train")) == 4000
     assert load_data(CIFAR, limit=100).labels.bincount().tolist() == [10] * 10
     assert seconds < 1  # of this process, 0.1 to 0.2 as measured
+
+
+@pytest.mark.filterwarnings("ignore:Image size")
+@pytest.mark.parametrize(
+    ("shape", "problem"),
+    [((1, 1_000_000), "1 x 1000000 pixels"), ((10_000, 9000), "at most 89,478,485")],
+)
+def test_pictures_that_would_fill_the_memory_are_refused(tmp_path, shape, problem):
+    """A line of pixels would be resized to 256 x 256,000,000 before the middle is cut out."""
+    (tmp_path / "a").mkdir()
+    Image.new("1", (8, 8)).save(tmp_path / "a" / "0.png")
+    Image.new("1", shape).save(tmp_path / "a" / "1.png")
+    with pytest.raises(DataError, match=problem) as caught:
+        load_data(tmp_path)
+    assert "1.png" in str(caught.value)
+
+
+def test_other_kinds_of_files_by_the_name_of_an_image_are_refused(tmp_path):
+    """One of Pillow's many other formats runs a program."""
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "a" / "1.png", format="PCX")
+    with pytest.raises(DataError, match=r"1\.png"):
+        load_data(tmp_path)

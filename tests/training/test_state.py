@@ -2,6 +2,7 @@
 
 import errno
 import random
+import zipfile
 
 import pytest
 import torch
@@ -197,3 +198,17 @@ def test_a_diverged_training_names_the_last_good_state(tmp_path, digits, broken)
     with pytest.raises(TrainingError, match=f"{broken} by step 3 .* the state of step 2 is kept in"):
         fit(model, digits, keeper=keeper, **HOW)
     assert [path.name for path in keeper.paths()] == before
+
+
+def test_a_small_state_that_would_fill_the_memory(tmp_path):
+    keeper = Keeper(tmp_path, {})
+    path = keeper.save(1, {"step": 1, "more": bytearray(b"x")})
+    with pytest.raises(StateError, match="is no training state, or is damaged") as caught:
+        Keeper(tmp_path, {}, resume=path).load()
+    assert str(path) in str(caught.value)
+    path = Keeper(tmp_path, {}).save(2, {"step": 2})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file, file.open("more", "w") as entry:
+        for _ in range(300):
+            entry.write(bytes(2**20))
+    with pytest.raises(StateError, match="CostlyError"):
+        Keeper(tmp_path, {}, resume=path).load()

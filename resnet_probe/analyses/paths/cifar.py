@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from resnet_probe.analyses.paths.lengths import Polynomial, known_unit
+from resnet_probe.limits import DEEPEST
 
 LAYERS_PER_BLOCK = {"basic": 2, "bottleneck": 3}
-DEEPEST = 10_000  # beyond, the table alone has tens of megabytes of digits
 
 
 @dataclass(frozen=True)

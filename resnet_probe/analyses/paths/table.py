@@ -7,6 +7,7 @@ from typing import Any
 
 from resnet_probe.analyses.paths import PATHS
 from resnet_probe.analyses.paths.lengths import UNITS, Polynomial, known_unit, multiply, statistics
+from resnet_probe.limits import DEEPEST
 from resnet_probe.tables import Result
 
 
@@ -49,7 +50,8 @@ def distributions(result: Result) -> dict[str, dict[str, Polynomial]]:
         )
     counts: dict[str, dict[str, Counter[int]]] = {}
     for row in result.rows:
-        if not (isinstance(row["length"], int) and isinstance(row["count"], int) and row["unit"] in UNITS):
+        length, count = row["length"], row["count"]
+        if not (isinstance(length, int) and 0 <= length <= DEEPEST and isinstance(count, int) and row["unit"] in UNITS):
             raise ValueError(f"table {result.name} has a row without a unit, a whole length and a whole count: {row}")
         counts.setdefault(row["unit"], {}).setdefault(str(row["network"]), Counter())[row["length"]] += row["count"]
     if not counts:

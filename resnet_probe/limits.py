@@ -1,0 +1,30 @@
+"""How much a name, a file or a picture may ask for, whoever made it: generous for every network that was published."""
+
+__all__ = [
+    "DEEPEST",
+    "MOST_CHANNELS",
+    "MOST_OUTPUT",
+    "MOST_PIXELS",
+    "MOST_STAGES",
+    "MOST_STEPS",
+    "UNHELD_LAYERS",
+    "WIDEST",
+    "most_bytes",
+]
+
+DEEPEST, MOST_STAGES, WIDEST = 10_000, 64, 65_536  # layers, stages and channels of a network that a name stands for
+MOST_CHANNELS = 1024  # of the images that a file says its network is for
+UNHELD_LAYERS = 1202  # of a network whose file has no weights of them, since an edit may take most away
+MOST_OUTPUT = 2**29  # bytes of one layer's output, for two images of the size that a file says its network is for
+MOST_PIXELS = 89_478_485  # of a picture, as stored and when resized; from here on Pillow warns
+MOST_STEPS = 4_000_000  # of a pickle: the weights of ResNet-1202 and its optimizer's state take a tenth
+
+
+def most_bytes(stored: int) -> int:
+    """What a file of `stored` bytes may become in memory, in bytes.
+
+    Examples:
+        >>> most_bytes(0) == 2**28
+        True
+    """
+    return 2**28 + 8 * stored
