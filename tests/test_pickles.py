@@ -95,6 +95,7 @@ def test_pickles_that_the_safe_loader_allows(tmp_path, case, make):
     assert "is refused" in message or (make is archive and case == "an uninitialised storage")  # it has no entry
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_an_archive_that_unpacks_to_much_more_than_it_is(tmp_path):
     path = tmp_path / "a.pt"
@@ -118,6 +119,7 @@ def test_compressed_weights_are_read(tmp_path):
     assert all(torch.equal(tensor, content[name]) for name, tensor in read_weights(packed).tensors.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("legacy_", [False, True])
 def test_long_pickles_are_followed_to_their_end(tmp_path, legacy_):
     """What is costly stands behind more than the first part that is looked at."""

@@ -101,6 +101,7 @@ def test_a_header_of_safetensors_that_is_too_long(tmp_path):
         load(tmp_path / "a.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_libraries_are_silent_about_images(tmp_path, capfd, state):
     """Pillow warns about odd metadata, without a name; the pixels are whole."""

@@ -100,6 +100,7 @@ def test_checkpoints_with_such_names_through_tables_figures_and_report(tmp_path,
     assert not FORBIDDEN & set((run / "report.html").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_class_names(tmp_path, capfd):
     data = tmp_path / "data"
     for number, name in enumerate(NAMES[:10]):

@@ -16,6 +16,7 @@ def run(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("length", [2**70, pytest.param(-1, marks=pytest.mark.slow)])
 def test_a_path_of_an_impossible_length(run, capfd, length):
