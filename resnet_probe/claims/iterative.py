@@ -207,8 +207,8 @@ def agreement(run: Run) -> Iterator[Verdict]:
             about: dict[str, Any] = {"table": str(table.path), "unit": "ln of the ratio to an exponential"}
             half = (len(rows) - 1) // 2
             if len(rows) < LEAST_BLOCKS or rows[0]["images"] < 2:
-                images = rows[0]["images"] if rows else 0
-                why = f"{len(rows)} blocks and {images} images; a fall needs {LEAST_BLOCKS} blocks and 2 images"
+                known = f"{len(rows)} blocks and {rows[0]['images']} images" if rows else "an older version's table"
+                why = f"{known}; a fall needs the agreement in {LEAST_BLOCKS} blocks, over 2 images or more"
                 yield Verdict(23, network, CANNOT_SAY, why, **about)
                 continue
             chosen = [rows[-1 - 2 * half], rows[-1 - half], rows[-1]]
