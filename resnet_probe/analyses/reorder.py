@@ -14,6 +14,7 @@ from resnet_probe.analyses import columns as c
 from resnet_probe.analyses.declaration import Analysis, Claim, Column, Fact, Needs, Plot, StudyStep, Table, option
 from resnet_probe.analyses.facts import rank_correlation
 from resnet_probe.analyses.parsing import numbers, written_numbers
+from resnet_probe.figures.looks import DASHED
 from resnet_probe.statistics import bootstrap_mean, paired, spearman, two_way, wilson
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ANALYSIS", "REORDER", "Parameters", "draw_orders", "facts", "plot", "run"]
 
-DASHED = (0, (4, 2))
 TRIES = 50  # per draw, to find an order that was not drawn before
 
 

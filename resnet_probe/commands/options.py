@@ -21,8 +21,8 @@ import rich_click as click
 from click import get_current_context
 
 from resnet_probe.analyses.parsing import memory_size
+from resnet_probe.figures.looks import FORMATS
 
-FORMATS = ("pdf", "svg", "png")
 STYLES = ("paper", "talk", "poster")
 PRECISIONS = ("fp32", "bf16", "fp16")
 SPLITS = ("train", "val", "test")

@@ -19,6 +19,7 @@ COLUMN_MM = 85.0
 PAGE_MM = 178.0
 WIDTHS = ("column", "page")
 NARROWEST_MM, WIDEST_MM = 40.0, 2000.0
+DASHED = (0, (4, 2))  # the line of an intact network
 
 
 @dataclass(frozen=True)

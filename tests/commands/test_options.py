@@ -2,7 +2,6 @@ import pytest
 import rich_click as click
 from click.testing import CliRunner
 
-from resnet_probe import figures
 from resnet_probe.commands import options
 
 SHARED = {
@@ -61,10 +60,6 @@ def test_defaults_are_those_of_the_contract():
 @pytest.mark.parametrize("written", ["png,pdf", " PNG , pdf,,png"])
 def test_formats_are_separated_by_commas(written):
     assert "formats=('png', 'pdf')" in values("--format", written)
-
-
-def test_formats_are_those_that_can_be_drawn():
-    assert options.FORMATS == figures.FORMATS
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,12 @@ def test_mcnemar_is_that_of_statsmodels_and_of_scipy(b, c):
         assert mcnemar(b, c) == pytest.approx(binomtest(b, b + c).pvalue, rel=1e-9)
 
 
+def test_mcnemar_of_few_changes():
+    for b in range(8):
+        for c in range(1, 8):
+            assert mcnemar(b, c) == pytest.approx(binomtest(b, b + c).pvalue, rel=1e-12)
+
+
 def test_mcnemar_errs_in_at_most_5_percent_whatever_the_number_of_disagreements():
     for n in range(1, 40):
         assert sum(comb(n, b) for b in range(n + 1) if mcnemar(b, n - b) < 0.05) <= 0.05 * 2**n

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.compare.table import INTACT
+from resnet_probe.figures.looks import DASHED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +19,6 @@ __all__ = ["plot"]
 Rows = Sequence[dict[str, Any]]
 Looks = Mapping[str, dict[str, Any]]
 IN_VIEW = 1e-3  # lengths with fewer paths, relative to the most frequent length, are out of view
-DASHED = (0, (4, 2))
 
 
 def plot(

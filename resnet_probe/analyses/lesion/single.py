@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.columns import INTACT_ITSELF
 from resnet_probe.analyses.lesion import INTACT, LESION, Parameters
+from resnet_probe.figures.looks import DASHED
 from resnet_probe.statistics import paired, wilson
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plot", "run"]
 
-DASHED = (0, (4, 2))
 AGAIN: dict[str, Any] = {"linestyle": ":", "marker": "x", "markersize": 3, "linewidth": 0.9}
 INTACT_AGAIN: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 0.7}
 
