@@ -1,7 +1,9 @@
 """Learning curves of a grid, from made-up tables."""
 
+import pytest
+
 from resnet_probe import figures
-from resnet_probe.analyses.grid.figure import plot
+from resnet_probe.analyses.grid.figure import plot, plot_grid
 from resnet_probe.tables import Result
 
 
@@ -43,3 +45,19 @@ def test_more_networks_than_colours_have_a_panel_each():
         assert [line.get_ydata()[-1] for line in solid] == [70 / 3 + number]
         assert len(axes.lines) == 16  # its training and test, and the test of fourteen others
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["test", "training"]
+
+
+@pytest.mark.parametrize(("variants", "panels"), [(len(figures.PALETTE), 2), (9, 1)])
+def test_colours_are_not_repeated_over_depths(variants, panels):
+    rows = [
+        {"cell": f"{n}-{depth}", "arch": f"resnet{depth}-gate{n}", "family": "resnet", "variant": f"gate{n}",
+         "style": "normal", "depth": depth, "seed": 0, "train_error": 5.0 + n, "test_error": 8.0 + n}
+        for depth in (20, 56) for n in range(variants)
+    ]  # fmt: skip
+    figure = plot_grid(Result("grid", tuple(rows[0]), tuple(rows), {}))
+    assert len(figure.axes) == panels
+    if panels == 2:
+        named = [line for line in figure.axes[0].lines if not line.get_label().startswith("_")]
+        assert len({line.get_color() for line in named}) == variants
+    else:
+        assert len(figure.axes[0].get_yticklabels()) == 2 * variants

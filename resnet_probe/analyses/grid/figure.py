@@ -83,13 +83,16 @@ def _legend_above(figure: Figure, axes: Any, *, points: bool) -> None:
 
 
 def plot_grid(result: Result) -> Figure:
-    """Final training and test error of each cell against depth; where there is one depth only, by variant and style."""
-    from resnet_probe.figures import new_figure, style  # noqa: PLC0415
+    """Final training and test error of each cell against depth.
+
+    Test errors by network where there is one depth only, or more variants and styles than there are colours.
+    """
+    from resnet_probe.figures import PALETTE, new_figure, style  # noqa: PLC0415
 
     rows = [row for row in result.rows if row["test_error"] is not None]
     depths = sorted({row["depth"] for row in rows if row["depth"] is not None})
     with style():
-        if len(depths) > 1:
+        if len(depths) > 1 and len(_series(rows)) <= len(PALETTE):
             figure, axes = new_figure("page", aspect=0.42, cols=2, sharey=False)
             _against_depth(axes, rows, depths)
         else:
@@ -140,7 +143,7 @@ def plot_lesions(result: Result) -> Figure:
 def _against_depth(axes: Any, rows: Rows, depths: Sequence[int]) -> None:
     from resnet_probe.figures import network_colours, remembered  # noqa: PLC0415
 
-    series = list(dict.fromkeys((row["family"], row["variant"], row["style"]) for row in rows))
+    series = _series(rows)
     with remembered(share=False):  # these are families of networks
         looks = network_colours(["-".join(str(part) for part in one if part) for one in series])
     for ax, column, title in zip(axes, ("train_error", "test_error"), ("training", "test"), strict=True):
@@ -164,6 +167,10 @@ def _against_depth(axes: Any, rows: Rows, depths: Sequence[int]) -> None:
     axes[0].legend(loc="best", title="dots: seeds", title_fontsize=7.0)
 
 
+def _series(rows: Rows) -> list[tuple[Any, ...]]:
+    return list(dict.fromkeys((row["family"], row["variant"], row["style"]) for row in rows))
+
+
 def _by_name(ax: Any, rows: Rows, names: Sequence[Any]) -> None:
     import seaborn as sns  # noqa: PLC0415
 
@@ -176,7 +183,8 @@ def _by_name(ax: Any, rows: Rows, names: Sequence[Any]) -> None:
     sns.stripplot(**shown, jitter=False, alpha=0.5, size=3)
     sns.pointplot(**shown, errorbar=None, linestyle="none", marker="|", markersize=9, markeredgewidth=1.4)
     ax.set(xlabel="test error (%)", ylabel="")
-    ax.set_title("dots: seeds, bar: mean", fontsize=7.0)
+    several = len({row["seed"] for row in rows}) > 1
+    ax.set_title("dots: seeds, bar: mean" if several else "one seed", fontsize=7.0)
     ax.set_xlim(0, 1.08 * max(row["test_error"] for row in rows) or 1)
 
 
