@@ -27,7 +27,7 @@ import torch
 from scipy.special import ndtr, ndtri, stdtrit
 
 from resnet_probe.analyses.paths.effective import decay
-from resnet_probe.claims import iterative, sizes
+from resnet_probe.claims import iterative, sizes, training
 from resnet_probe.claims import lesions as rules
 from resnet_probe.claims.paths import gradients
 from resnet_probe.claims.responses import responses
@@ -557,6 +557,30 @@ def _last_stage(
     return _run("iterative", rows, arch="resnet56")
 
 
+def _trainings(generator: np.random.Generator, errors: dict[tuple[str, str, int, str], float], seeds: int = 5) -> Run:
+    """Five trainings of each network (variant, family, depth, style), whose errors spread by 0.16 points."""
+    rows = [
+        {"cell": f"{variant}{family}{depth}{style}{seed}", "arch": f"{family}{depth}{variant}", "family": family,
+         "variant": variant or None, "depth": depth, "style": style, "seed": seed, "epochs": 164,
+         "train_error": error, "test_error": error}
+        for (variant, family, depth, style), mean in errors.items()
+        for seed, error in enumerate(mean + 0.16 * generator.normal(size=seeds))
+    ]  # fmt: skip
+    return _run("grid", rows)
+
+
+def _damages(generator: np.random.Generator, more: float) -> Run:
+    """Lesions of five trainings in each of two styles, which add so many points more after normal training."""
+    rows = [
+        {"cell": f"{style}{seed}", "arch": "resnet56", "style": style, "seed": seed, "block": f"b{block}",
+         "resizes": False, "increase": mean + shift + 2 * float(generator.normal())}
+        for style, mean in (("normal", 5 + more), ("stochastic-depth", 5.0))
+        for seed, shift in enumerate(generator.normal(size=5))
+        for block in range(25)
+    ]  # fmt: skip
+    return _run("grid_lesions", rows)
+
+
 def _agreement(generator: np.random.Generator, mean: Callable[[int], float], images: int = 200) -> Run:
     """27 blocks, the last one at depth 1, whose cosines spread by 0.04 over pairs of images."""
     rows = [
@@ -665,12 +689,43 @@ def of_claims(generator: np.random.Generator, m: int) -> Study:
             iterative.agreement, 0, lambda: _agreement(generator, lambda depth: depth**-0.5),
             lambda: _agreement(generator, lambda depth: math.exp(-0.1 * depth)),
         ),
+        "3: training error 1 point higher at the next depth; 1 lower": (
+            training.degradation, 0,
+            lambda: _trainings(generator, {("", "plain", 20, "normal"): 5.0, ("", "plain", 32, "normal"): 6.0}),
+            lambda: _trainings(generator, {("", "plain", 20, "normal"): 6.0, ("", "plain", 32, "normal"): 5.0}),
+        ),
+        "13: effective paths as good; 1.5 points worse": (
+            training.effective_training, 0,
+            lambda: _trainings(generator, {("", "resnet", 110, style): 6.0 for style in ("normal", "effective-paths")}),
+            lambda: _trainings(
+                generator, {("", "resnet", 110, "normal"): 6.0, ("", "resnet", 110, "effective-paths"): 7.5}
+            ),
+        ),
+        "15: training error 1 point lower at the next depth; 1 higher": (
+            training.deeper, 0,
+            lambda: _trainings(generator, {("", "resnet", 20, "normal"): 6.0, ("", "resnet", 32, "normal"): 5.0}),
+            lambda: _trainings(generator, {("", "resnet", 20, "normal"): 5.0, ("", "resnet", 32, "normal"): 6.0}),
+        ),
+        "16: options A and B alike; 2 points apart": (
+            training.options, 0,
+            lambda: _trainings(generator, {("", "resnet", 20, "normal"): 8.0, ("B", "resnet", 20, "normal"): 8.0}),
+            lambda: _trainings(generator, {("", "resnet", 20, "normal"): 8.0, ("B", "resnet", 20, "normal"): 10.0}),
+        ),
+        "20: deletions add 3 points more after normal training; 3 less": (
+            training.resilience, 0, lambda: _damages(generator, 3.0), lambda: _damages(generator, -3.0)
+        ),
+        "15: no difference (either verdict is false)": (
+            training.deeper, 0,
+            lambda: _trainings(generator, {("", "resnet", 20, "normal"): 5.0, ("", "resnet", 32, "normal"): 5.0}),
+            lambda: _trainings(generator, {("", "resnet", 20, "normal"): 5.0, ("", "resnet", 32, "normal"): 5.0}),
+        ),
     }  # fmt: skip
     study = Study(
         "Wrong verdicts on claims",
         "Each claim in a world where it holds, and in one where it does not (named in this order); 1,000 images (claim "
         "2: 10,000, trainings spread by 0.16 points; claim 4: 200), 20 draws of each size (claims 8 and 9), 200 paths "
-        "of each length (claim 11). Claim 5 stands above.",
+        "of each length (claim 11), five trainings that spread by 0.16 points (claims 3, 13, 15 and 16) or 1 point "
+        "(20). Claim 5 stands above.",
         "claim", ("holds, judged false", "does not hold, judged true", "settled, of both"), m, bounds=(0, 5),
         beside=("settled, of both",),
     )  # fmt: skip
