@@ -16,7 +16,7 @@ DEEPEST, MOST_STAGES, WIDEST = 10_000, 64, 65_536  # layers, stages and channels
 MOST_CHANNELS = 1024  # of the images that a file says its network is for
 UNHELD_LAYERS = 1202  # of a network whose file has no weights of them, since an edit may take most away
 MOST_OUTPUT = 2**29  # bytes of one layer's output, for two images of the size that a file says its network is for
-MOST_PIXELS = 89_478_485  # of a picture, as stored and when resized; from here on Pillow warns
+MOST_PIXELS = 178_956_970  # of a picture, as stored and when resized; more than any camera has, and Pillow's own limit
 MOST_STEPS = 4_000_000  # of a pickle: the weights of ResNet-1202 and its optimizer's state take a tenth
 
 

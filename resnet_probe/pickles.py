@@ -28,6 +28,7 @@ BUILDERS = {  # what weights and the numbers beside them are made with
     *("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3", "torch._utils._rebuild_parameter"),
     *("torch._utils._rebuild_parameter_with_state", "torch._utils._rebuild_meta_tensor_no_storage"),
 }
+_COPIES = {f"{module}.bytearray" for module in ("builtins", "__builtin__")}  # of bytes that are in the file
 DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -252,9 +253,16 @@ class _Machine:
             raise CostlyError("its pickle calls what is no function")
         if called.startswith("__torch__."):
             raise KeyError(called)  # a TorchScript program
-        if called not in self.names:
+        if called == "torch._tensor._rebuild_from_type_v2":  # a builder, its arguments, and attributes of the tensor
+            builder, _, inner, *_ = arguments.items
+            self._pay(arguments.size)
+            return self._called(builder, inner)
+        copied = called in _COPIES and all(isinstance(item, bytes | _Group) for item in arguments.items)
+        if called not in self.names and not copied:
+            could = "take any memory" if _ROOM.fullmatch(called) else "run code"
             raise CostlyError(
-                f"its pickle names {called}, which could {'take any memory' if _ROOM.fullmatch(called) else 'run code'}"
+                f"its pickle names {called}, which "
+                + ("weights do not need" if called.startswith("torch.") and could == "run code" else f"could {could}")
             )
         size = arguments.size
         for item in arguments.items[:8]:

@@ -150,3 +150,18 @@ def test_what_training_programs_save_beside_the_weights_is_no_cost(tmp_path):
 def test_large_values_are_finite_although_their_sum_is_not(tmp_path):
     torch.save({"w": torch.full((10,), 3e38)}, tmp_path / "a.pt")
     assert read_weights(Path(tmp_path / "a.pt")).tensors["w"].isfinite().all()
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_tensors_with_attributes_buffers_and_bytes_beside_the_weights_are_read(tmp_path, archive):
+    noted = torch.ones(3)
+    noted.note = "x"
+    saved = {
+        "state_dict": {"a": noted},
+        "b": torch.nn.Buffer(torch.ones(3)),
+        "c": bytearray(b"abc\xff"),
+        "d": bytearray(),
+    }
+    torch.save(saved, tmp_path / "a.pt", _use_new_zipfile_serialization=archive)
+    check(tmp_path / "a.pt")
+    assert torch.load(tmp_path / "a.pt", weights_only=True)["c"] == b"abc\xff"

@@ -280,8 +280,8 @@ def _by_swaps(rows: Sequence[Mapping[str, Any]], flags: Mapping[str, Any], seed:
 def plot(result: Result) -> Figure:
     """Error against Kendall's tau, with the mean over bins of tau (Veit et al. 2016, Fig. 5b).
 
-    One point for all orders of one tau and error, its area their number. The trained order is the dashed line; where
-    swaps led back to it, it counts as a point, but in no mean.
+    One point for all orders of one tau and error, its area their number. The trained order is the dashed line, and no
+    point, even where swaps led back to it.
     """
     from collections import Counter  # noqa: PLC0415
 
@@ -298,9 +298,10 @@ def plot(result: Result) -> Figure:
             colour, marker = looks[network]["color"], looks[network]["marker"]
             drawn = [(row["kendall_tau"], row["error"]) for row in distinct(rows)]
             found = Counter(drawn)
-            axes.scatter(*zip(*found, strict=True), s=[6 * count for count in found.values()], color=colour, alpha=0.35,
-                         linewidths=0)  # fmt: skip
-            most = max(found.values())
+            tau, error = np.array(list(found)).reshape(-1, 2).T
+            sizes = [6 * count for count in found.values()]
+            axes.scatter(tau, error, s=sizes, color=colour, alpha=0.35, linewidths=0)
+            most = max(found.values(), default=1)
             orders = f"{label(network)} (area: 1 to {most} orders)" if most > 1 else label(network)
             axes.scatter([], [], s=6, color=colour, alpha=0.35, linewidths=0, label=orders)
             tau, error = np.array([point for point in drawn if point[0] < 1]).reshape(-1, 2).T

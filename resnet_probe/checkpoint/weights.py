@@ -199,6 +199,10 @@ def _read_torch(path: Path) -> Any:
             raise CheckpointError(
                 f"{path} is refused: its pickle names {name}, which could run code; {_WEIGHTS_ALONE}"
             ) from None
+        if "Unsupported operand" in str(error):
+            raise CheckpointError(
+                f"{path} was saved with a pickle protocol above 2; save it again as torch.save does by default"
+            ) from None
         raise CheckpointError(
             f"{path} is no PyTorch file that can be read safely ({_line(error)}); get it again"
         ) from None
@@ -226,7 +230,8 @@ def _blocked(message: str, path: Path) -> str | None:
                 while True:  # a legacy file is several pickles, one after the other
                     for name in _globals(file):
                         names.append(name)
-    return next((name for name in names if not name.startswith(("torch.", "collections.", "_codecs."))), None)
+    known = ("torch.", "collections.", "_codecs.", *_PLACEHOLDERS)
+    return next((name for name in names if not name.startswith(known)), None)
 
 
 def _globals(file: IO[bytes]) -> Iterator[str]:

@@ -199,7 +199,8 @@ def agreement(run: Run) -> Iterator[Verdict]:
 
     With c at the last block, at the first, and half way between, ln c(first) - 2 ln c(middle) + ln c(last) is 0 if the
     agreement falls exponentially, and ln((1 + m) / sqrt(1 + 2 m)) if it falls as 1 / sqrt(depth), m blocks from one to
-    the next. The bar is half of that (ours). Relative standard errors are added up, see `higher_blocks`.
+    the next. The bar is half of that (ours). Relative standard errors are added up, see `higher_blocks`; pairs in a row
+    share an image, which at most doubles the variance of their mean.
     """
     for table in run.named("iterative"):
         for network in table.networks:
@@ -213,25 +214,25 @@ def agreement(run: Run) -> Iterator[Verdict]:
                 continue
             chosen = [rows[-1 - 2 * half], rows[-1 - half], rows[-1]]
             values = [row["agreement"] for row in chosen]
-            pairs = math.sqrt(rows[0]["images"] - 1)
+            pairs = math.sqrt((rows[0]["images"] - 1) / 2)
             reach = NormalDist().inv_cdf(0.975)
             errors = [row["agreement_std"] / pairs for row in chosen]
             told = ", ".join(f"{value:.3g} in {row['block']}" for value, row in zip(values, chosen, strict=True))
             if any(value - reach * error <= 0 for value, error in zip(values, errors, strict=True)):
                 why = f"the mean cosine is {told}: one is not told from 0, so there is no fall to compare"
-                yield withheld(Verdict(23, network, CANNOT_SAY, why, **about), "")
+                yield Verdict(23, network, CANNOT_SAY, why, **about)
                 continue
             first, middle, last = map(math.log, values)
             excess = first - 2 * middle + last
-            reach *= sum(w * error / value for w, error, value in zip((1, 2, 1), errors, values, strict=True))
+            relative = [reach * error / value for error, value in zip(errors, values, strict=True)]
+            reach = relative[0] + 2 * relative[1] + relative[2]
             bar = math.log((1 + half) / math.sqrt(1 + 2 * half)) / 2
             low, high = excess - reach, excess + reach
-            why = (
-                f"mean cosine {told}: {excess:+.2g} ({between(low, high, 2)}) above an exponential fall, bar {bar:.2g}"
-            )
+            apart = f"{excess:+.2g} ({between(low, high, 2)})"
+            why = f"mean cosine {told}; {apart} against an exponential fall, bar {bar:.2g}"
             verdict = HOLDS if low > bar else DOES_NOT_HOLD if high < bar else CANNOT_SAY
-            if last - first < reach:
-                verdict, why = CANNOT_SAY, f"{why}; it does not fall with depth"
+            if last - first < relative[0] + relative[2]:
+                verdict, why = CANNOT_SAY, f"{why}; no fall with depth is told from noise"
             judged = Verdict(
                 23, network, verdict, why, measured=f"{excess:+.2g}", measured_value=excess, low=low, high=high, **about
             )

@@ -58,6 +58,12 @@ def _compare(table: SavedTable, small: str, large: str) -> Verdict:
         [np.array([row.get(column) for row in table.rows(name)], dtype=float) for name in (small, large)]
         for column in ("std", "std_error")
     )
+    about: dict[str, Any] = {"table": str(table.path)}
+    if lacking := [name for name, each in zip((small, large), errors, strict=True) if np.isnan(each).any()]:
+        old = "std_error" not in table.result.columns
+        why = f"no standard errors of {lacking[0]}"
+        why += "; run responses again" if old else ", as with one image, a layer without spread or mode train"
+        return Verdict(4, f"{small} against {large}", CANNOT_SAY, why, **about)
     depths = [np.linspace(0, 1, len(spread)) for spread in spreads]
     other, noise = (np.interp(depths[0], depths[1], values[1]) for values in (spreads, errors))
     differences = spreads[0] - other
@@ -70,7 +76,7 @@ def _compare(table: SavedTable, small: str, large: str) -> Verdict:
         f"{means[1]:.3g} ({large}, {len(spreads[1])} layers), at equal relative depth {difference:+.3g} "
         f"({between(low, high)} over images), lower in {int((differences < 0).sum())} of {len(differences)} layers"
     )
-    about: dict[str, Any] = {"measured": f"{means[0]:.3g} against {means[1]:.3g}", "table": str(table.path)}
+    about["measured"] = f"{means[0]:.3g} against {means[1]:.3g}"
     if _differs(table):
         verdict, why = CANNOT_SAY, f"the two were measured on different images; {told}"
     elif high < 0:
@@ -78,8 +84,7 @@ def _compare(table: SavedTable, small: str, large: str) -> Verdict:
     elif low > 0:
         verdict, why = DOES_NOT_HOLD, told
     else:
-        missing = "is not known: run responses again" if np.isnan(reach) else "holds 0"
-        verdict, why = CANNOT_SAY, f"{told}, whose interval {missing}"
+        verdict, why = CANNOT_SAY, f"{told}, whose interval holds 0"
     found = Verdict(
         4, f"{small} against {large}", verdict, why, measured_value=difference, low=low, high=high,
         unit="difference of standard deviations", **about,

@@ -12,14 +12,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from resnet_probe.data.errors import DataError
 from resnet_probe.files import regular
 from resnet_probe.limits import MOST_PIXELS
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whatever a file is called; others may run programs
+FORMATS = (
+    "AVIF",
+    "BMP",
+    "GIF",
+    "JPEG",
+    "JPEG2000",
+    "PNG",
+    "PPM",
+    "TIFF",
+    "WEBP",
+)  # whatever a file is called; others may run programs
 # Modes with more than 8 bits per channel: Pillow's conversion to RGB would clip them to white.
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # Pillow decodes outside of Python's global lock, so threads help; for tiny images the lock costs more than they save.
@@ -127,7 +137,15 @@ def sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
 
 
 def _opened(path: Path) -> Image.Image:
-    image = Image.open(regular(path), formats=FORMATS)
+    try:
+        regular(path)
+    except ValueError as error:
+        raise DataError(f"image {error}") from None
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except UnidentifiedImageError:
+        known = ", ".join(FORMATS)
+        raise DataError(f"cannot read image {path}: damaged, or none of {known}; replace or remove the file") from None
     if image.width * image.height > MOST_PIXELS:
         image.close()
         raise DataError(

@@ -77,12 +77,13 @@ class Summary(NamedTuple):
 
 
 class ImageSummary(NamedTuple):
-    """A summary, and the standard error of its deviation over images; NaN with one image or without spread."""
+    """A summary, and the standard error of its deviation over so many images; NaN with one or without spread."""
 
     values: int
     mean: float
     std: float
     std_error: float
+    images: int
 
 
 class Range(NamedTuple):
@@ -174,9 +175,10 @@ class ImageMoments:
         found = _summary(state[0].tolist())
         images, (aa, ab, bb) = float(state[1, 0]), state[2].tolist()
         if images < 2 or not found.std > 0:
-            return ImageSummary(*found, math.nan)
+            return ImageSummary(*found, math.nan, int(images))
         squares = bb - 4 * found.mean * ab + 4 * found.mean**2 * aa
-        return ImageSummary(*found, math.sqrt(max(squares, 0.0) / (images * (images - 1))) / (2 * found.std))
+        error = math.sqrt(max(squares, 0.0) / (images * (images - 1))) / (2 * found.std)
+        return ImageSummary(*found, error, int(images))
 
 
 @dataclass(frozen=True)

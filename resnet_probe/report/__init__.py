@@ -83,17 +83,26 @@ def build(run: Run, *, claims: Result) -> str:
     try:
         return _page(run, claims)
     except MALFORMED:
-        whole = replace(run, tables=())
+        run = _sound(run, claims, together=False)
+    try:
+        return _page(run, claims)
+    except MALFORMED:  # each can be shown, and not all of them
+        return _page(_sound(run, claims, together=True), claims)
+
+
+def _sound(run: Run, claims: Result, *, together: bool) -> Run:
+    """The run without the tables that cannot be shown, alone or together with those before them."""
+    kept: tuple[SavedTable, ...] = ()
+    broken = run.broken
     for table in run.tables:
-        more = replace(whole, tables=(*whole.tables, table))
         try:
-            _page(more, claims)
+            _page(replace(run, tables=(*kept, table) if together else (table,)), claims)
         except MALFORMED as error:
             reason = f"{table.path} cannot be shown ({type(error).__name__}: {error}); make the table again"
-            whole = replace(whole, broken=(*whole.broken, (table.path, reason)))
+            broken = (*broken, (table.path, reason))
         else:
-            whole = more
-    return _page(whole, claims)
+            kept = (*kept, table)
+    return replace(run, tables=kept, broken=broken)
 
 
 def _page(run: Run, claims: Result) -> str:

@@ -96,6 +96,12 @@ METHODS: dict[str, Method] = {
         "upper half against the lower); standard errors are added up, because the covariance is not in the table",
         "independent images",
     ),
+    "bend": Method(
+        "agreement of gradients against an exponential fall",
+        "normal, of a second difference of logarithms by linearisation; standard errors are added up, times the root "
+        "of 2, because neighbouring pairs share an image",
+        "images in a random order",
+    ),
     "bonferroni": Method(
         "several blocks or layers at once",
         "Bonferroni: one among many refutes a claim only by an interval that holds for all together",

@@ -148,6 +148,12 @@ def test_orders_that_coincide_are_one_larger_point_and_redraws_count_once():
     assert legend == ["net (area: 1 to 2 orders)", "mean in bins of tau", "trained order"]
 
 
+def test_orders_that_are_all_the_trained_one_leave_a_figure_without_points():
+    rows = [{"network": "net", "kendall_tau": 1.0, "error": 5.0, "order": "0 1"}] * 2
+    figure = reorder.plot(Result("reorder", tuple(rows[0]), tuple(rows), {}))
+    assert len(figure.axes[0].collections[0].get_offsets()) == 0
+
+
 def test_facts_are_means_of_the_orders_and_the_rank_correlation(table):
     facts = {fact.label: fact for fact in reorder.facts(table, "tiny")}
     assert facts["trained order"].value == table.rows[0]["error"]

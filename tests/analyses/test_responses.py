@@ -62,7 +62,7 @@ def check(rows, expected, rel=1e-6):
         assert row["values"] == x.numel()
         assert row["std"] == pytest.approx(x.std(correction=0).item(), rel=rel)
         assert row["mean"] == pytest.approx(x.mean().item(), rel=rel, abs=rel * row["std"])
-        if "std_error" in row:  # of a layer, not of a channel
+        if row.get("std_error") is not None:  # of a layer in mode eval
             assert row["std_error"] == pytest.approx(standard_error(x), rel=1e-4)
 
 
@@ -85,6 +85,7 @@ def test_every_3x3_layer_is_measured_after_its_norm(arch, data):
     assert layers[0] == "conv1"
     assert {row["point"] for row in table.rows} == {AFTER_BN}
     check(table.rows, kept(model, norms_of(layers), data).values())
+    assert all(row["std_error"] is not None for row in table.rows)
     assert table.columns[:7] == ("network", "layer", "index", "rank", "mean", "std", "values")
     assert [row["index"] for row in table.rows] == list(range(len(layers)))
     by_rank = sorted(table.rows, key=lambda row: row["rank"])
@@ -99,6 +100,24 @@ def test_a_vgg_is_measured_by_the_data_flow_and_not_by_names(data):
     check(table.rows, kept(model, after.values(), data).values())
     assert len(table.rows) == 8
     assert {row["part"] for row in table.rows} == {"trunk"}
+
+
+def test_batches_that_share_statistics_have_no_standard_error(data):
+    _, unraveled = network("resnet8-w4")
+    rows = run(unraveled, data, name="it", mode="train", batch_size=10).layers.rows
+    assert {row["std_error"] for row in rows} == {None}
+
+
+@pytest.mark.slow
+def test_windows_of_an_image_are_no_images(data):
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("swin_tiny_patch4_window7_224", img_size=56).eval()
+    images = torch.randint(0, 256, (3, 3, 56, 56), dtype=torch.uint8)
+    some = Data("noise", "test", images, torch.arange(3), tuple(map(str, range(1000))), "imagenet")
+    rows = run(unravel(model, (3, 56, 56)), some, name="swin", layers="all").layers.rows
+    known = {row["layer"]: row["std_error"] is not None for row in rows}
+    assert known["patch_embed.proj"]
+    assert not known["layers.0.blocks.0.attn.qkv"]
 
 
 def test_batch_size_and_order_make_no_difference(data):

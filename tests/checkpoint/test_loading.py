@@ -350,7 +350,7 @@ def test_a_word_that_the_network_itself_has_stays(tmp_path, word):
 )
 def test_other_names_of_layers_are_said(tmp_path, style, note):
     torch.save(trained(STYLES[style][1]).state_dict(), tmp_path / "net.pt")
-    named = [each.partition(": ")[2] for each in load(tmp_path / "net.pt").notes if "names otherwise" in each]
+    named = [each.partition(": ")[2] for each in load(tmp_path / "net.pt").notes if "called otherwise" in each]
     assert named == ([note] if note else [])
 
 

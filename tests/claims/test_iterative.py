@@ -59,7 +59,7 @@ def test_agreement_is_measured_against_an_exponential_with_its_noise():
     means = [depth**-0.5 for depth in range(27, 0, -1)]
     (found,) = rules.agreement(agreeing(means))
     assert found.measured_value == pytest.approx(math.log(14 / math.sqrt(27)))
-    error = 0.04 / 20 * (1 / means[0] + 2 / means[13] + 1)
+    error = 0.04 / math.sqrt(400 / 2) * (1 / means[0] + 2 / means[13] + 1)
     assert found.high - found.low == pytest.approx(2 * 1.959964 * error, rel=1e-5)
     (edited,) = rules.agreement(agreeing(means, edits=[{"delete": ["a"]}]))
     assert edited.verdict == "cannot say"

@@ -40,9 +40,10 @@ def test_layers_are_compared_at_equal_relative_depth():
     assert found.verdict == "holds"
 
 
-def test_without_standard_errors_it_cannot_say():
-    (found,) = responses(measured({"p": ("plain20", LARGE), "r": ("resnet20", SMALL)}, error=None))
-    assert found.verdict == "cannot say"
+@pytest.mark.parametrize("error", [None, float("nan")])
+def test_without_standard_errors_it_cannot_say(error):
+    (found,) = responses(measured({"p": ("plain20", LARGE), "r": ("resnet20", SMALL)}, error=error))
+    assert (found.verdict, "nan" in found.why) == ("cannot say", False)
 
 
 def test_the_interval_holds_the_truth_and_equal_networks_are_not_told_apart():

@@ -95,8 +95,8 @@ def _measured(subject: Subject, runtime: Runtime, *, adapter: bool) -> Result:
     - `cos_exit` cos(F(h), dL/dh) where L is the loss of the network's own classifier reading h itself (last stage), as
       Jastrzebski et al. expand it (equations 2 to 4);
     - `first_order` -<dL/dh_out, F(h)> in nats, the first-order prediction of what deleting the block adds to the loss;
-    - `agreement` the cosine of d(score)/dh for two images that follow one another, the score that of the first class: a
-      scalar output, as Balduzzi et al. 2017 take it;
+    - `agreement` the cosine of d(score)/dh for two images that follow one another in a random order (class folders come
+      sorted), the score that of the first class: a scalar output, as Balduzzi et al. 2017 take it;
     - `influence` 1 - cos(S(h), h_next) with h_next the next block's input, and `angular` arccos(cos) / pi;
     - `estimation`, `estimation_std`: mean and standard deviation, over images, channels and positions, of h_next minus
       the same after the last block of the stage;
@@ -127,7 +127,8 @@ def _measured(subject: Subject, runtime: Runtime, *, adapter: bool) -> Result:
     adapted: list[float | None] = [None] * len(sums)
     adapted_images = 0
     with runtime.progress(f"iterative inference of {name}") as report:
-        for x, y in data.batches(batch_size, device=device):
+        mixed = data.subset(torch.randperm(images, generator=torch.Generator().manual_seed(runtime.seed)))
+        for x, y in mixed.batches(batch_size, device=device):
             wrong_here, loss_here = add_batch(chain, sums, x, y)
             wrong, loss, done = wrong + wrong_here, loss + loss_here, done + len(y)
             report(done, total)

@@ -51,7 +51,7 @@ RESPONSES = Table(
         Column("point", str, "where it is measured: `after batch norm`, `after normalisation` or `layer output`"),
         Column("part", str, "`trunk`, or `branch` or `shortcut` of a residual block"),
         c.STAGE,
-        Column("std_error", float, "standard error of `std` over images", method="influence"),
+        Column("std_error", float, "standard error of `std` over images, in mode `eval`", method="influence"),
     ),
     question="How strongly does each layer respond?",
     source="He et al. 2015, Fig. 7",

@@ -79,7 +79,9 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     settings = {"layers": layers, "mode": mode, "images": len(data), "measured": reason}
     if mode == "train":
         settings["batch_size"] = batch_size
-    table = RESPONSES.result(_rows(name, measured, found, network), **settings)
+    # batch statistics tie images together, and windows of an image are no images
+    alone = [mode == "eval" and one.images == len(data) and not math.isnan(one.std_error) for one in found]
+    table = RESPONSES.result(_rows(name, measured, found, alone, network), **settings)
     if not channels:
         return [table]
     states = {point.name: state for recording in channelwise for point, state in recording.states().items()}
@@ -92,7 +94,11 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
 
 
 def _rows(
-    name: str, measured: Sequence[MeasuredLayer], found: Sequence[ImageSummary], network: UnraveledNetwork
+    name: str,
+    measured: Sequence[MeasuredLayer],
+    found: Sequence[ImageSummary],
+    alone: Sequence[bool],
+    network: UnraveledNetwork,
 ) -> Iterator[dict[str, Any]]:
     falling = sorted(range(len(found)), key=lambda i: -found[i].std)
     rank = {index: place for place, index in enumerate(falling)}
@@ -107,7 +113,7 @@ def _rows(
             "point": layer.point,
             "part": layer.part,
             "stage": stages[layer.operation.node],
-            "std_error": None if math.isnan(summary.std_error) else summary.std_error,
+            "std_error": summary.std_error if alone[index] else None,
         }
 
 
