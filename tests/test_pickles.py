@@ -13,6 +13,7 @@ import torch
 from resnet_probe.checkpoint import CheckpointError
 from resnet_probe.checkpoint.weights import read_weights
 from resnet_probe.limits import MOST_STEPS
+from resnet_probe.pickles import check
 
 
 def text(value):

@@ -320,7 +320,7 @@ def test_a_thousand_real_images_are_read_as_image_folder_reads_them_and_fast():
 @pytest.mark.filterwarnings("ignore:Image size")
 @pytest.mark.parametrize(
     ("shape", "problem"),
-    [((1, 1_000_000), "1 x 1000000 pixels"), ((14_000, 13_000), "at most 178,956,970")],
+    [((1, 1_000_000), "1 x 1000000 pixels"), ((14_000, 13_000), "182000000 pixels")],
 )
 def test_pictures_that_would_fill_the_memory_are_refused(tmp_path, shape, problem):
     """A line of pixels would be resized to 256 x 256,000,000 before the middle is cut out."""
