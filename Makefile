@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 # One test process a core, and in each torch with one thread.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 INSTALLED := $(VENV)/.installed
+QUICK := not slow and not real and not browser and not gpu
+# What looks after the dependencies has an environment of its own, and is no part of what it looks at.
+TOOLS := build/tools
 
-.PHONY: demo test quick lint types format docs gallery clean
+.PHONY: demo test quick lowest lint types format docs gallery audit sbom clean
 
 demo: $(INSTALLED)  ## train two small networks on bundled digits, run the analyses, draw the figures
 	$(BIN)/resnet-probe demo --out results/demo
@@ -15,7 +18,14 @@ test: $(INSTALLED)  ## every test this machine can run
 	$(PYTEST)
 
 quick: $(INSTALLED)  ## the tests without the slow ones and without the real checkpoints
-	$(PYTEST) -m "not slow and not real and not browser and not gpu"
+	$(PYTEST) -m "$(QUICK)"
+
+# The oldest versions call what newer ones of their own dependencies call deprecated.
+lowest: $(TOOLS)/.installed  ## the quick tests with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv --clear build/lowest
+	$(TOOLS)/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --editable ".[dev]"
+	touch build/lowest/.installed
+	PYTEST_ADDOPTS="-W ignore::DeprecationWarning" $(MAKE) quick VENV=build/lowest
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -34,9 +44,21 @@ docs: $(INSTALLED)  ## the documentation as pages, in site/; the variable silenc
 gallery: $(INSTALLED)  ## the figures of docs/gallery.md again, from the networks of `make demo`
 	$(BIN)/python docs/make_gallery.py
 
+audit: $(INSTALLED) $(TOOLS)/.installed  ## known vulnerabilities of what is installed; asks the package index
+	$(BIN)/python -m pip freeze --exclude-editable > build/installed.txt
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --no-deps --requirement build/installed.txt
+
+sbom: $(INSTALLED) $(TOOLS)/.installed  ## what is installed, as a CycloneDX bill of materials, in build/sbom.json
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.json $(BIN)/python
+
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet uv pip-audit cyclonedx-bom
 	touch $@
 
 clean:
