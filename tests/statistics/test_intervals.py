@@ -57,6 +57,10 @@ def test_bootstrap_of_a_mean_is_near_that_of_other_draws_and_the_normal_one():
     assert bootstrap_mean(list(values), seed=2) != (low, high)
 
 
+def test_bootstrap_of_two_values_goes_from_one_to_the_other():
+    assert bootstrap_mean([1, 2], 0) == (1.0, 2.0)
+
+
 def test_bootstrap_of_one_value_or_of_equal_values():
     assert bootstrap_mean([4.0], seed=0) == (None, None)
     assert bootstrap_mean([], seed=0) == (None, None)

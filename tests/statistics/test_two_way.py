@@ -18,7 +18,7 @@ def world(seed, draws, images):
 
 
 @pytest.mark.parametrize("population", [None, 8, 30])
-@pytest.mark.parametrize("shape", [(8, 30), (5, 11)])
+@pytest.mark.parametrize("shape", [(8, 30), (5, 11), (2, 40), (8, 2)])
 def test_interval_is_that_of_the_mean_squares_of_statsmodels(shape, population):
     wrong = world(1, *shape)
     draws, images = shape
@@ -77,6 +77,15 @@ def test_equal_flags_have_wilsons_interval_over_the_images():
     for flag in (0, 1):
         found = two_way(np.full((7, 40), bool(flag)))
         assert (found.low, found.high) == wilson(40 * flag, 40)
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+def test_equal_flags_have_their_mean_and_no_spread(wrong):
+    found = two_way(np.full((4, 30), wrong), confidence=0.9)
+    assert found.mean == 100 * wrong
+    assert (found.low, found.high) == pytest.approx(wilson(30 * wrong, 30, 0.9))
+    assert found.error == 0
+    assert two_way(np.full((1, 1), wrong)).mean == 100 * wrong
 
 
 def test_flags_and_shares_agree():
