@@ -264,7 +264,7 @@ def test_alignment_of_what_cannot_be_compared_names_the_point():
 EMPTY = Summary(0, math.nan, math.nan)
 NOTHING = {
     "moments": EMPTY,
-    "images": (0, math.nan, math.nan, math.nan),
+    "images": (0, math.nan, math.nan, math.nan, 0),
     "channels": (EMPTY,) * 3,
     "extremes": (math.nan, math.nan),
     "histogram": once(Histogram(-1, 2, 30), torch.tensor([9.0]))._replace(above=0),
