@@ -114,6 +114,12 @@ def _size(value: Any) -> int:
     return value.size if isinstance(value, _Group) else len(value) if isinstance(value, bytes) else 1
 
 
+def _refused(name: str) -> CostlyError:
+    could = "take any memory" if _ROOM.fullmatch(name) else "run code"
+    why = "weights do not need" if name.startswith("torch.") and could == "run code" else f"could {could}"
+    return CostlyError(f"its pickle names {name}, which {why}")
+
+
 def _follow_all(data: bytes, pickles: int, names: set[str], most: int, elements: int | None) -> None:
     """Follow so many pickles, one after the other.
 
@@ -228,8 +234,17 @@ class _Machine:
                 name = data.find(b"\n", module + 1)
                 if min(module, name) < 0:
                     raise EOFError
-                stack.append(_Name(f"{data[at:module].decode()}.{data[module + 1 : name].decode()}"))
+                stack.append(self._named(f"{data[at:module].decode()}.{data[module + 1 : name].decode()}"))
                 at = name + 1
+            elif code == 0x93:  # STACK_GLOBAL
+                stack[-2:] = [self._named(b".".join(stack[-2:]).decode())]
+            elif code == 0x8C:  # SHORT_BINUNICODE
+                start, at = at + 1, at + 1 + data[at]
+                stack.append(data[start:at])
+            elif code == 0x94:  # MEMOIZE
+                memo[len(memo)] = stack[-1]
+            elif code == 0x95:  # FRAME
+                at += 8
             elif code == 0x80:  # PROTO
                 at += 1
             elif code == 0x2E:  # STOP
@@ -239,6 +254,12 @@ class _Machine:
             else:
                 raise KeyError(code)
         raise CostlyError(f"its pickle has more than {MOST_STEPS:,} instructions")
+
+    def _named(self, name: str) -> _Name:
+        """A class or function; those of torch may be values, such as types and storages."""
+        if not name.startswith(("torch.", "__torch__.")) and name not in self.names | _COPIES:
+            raise _refused(name)
+        return _Name(name)
 
     def _tuple(self, items: list[Any]) -> _Group:
         size = 1
@@ -259,11 +280,7 @@ class _Machine:
             return self._called(builder, inner)
         copied = called in _COPIES and all(isinstance(item, bytes | _Group) for item in arguments.items)
         if called not in self.names and not copied:
-            could = "take any memory" if _ROOM.fullmatch(called) else "run code"
-            raise CostlyError(
-                f"its pickle names {called}, which "
-                + ("weights do not need" if called.startswith("torch.") and could == "run code" else f"could {could}")
-            )
+            raise _refused(called)
         size = arguments.size
         for item in arguments.items[:8]:
             size += _size(item)

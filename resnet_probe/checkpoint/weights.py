@@ -8,28 +8,24 @@ names a function or class that is not on PyTorch's list is refused, never loaded
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import pickle
-import pickletools
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from resnet_probe.files import regular
-from resnet_probe.limits import MOST_STEPS, most_bytes
+from resnet_probe.limits import most_bytes
 from resnet_probe.pickles import CostlyError, check
 
 OWN_KEY = "resnet-probe"  # the one entry of a safetensors header that our own files have; its value is JSON
@@ -195,9 +191,9 @@ def _read_torch(path: Path) -> Any:
     except CostlyError as error:
         raise CheckpointError(f"{path} is refused: {error}; {_WEIGHTS_ALONE}") from None
     except pickle.UnpicklingError as error:
-        if name := _blocked(str(error), path):
+        if name := re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error)):
             raise CheckpointError(
-                f"{path} is refused: its pickle names {name}, which could run code; {_WEIGHTS_ALONE}"
+                f"{path} is refused: its pickle names {name[1]}, which could run code; {_WEIGHTS_ALONE}"
             ) from None
         if "Unsupported operand" in str(error):
             raise CheckpointError(
@@ -213,45 +209,6 @@ def _read_torch(path: Path) -> Any:
             ) from None
         reason = f"{type(error).__name__}: {_line(error)}".removesuffix(": ")
         raise CheckpointError(f"{path} is damaged or truncated ({reason}); get it again") from None
-
-
-def _blocked(message: str, path: Path) -> str | None:
-    """The global for which torch refused a pickle: from its message, or else from the pickle, parsed but not run."""
-    if match := re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", message):
-        return match.group(1)
-    names: list[str] = []
-    with suppress(Exception):  # behind the pickles come bytes that are none; a damaged one ends anywhere
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                pickled = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-                names.extend(_globals(io.BytesIO(archive.read(pickled))))
-        else:
-            with path.open("rb") as file:
-                while True:  # a legacy file is several pickles, one after the other
-                    for name in _globals(file):
-                        names.append(name)
-    known = ("torch.", "collections.", "_codecs.", *_PLACEHOLDERS)
-    return next((name for name in names if not name.startswith(known)), None)
-
-
-def _globals(file: IO[bytes]) -> Iterator[str]:
-    """Names of the functions and classes in the next pickle of a file."""
-    strings: list[str] = []
-    memo: dict[int, str] = {}
-    last = ""
-    for operation, argument, _ in islice(pickletools.genops(file), MOST_STEPS // 16):  # slow, and for a message only
-        if operation.name == "GLOBAL":
-            yield str(argument).replace(" ", ".")
-        elif operation.name == "STACK_GLOBAL":
-            yield ".".join(strings[-2:])
-        elif operation.name == "MEMOIZE":
-            memo[len(memo)] = last
-        elif operation.name in ("BINPUT", "LONG_BINPUT"):
-            memo[int(argument or 0)] = last
-        else:
-            last = memo.get(int(argument or 0), "") if operation.name in ("BINGET", "LONG_BINGET") else str(argument)
-            if operation.name.endswith(("UNICODE", "UNICODE8", "GET")):
-                strings.append(last)
 
 
 def _select(path: Path, content: Any, notes: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
