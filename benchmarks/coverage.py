@@ -569,6 +569,11 @@ def _trainings(generator: np.random.Generator, errors: dict[tuple[str, str, int,
     return _run("grid", rows)
 
 
+def _next_depth(generator: np.random.Generator, family: str, more: float) -> Run:
+    """Two depths of a family, the deeper with so many points more."""
+    return _trainings(generator, {("", family, 20, "normal"): 5.0, ("", family, 32, "normal"): 5.0 + more})
+
+
 def _damages(generator: np.random.Generator, more: float) -> Run:
     """Lesions of five trainings in each of two styles, which add so many points more after normal training."""
     rows = [
@@ -692,8 +697,7 @@ def of_claims(generator: np.random.Generator, m: int) -> Study:
         ),
         "3: training error 1 point higher at the next depth; 1 lower": (
             training.degradation, 0,
-            lambda: _trainings(generator, {("", "plain", 20, "normal"): 5.0, ("", "plain", 32, "normal"): 6.0}),
-            lambda: _trainings(generator, {("", "plain", 20, "normal"): 6.0, ("", "plain", 32, "normal"): 5.0}),
+            lambda: _next_depth(generator, "plain", 1.0), lambda: _next_depth(generator, "plain", -1.0),
         ),
         "13: effective paths as good; 1.5 points worse": (
             training.effective_training, 0,
@@ -704,8 +708,7 @@ def of_claims(generator: np.random.Generator, m: int) -> Study:
         ),
         "15: training error 1 point lower at the next depth; 1 higher": (
             training.deeper, 0,
-            lambda: _trainings(generator, {("", "resnet", 20, "normal"): 6.0, ("", "resnet", 32, "normal"): 5.0}),
-            lambda: _trainings(generator, {("", "resnet", 20, "normal"): 5.0, ("", "resnet", 32, "normal"): 6.0}),
+            lambda: _next_depth(generator, "resnet", -1.0), lambda: _next_depth(generator, "resnet", 1.0),
         ),
         "16: options A and B alike; 2 points apart": (
             training.options, 0,
@@ -717,8 +720,7 @@ def of_claims(generator: np.random.Generator, m: int) -> Study:
         ),
         "15: no difference (either verdict is false)": (
             training.deeper, 0,
-            lambda: _trainings(generator, {("", "resnet", 20, "normal"): 5.0, ("", "resnet", 32, "normal"): 5.0}),
-            lambda: _trainings(generator, {("", "resnet", 20, "normal"): 5.0, ("", "resnet", 32, "normal"): 5.0}),
+            lambda: _next_depth(generator, "resnet", 0.0), lambda: _next_depth(generator, "resnet", 0.0),
         ),
     }  # fmt: skip
     study = Study(

@@ -103,8 +103,34 @@ def rows(folder: Path, number: int = 3 * LARGE) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - start}
 
 
+def digests(folder: Path, rows: int = 1400) -> dict[str, Any]:
+    """A journal of 1,400 rows written with digests and without, in turn; medians of ten."""
+    from statistics import median
+    from types import SimpleNamespace
+
+    from resnet_probe.evaluate import journal
+
+    def seconds(number: int) -> float:
+        made = [journal.Row(shard, 0, 192, {"wrong": 5, "loss": 123456789}, bytes(24)) for shard in range(rows)]
+        opened = journal.Journal.open(folder / f"{number}.journal", {})
+        start = time.perf_counter()
+        opened.commit(made)
+        taken = time.perf_counter() - start
+        opened.close()
+        return taken
+
+    real, nothing = journal.blake2b, SimpleNamespace(update=lambda content: None, digest=lambda: bytes(16))
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(20):
+        journal.blake2b = real if number % 2 else lambda **_: nothing  # type: ignore[assignment,misc]
+        found[number % 2 == 1].append(seconds(number))
+    journal.blake2b = real
+    more = 1e6 * (median(found[True]) - median(found[False])) / rows
+    return {"seconds": median(found[True]), "microseconds more a row": f"{more:.1f}"}
+
+
 CASES: dict[str, Callable[..., dict[str, Any]]] = {
-    "variants": variants, "deep": deep, "images": images, "runs": runs, "rows": rows
+    "variants": variants, "deep": deep, "images": images, "runs": runs, "rows": rows, "digests": digests
 }  # fmt: skip
 
 

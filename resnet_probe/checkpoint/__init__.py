@@ -2,6 +2,7 @@
 
 loading.py        a file as a network, a network without weights, and saving in a format of our own
 weights.py        the tensors of a file, read without running code from it
+costs.py          what a description may ask for
 architecture.py   which network the weights are of, from their names and shapes
 """
 

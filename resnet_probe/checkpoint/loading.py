@@ -11,10 +11,8 @@ that nothing has to be guessed when it is read.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +20,12 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from resnet_probe.checkpoint import architecture
+from resnet_probe.checkpoint.costs import require_affordable, require_small, size_of
 from resnet_probe.checkpoint.weights import OWN_KEY, CheckpointError, Weights, read_weights
 from resnet_probe.files import whole
-from resnet_probe.limits import MOST_CHANNELS, MOST_OUTPUT, UNHELD_LAYERS, most_bytes
+from resnet_probe.limits import MOST_CHANNELS, UNHELD_LAYERS, most_bytes
 from resnet_probe.models import family_of, resolve
 from resnet_probe.tables.cells import visible
 from resnet_probe.unraveled import UnraveledNetwork, unravel
@@ -79,7 +77,7 @@ def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
         notes.append(f"the file is called {called[0]}, its weights are those of {canonical}")
     input_size = _input_size(canonical, model, weights)
     if weights.own and input_size is not None:
-        _require_affordable(path, model, (_channels(shapes), input_size, input_size))
+        require_affordable(path, model, (_channels(shapes), input_size, input_size))
     chain = _edited(path, model, weights.metadata) if weights.own and weights.metadata.get("edits") else None
     if chain is not None:
         notes.append(f"an edited {canonical}: {'; '.join(map(_words, weights.metadata['edits']))}")
@@ -201,16 +199,8 @@ def _own_reading(path: Path, weights: Weights) -> architecture.Reading:
     if (named := re.search(r"\d+", arch)) and family_of(arch) and int(named[0][:9]) > UNHELD_LAYERS + 2 * held:
         raise CheckpointError(f"{path} names {arch} and holds {held} tensors; give the --arch they belong to")
     if arch.startswith("timm:"):  # built with values, since some cannot be built without
-        _require_small(path, arch, weights)
+        require_small(path, arch, weights)
     return architecture.Reading(arch)
-
-
-def _require_small(path: Path, arch: str, weights: Weights) -> None:
-    """Refuse a network much larger than the file that names it."""
-    with suppress(RuntimeError, NotImplementedError), torch.device("meta"):
-        size = sum(map(_bytes, resolve(arch).state_dict().values()))
-        if size > most_bytes(sum(map(_bytes, weights.tensors.values()))):
-            raise CheckpointError(f"{path} names {arch}, which has {size:,} bytes; give the --arch they belong to")
 
 
 def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn.Module, list[str]]:
@@ -235,7 +225,7 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn
         model = _built(arch, **different)
         expected = _shapes(model)
     left_out = {name: tensor for name, tensor in model.state_dict().items() if name in _left_out(weights)}
-    if sum(map(_bytes, left_out.values())) > most_bytes(sum(map(_bytes, weights.tensors.values()))):
+    if sum(map(size_of, left_out.values())) > most_bytes(sum(map(size_of, weights.tensors.values()))):
         raise CheckpointError(f"{path} leaves out most of {arch}, which is much larger; save the edited network again")
     for name, tensor in left_out.items():
         tensors.setdefault(name, torch.zeros_like(tensor, device="cpu"))
@@ -333,44 +323,6 @@ def _left_out(weights: Weights) -> set[str]:
     return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
-
-
-def _require_affordable(path: Path, model: nn.Module, shape: tuple[int, ...]) -> None:
-    """Refuse a file that says its network is for images so large that one layer's output would fill the memory."""
-    if not all(isinstance(size, int) and size > 0 for size in shape) or len(shape) not in (1, 3):
-        raise CheckpointError(f"{path} says its network is for inputs of {_short(shape)}; save it with their shape")
-    widest = max((tensor.shape[0] for tensor in model.parameters() if tensor.dim() == 4), default=1)
-    if 8 * max(math.prod(shape), widest * math.prod(shape[1:])) <= MOST_OUTPUT:  # of two images, as float32
-        return
-    outputs = [2 * 4 * math.prod(shape)]
-
-    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, Tensor):
-            outputs.append(_bytes(output))
-
-    hooks = [module.register_forward_hook(note) for module in model.modules()]
-    meta = {name: tensor.to("meta") for name, tensor in model.state_dict().items()}
-    try:
-        if outputs[0] <= MOST_OUTPUT:
-            functional_call(model, meta, (torch.empty(2, *shape, device="meta"),))
-    except RuntimeError:  # it does not take such images
-        pass
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if max(outputs) > MOST_OUTPUT:
-        raise CheckpointError(
-            f"{path} says its network is for inputs of {_short(shape)}, of which one layer makes {max(outputs):,} "
-            f"bytes; at most {MOST_OUTPUT:,} are allowed: save it with the size of its images"
-        )
-
-
-def _short(shape: tuple[int, ...]) -> str:
-    return str(shape)[:60]
-
-
 def _edited_channels(weights: Weights) -> int | None:
     """Channels of the input of an edited network, for an edit that took the first layer away."""
     shape = weights.metadata.get("input_shape") if weights.own else None
@@ -390,7 +342,7 @@ def _edited(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> Unrave
     """The network after the edits that its file names."""
     try:
         shape, leaves = tuple(metadata["input_shape"]), metadata.get("leaves", ())
-        _require_affordable(path, model, shape)
+        require_affordable(path, model, shape)
         return unravel(model, shape, leaves=leaves).edit(metadata["edits"])
     except CheckpointError:
         raise

@@ -62,7 +62,7 @@ def command(*, folders: Sequence[Path], form: str, out: Path | None, quiet: bool
     else:
         _print(screen, result, run)
     if out is not None:
-        files = output.save(result, output.run_folder(out, "claims", ""), IN_A_PAPER)
+        files = output.save(result, output.run_folder(out, "claims", ""), IN_A_PAPER, intervals=("low",))
         if form == "table":
             output.summarise(screen, "", [("written", output.listing(files))])
 

@@ -165,23 +165,27 @@ def refuse_tables_nowhere(out: Path | None) -> None:
         raise click.UsageError("--table given without --out; give the folder for the tables")
 
 
-def save(table: "Result", folder: Path, keys: Sequence[str] = ()) -> list[Path]:
+def save(table: "Result", folder: Path, keys: Sequence[str] = (), intervals: Sequence[str] = ()) -> list[Path]:
     """Save a table as CSV with its settings, and as what `--table` asks for."""
-    return [*table.save(folder), *save_as(table, folder, keys)]
+    return [*table.save(folder), *save_as(table, folder, keys, intervals)]
 
 
-def save_as(table: "Result", folder: Path, keys: Sequence[str] = ()) -> list[Path]:
-    """Save a table as what `--table` asks for, those columns of it or the ones that the terminal shows."""
+def save_as(table: "Result", folder: Path, keys: Sequence[str] = (), intervals: Sequence[str] = ()) -> list[Path]:
+    """Save a table as what `--table` asks for: those columns of it, or the ones that the terminal shows.
+
+    `intervals`: lower ends of 95 % intervals beside the declared ones.
+    """
     context = get_current_context(silent=True)
     kinds = context.meta.get("tables", ()) if context else ()
     if not kinds:
         return []
+    from resnet_probe.tables.formats import Layout
     from resnet_probe.tables.formats import write as write_as
 
     about = declared(table.name)
     titles = {column.key: column.title for column in about.columns}
-    intervals = {column.key for column in about.columns if column.method and column.key.endswith("low")} or {"low"}
-    return write_as(table, folder, kinds, titles=titles, keys=keys or about.paper or about.printed, intervals=intervals)
+    intervals = [*intervals, *(each.key for each in about.columns if each.method and each.key.endswith("low"))]
+    return write_as(table, folder, kinds, Layout(titles, keys or about.paper or about.printed, intervals))
 
 
 def save_figures(

@@ -19,17 +19,8 @@ from resnet_probe.data.errors import DataError
 from resnet_probe.files import regular
 from resnet_probe.limits import MOST_PIXELS
 
-FORMATS = (
-    "AVIF",
-    "BMP",
-    "GIF",
-    "JPEG",
-    "JPEG2000",
-    "PNG",
-    "PPM",
-    "TIFF",
-    "WEBP",
-)  # whatever a file is called; others may run programs
+# Whatever a file is called; other formats may run programs.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 # Modes with more than 8 bits per channel: Pillow's conversion to RGB would clip them to white.
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # Pillow decodes outside of Python's global lock, so threads help; for tiny images the lock costs more than they save.
@@ -122,7 +113,7 @@ class ImageFiles:
         digest.update((repr(self.crop) + (" whole" if self.whole else "")).encode())
         for path in self.paths:
             with reading(path):
-                content = regular(path).read_bytes()
+                content = _regular(path).read_bytes()
             digest.update(len(content).to_bytes(8, "little"))
             digest.update(content)
 
@@ -136,13 +127,16 @@ def sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     return found
 
 
-def _opened(path: Path) -> Image.Image:
+def _regular(path: Path) -> Path:
     try:
-        regular(path)
+        return regular(path)
     except ValueError as error:
         raise DataError(f"image {error}") from None
+
+
+def _opened(path: Path) -> Image.Image:
     try:
-        image = Image.open(path, formats=FORMATS)
+        image = Image.open(_regular(path), formats=FORMATS)
     except UnidentifiedImageError:
         known = ", ".join(FORMATS)
         raise DataError(f"cannot read image {path}: damaged, or none of {known}; replace or remove the file") from None
@@ -185,7 +179,5 @@ def reading(path: Path) -> Iterator[None]:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # for damaged files Pillow's decoders raise a dozen types, SyntaxError among them
-        reason = (
-            " ".join(str(error).split()).replace(f" {str(path)!r}", "").removeprefix(f"{path} ") or type(error).__name__
-        )
+        reason = " ".join(str(error).split()).replace(f" {str(path)!r}", "") or type(error).__name__
         raise DataError(f"cannot read image {path}: {reason}; replace or remove the file") from error

@@ -80,14 +80,12 @@ def build(run: Run, *, claims: Result) -> str:
         HTML with its style, script and figures inside. Tables that have other columns or values than their names say,
         as those that were changed by hand, are named as broken.
     """
-    try:
-        return _page(run, claims)
-    except MALFORMED:
-        run = _sound(run, claims, together=False)
-    try:
-        return _page(run, claims)
-    except MALFORMED:  # each can be shown, and not all of them
-        return _page(_sound(run, claims, together=True), claims)
+    for together in (False, True):  # tables that can each be shown are tried side by side too
+        try:
+            return _page(run, claims)
+        except MALFORMED:
+            run = _sound(run, claims, together=together)
+    return _page(run, claims)
 
 
 def _sound(run: Run, claims: Result, *, together: bool) -> Run:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,34 @@ from resnet_probe.files import whole, write_text
 from resnet_probe.tables.cells import written
 from resnet_probe.tables.results import Result
 
-__all__ = ["KINDS", "latex", "markdown", "write"]
+__all__ = ["KINDS", "Layout", "latex", "markdown", "write"]
 
 KINDS = ("tex", "md", "parquet")  # endings of the files
 
 
-def write(
-    result: Result,
-    folder: Path,
-    kinds: Sequence[str],
-    *,
-    titles: Mapping[str, str],
-    keys: Sequence[str] = (),
-    intervals: Collection[str] = (),
-) -> list[Path]:
+@dataclass(frozen=True)
+class Layout:
+    """How a table looks in LaTeX and Markdown.
+
+    Attributes:
+        titles: heading of a column by its key; by default the key.
+        keys: the columns, and their intervals; by default all.
+        intervals: lower ends of 95 % intervals; the upper end of `x_low` is `x_high`.
+    """
+
+    titles: Mapping[str, str] = field(default_factory=dict)
+    keys: Sequence[str] = ()
+    intervals: Collection[str] = ()
+
+
+def write(result: Result, folder: Path, kinds: Sequence[str], layout: Layout = Layout()) -> list[Path]:
     """Write a table once more, as `<name>.tex`, `<name>.md` or `<name>.parquet`.
 
     Args:
         result: the table.
         folder: where to.
         kinds: of KINDS.
-        titles: heading of a column by its key; by default the key.
-        keys: the columns of LaTeX and Markdown, and their intervals; by default all.
-        intervals: lower ends of 95 % intervals; the upper end of `x_low` is `x_high`.
+        layout: of LaTeX and Markdown; Parquet has all columns.
 
     Raises:
         LookupError: an unknown kind.
@@ -53,24 +59,16 @@ def write(
         if kind == "parquet":
             _parquet(result, path)
         else:
-            write_text(
-                path, (latex if kind == "tex" else markdown)(result, titles=titles, keys=keys, intervals=intervals)
-            )
+            write_text(path, (latex if kind == "tex" else markdown)(result, layout))
         paths.append(path)
     return paths
 
 
-def latex(
-    result: Result,
-    *,
-    titles: Mapping[str, str] | None = None,
-    keys: Sequence[str] = (),
-    intervals: Collection[str] = (),
-) -> str:
+def latex(result: Result, layout: Layout = Layout()) -> str:
     """The table as a `tabular` for the packages booktabs and siunitx, numbers in `S` columns; the rest is a comment."""
     import pandas  # noqa: PLC0415 - most callers do without
 
-    columns, same = _columns(result, titles or {}, keys, intervals)
+    columns, same = _columns(result, layout)
     plain = [all(value is None or _is_number(value) for value in values) for _, values in columns]
     cells = [
         [None if value is None else _digits(value) if number else written(value) for value in values]
@@ -84,15 +82,9 @@ def latex(
     return note + str(style.to_latex(hrules=True, siunitx=True, column_format="".join(kinds)))
 
 
-def markdown(
-    result: Result,
-    *,
-    titles: Mapping[str, str] | None = None,
-    keys: Sequence[str] = (),
-    intervals: Collection[str] = (),
-) -> str:
+def markdown(result: Result, layout: Layout = Layout()) -> str:
     """The table in Markdown, numbers to the right; a line beneath it says the rest."""
-    columns, same = _columns(result, titles or {}, keys, intervals)
+    columns, same = _columns(result, layout)
     right = [all(value is None or _is_number(value) for value in values) for _, values in columns]
     lines = [[title for title, _ in columns], ["---:" if each else "---" for each in right]]
     lines += [[written(value) for value in row] for row in zip(*(values for _, values in columns), strict=True)]
@@ -100,18 +92,16 @@ def markdown(
     return f"{text}\n{same}\n" if same else text
 
 
-def _columns(
-    result: Result, titles: Mapping[str, str], keys: Sequence[str], intervals: Collection[str]
-) -> tuple[list[tuple[str, list[Any]]], str]:
+def _columns(result: Result, layout: Layout) -> tuple[list[tuple[str, list[Any]]], str]:
     """Headings and values, of the ends of an interval one column in place of the two; and what all rows share."""
     values = {key: [row[key] for row in result.rows] for key in result.columns}
-    wanted = [key for key in keys or result.columns if key in values]
+    wanted = [key for key in layout.keys or result.columns if key in values]
     found: list[tuple[str, list[Any]]] = []
     for key in wanted:
         stem, _, end = key.rpartition("_")
-        if end not in ("low", "high") or f"{key[: -len(end)]}low" not in intervals:
-            found.append((titles.get(key, key.replace("_", " ")), values[key]))
-            stem, begins = key, f"{key}_low" in values and f"{key}_low" in intervals
+        if end not in ("low", "high") or f"{key[: -len(end)]}low" not in layout.intervals:
+            found.append((layout.titles.get(key, key.replace("_", " ")), values[key]))
+            stem, begins = key, f"{key}_low" in values and f"{key}_low" in layout.intervals
         else:  # an interval of a column that is there stands right after it
             begins = end == "low" and stem not in wanted
         if begins:

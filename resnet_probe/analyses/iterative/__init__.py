@@ -50,6 +50,7 @@ MEASURES = {
     "exit_accuracy": "early-exit accuracy",
     "adapter_accuracy": "adapted-exit accuracy",
 }
+# Measures that every image has of its own, as they are accumulated; each has its spread over images beside it.
 SPREADS = (
     "ratio",
     "cos_input",

@@ -12,20 +12,7 @@ from resnet_probe.probes import ChannelMoments, Moments, combine_moments, moment
 from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Unit, UnraveledNetwork
 
-__all__ = ["PER_IMAGE", "BlockSums", "Chain", "Visit"]
-
-# Measures that every image has of its own, in the order of the accumulated states.
-PER_IMAGE = (
-    "ratio",
-    "cos_input",
-    "cos_gradient",
-    "cos_gradient_out",
-    "first_order",
-    "influence",
-    "angular",
-    "cos_exit",
-    "agreement",
-)
+__all__ = ["BlockSums", "Chain", "Visit"]
 
 
 @dataclass
@@ -157,7 +144,7 @@ class BlockSums:
             self._fold()
 
     def measures(self) -> Tensor:
-        """(measures, 3): number, mean and sum of squared deviations, in the order of `PER_IMAGE`."""
+        """(measures, 3): number, mean and sum of squared deviations, in the order of `SPREADS`."""
         return combine_moments(torch.stack(self.per_image))
 
     def _fold(self) -> None:

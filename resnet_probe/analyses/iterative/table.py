@@ -111,7 +111,7 @@ def _measured(subject: Subject, runtime: Runtime, *, adapter: bool) -> Result:
     import torch  # noqa: PLC0415 - torch is needed to run, not to plot
 
     from resnet_probe.analyses.iterative.adapter import adapted_exits  # noqa: PLC0415
-    from resnet_probe.analyses.iterative.measure import PER_IMAGE, BlockSums, Chain, add_batch  # noqa: PLC0415
+    from resnet_probe.analyses.iterative.measure import BlockSums, Chain, add_batch  # noqa: PLC0415
     from resnet_probe.probes import combine_moments  # noqa: PLC0415
 
     data, name = subject.data, subject.name
@@ -139,7 +139,7 @@ def _measured(subject: Subject, runtime: Runtime, *, adapter: bool) -> Result:
             adapted = [100 * count / adapted_images for count in right]
     rows = []
     for index, (unit, block) in enumerate(zip(chain.blocks, sums, strict=True)):
-        states = dict(zip(PER_IMAGE, block.measures(), strict=True))
+        states = dict(zip(SPREADS, block.measures(), strict=True))
         row: dict[str, Any] = dict.fromkeys(ITERATIVE.keys)
         row |= {"network": name, "block": unit.name, "index": index, "stage": unit.plan.stage}
         row |= {"resizes": unit.plan.resizes, "images": images}
