@@ -80,8 +80,9 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     if mode == "train":
         settings["batch_size"] = batch_size
     # batch statistics tie images together, and windows of an image are no images
-    alone = [mode == "eval" and one.images == len(data) and not math.isnan(one.std_error) for one in found]
-    table = RESPONSES.result(_rows(name, measured, found, alone, network), **settings)
+    known = [mode == "eval" and one.images == len(data) and not math.isnan(one.std_error) for one in found]
+    errors = [one.std_error if each else None for one, each in zip(found, known, strict=True)]
+    table = RESPONSES.result(_rows(name, measured, found, errors, network), **settings)
     if not channels:
         return [table]
     states = {point.name: state for recording in channelwise for point, state in recording.states().items()}
@@ -97,7 +98,7 @@ def _rows(
     name: str,
     measured: Sequence[MeasuredLayer],
     found: Sequence[ImageSummary],
-    alone: Sequence[bool],
+    errors: Sequence[float | None],
     network: UnraveledNetwork,
 ) -> Iterator[dict[str, Any]]:
     falling = sorted(range(len(found)), key=lambda i: -found[i].std)
@@ -113,7 +114,7 @@ def _rows(
             "point": layer.point,
             "part": layer.part,
             "stage": stages[layer.operation.node],
-            "std_error": summary.std_error if alone[index] else None,
+            "std_error": errors[index],
         }
 
 
