@@ -55,6 +55,7 @@ def export(
             f"{source.name} was edited before, and its edits name the units of its chain; give source.chain"
         )
     gone = {network.units[step.unit].name for step in network.steps if step.mode in ("shortcut", "bypass")}
+    gone |= {name for step in network.steps for name, factor in step.factors if factor == 0}
     if again := [name for edit in edits for names in edit.values() for name in names if name in gone]:
         raise ValueError(f"{again[0]} was deleted from {source.name} before; `resnet-probe inspect` lists what is left")
     gone = {name for edit in edits for name in edit.get("delete", ())}

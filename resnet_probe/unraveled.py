@@ -15,12 +15,24 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from .anatomy import BATCHES, Anatomy, Mode, UnitPlan, dissect, runnable, share_tensors, unwrap
+from .anatomy import (
+    BATCHES,
+    Anatomy,
+    Mode,
+    Piece,
+    UnitPlan,
+    dissect,
+    parameters_in,
+    runnable,
+    share_tensors,
+    unwrap,
+    values_in,
+)
 
 __all__ = ["Certificate", "Step", "Unit", "UnraveledNetwork", "unravel"]
 
@@ -33,11 +45,13 @@ class Step:
         unit: position of the unit in `UnraveledNetwork.units`.
         mode: `whole`, `shortcut` (the block is deleted), `branch`, or `bypass` (the layer is deleted).
         scale: factor on a block's residual branch.
+        factors: of blocks inside the unit, name and factor on the branch, sorted; at 0 the block is deleted.
     """
 
     unit: int
     mode: Mode = "whole"
     scale: float = 1.0
+    factors: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class Unit:
     def __init__(self, plan: UnitPlan, anatomy: Anatomy) -> None:
         self.plan = plan
         self._anatomy = anatomy
-        self._modules: dict[tuple[Mode, float], nn.Module] = {}
+        self._modules: dict[Step, nn.Module] = {}
 
     @property
     def name(self) -> str:
@@ -98,13 +112,25 @@ class Unit:
     @property
     def parameters(self) -> int:
         """Number of learned values in the unit."""
+        if self.plan.inside:
+            return sum(p.numel() for p in parameters_in(self.plan.nodes))
         return sum(p.numel() for p in self.module().parameters())
 
-    def module(self, mode: Mode = "whole", scale: float = 1.0) -> nn.Module:
-        """The unit, or a part of it, as a module of one tensor. It shares the model's weights."""
-        key = (mode, scale)
+    def module(
+        self, mode: Mode = "whole", scale: float = 1.0, factors: tuple[tuple[str, float], ...] = ()
+    ) -> nn.Module:
+        """The unit, or a part of it, as a module of one tensor. It shares the model's weights.
+
+        Args:
+            mode, scale, factors: as in `Step`.
+
+        Raises:
+            ValueError: there is no such part, or a block inside a unit reads more than one value.
+        """
+        key = Step(0, mode, scale, factors)
         if key not in self._modules:
-            self._modules[key] = runnable(self._anatomy.traced, [(self.plan, mode, scale)], "Unit")
+            piece = Piece(self.plan, mode, scale, dict(factors))
+            self._modules[key] = runnable(self._anatomy.traced, [piece], "Unit")
         return self._modules[key]
 
     def __repr__(self) -> str:
@@ -136,9 +162,17 @@ class UnraveledNetwork:
 
     @cached_property
     def blocks(self) -> tuple[Unit, ...]:
-        """Residual blocks that passed the certificate."""
+        """Residual blocks that passed the certificate: links of the chain, and those inside its links."""
         failed = self.certificate.failed if self.certificate else ()
-        return tuple(u for u in self.units if u.kind == "block" and u.name not in failed)
+        found: list[Unit] = []
+        for unit in self.units:
+            found += [unit] if unit.kind == "block" else [Unit(plan, self.anatomy) for plan in unit.plan.blocks]
+        return tuple(block for block in found if block.name not in failed)
+
+    @cached_property
+    def links(self) -> tuple[Unit, ...]:
+        """The residual blocks that are links of the chain, and not inside one."""
+        return tuple(block for block in self.blocks if not block.plan.inside)
 
     @cached_property
     def layers(self) -> tuple[Unit, ...]:
@@ -177,7 +211,7 @@ class UnraveledNetwork:
         """Run one step on the value before it."""
         if self.is_identity(step):
             return x
-        return self.units[step.unit].module(step.mode, step.scale)(x)  # type: ignore[no-any-return]
+        return self.units[step.unit].module(step.mode, step.scale, step.factors)(x)  # type: ignore[no-any-return]
 
     def is_identity(self, step: Step) -> bool:
         """Whether the step passes its input on unchanged, as a deleted block with an identity shortcut does."""
@@ -185,6 +219,24 @@ class UnraveledNetwork:
         if step.mode == "shortcut":
             return unit.has_identity_shortcut
         return step.mode == "bypass" and not unit.plan.resizes
+
+    def polynomials(self, step: Step) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Paths through what a step runs: how many have each length in residual branches, and in learned layers.
+
+        Returns:
+            Two polynomials; coefficient k is the number of paths of length k.
+        """
+        plan = self.units[step.unit].plan
+        if step.mode == "bypass":
+            return (1,), (1,)
+        gone: list[tuple[UnitPlan, Literal["shortcut", "branch"]]] = []
+        if step.mode == "shortcut":
+            gone.append((plan, "branch"))
+        elif step.mode == "branch":
+            gone.append((plan, "shortcut"))
+        deleted = {name for name, factor in step.factors if factor == 0}
+        gone += [(block, "branch") for block in plan.blocks if block.name in deleted]
+        return self.anatomy.polynomials(plan, gone)
 
     # -- edits: each returns another network over the same units ------------------------------------------------------
 
@@ -200,12 +252,14 @@ class UnraveledNetwork:
         Raises:
             LookupError: unknown name.
         """
-        gone = {self._index(name) for name in names}
+        found = [self.unit(name) for name in names]
+        network = self._inside({unit.name: 0.0 for unit in found if unit.plan.inside})
+        gone = {self.units.index(unit) for unit in found if not unit.plan.inside}
         return self.with_steps(
             Step(step.unit, "shortcut" if self.units[step.unit].kind == "block" else "bypass")
             if step.unit in gone
             else step
-            for step in self.steps
+            for step in network.steps
         )
 
     def scale(self, factors: Mapping[str, float]) -> UnraveledNetwork:
@@ -215,16 +269,17 @@ class UnraveledNetwork:
             LookupError: unknown name.
             ValueError: the unit is no residual block, or the factor is not finite.
         """
-        by_unit = {self._index(name): float(factor) for name, factor in factors.items()}
-        for index, factor in by_unit.items():
-            unit = self.units[index]
+        found = [(self.unit(name), float(factor)) for name, factor in factors.items()]
+        for unit, factor in found:
             if unit.kind != "block":
                 raise ValueError(f"{unit.name} is no residual block, so it has no branch to scale")
             if not math.isfinite(factor):
                 raise ValueError(f"the factor of {unit.name} is {factor}; it must be a finite number")
+        network = self._inside({unit.name: factor for unit, factor in found if unit.plan.inside})
+        by_unit = {self.units.index(unit): factor for unit, factor in found if not unit.plan.inside}
         return self.with_steps(
             replace(step, scale=step.scale * by_unit[step.unit]) if step.unit in by_unit else step
-            for step in self.steps
+            for step in network.steps
         )
 
     def reorder(self, order: Sequence[str]) -> UnraveledNetwork:
@@ -234,7 +289,12 @@ class UnraveledNetwork:
             LookupError: unknown name.
             ValueError: a name is given twice, or a block would get an input of another shape.
         """
-        indices = [self._index(name) for name in order]
+        found = [self.unit(name) for name in order]
+        if inside := next((unit for unit in found if unit.plan.inside), None):
+            raise ValueError(
+                f"{inside.name} stands inside {inside.plan.inside}; only links of the chain can be reordered"
+            )
+        indices = [self.units.index(unit) for unit in found]
         if len(set(indices)) != len(indices):
             raise ValueError("a block is named twice in the order; name each once")
         places = [i for i, step in enumerate(self.steps) if step.unit in set(indices)]
@@ -280,7 +340,7 @@ class UnraveledNetwork:
         """
         traced = self.anatomy.traced
         kept = [step for step in self.steps if not self.is_identity(step)]
-        pieces = [(self.units[step.unit].plan, step.mode, step.scale) for step in kept]
+        pieces = [Piece(self.units[step.unit].plan, step.mode, step.scale, dict(step.factors)) for step in kept]
         return runnable(traced, pieces, f"Unraveled{type(traced.module).__name__}", own_modules=True)
 
     def certify(self, model: nn.Module, x: Tensor, *, tolerance: float = 1e-5) -> Certificate:
@@ -305,6 +365,8 @@ class UnraveledNetwork:
                 whole = unit.module()(x)
                 if unit.kind == "block":
                     errors[unit.name] = _block_error(unit, x, whole)
+                for block in unit.plan.blocks:
+                    errors[block.name] = self._inner_error(unit, block, x)
                 x = whole
         chain_error = _relative(x, expected)
         if not chain_error <= tolerance:
@@ -314,8 +376,29 @@ class UnraveledNetwork:
             )
         return Certificate(chain_error, errors, tolerance)
 
-    def _index(self, name: str) -> int:
-        return self.units.index(self.unit(name))
+    def _inner_error(self, unit: Unit, block: UnitPlan, x: Tensor) -> float:
+        """Largest relative difference between a block inside a unit and shortcut + branch, on what reaches it."""
+        region = block.regions[0]
+        assert region.shortcut is not None
+        nodes = (block.exit, region.shortcut, *region.branch)
+        whole, shortcut, *branch = values_in(self.anatomy.traced, unit.plan, nodes, x)
+        return _relative(shortcut + sum(branch[1:], branch[0]), whole)
+
+    def _inside(self, factors: Mapping[str, float]) -> UnraveledNetwork:
+        """The network with factors on the branches of blocks inside its units, times those that are there."""
+        if not factors:
+            return self
+        return self.with_steps(
+            replace(step, factors=tuple(sorted((dict(step.factors) | own).items())))
+            if (own := self._own(step, factors))
+            else step
+            for step in self.steps
+        )
+
+    def _own(self, step: Step, factors: Mapping[str, float]) -> dict[str, float]:
+        before = dict(step.factors)
+        names = [block.name for block in self.units[step.unit].plan.blocks if block.name in factors]
+        return {name: factors[name] * before.get(name, 1.0) for name in names}
 
 
 def unravel(

@@ -52,7 +52,7 @@ def test_chain_and_module_are_bit_equal_to_the_model(which):
     assert torch.equal(run(net.to_module()), expected)
     assert net.certificate.chain_error == 0
     assert net.certificate.failed == ()
-    assert set(net.certificate.block_errors) == {unit.name for unit in net.units if unit.kind == "block"}
+    assert list(net.certificate.block_errors) == [unit.name for unit in net.blocks]
     assert net.input_shape == SHAPE
 
 
@@ -471,7 +471,7 @@ def test_a_block_that_is_no_sum_is_named_and_not_offered(resnet, net):
     net = unravel(resnet, SHAPE)
     unit = net.unit("layer2.1")
     whole = unit.module("branch")
-    unit._modules["branch", 1.0] = lambda x: whole(x) * 1.001
+    unit._modules[Step(0, "branch")] = lambda x: whole(x) * 1.001
     broken = UnraveledNetwork(net.anatomy, net.units, net.steps, net.certify(resnet, images()))
     assert broken.certificate.failed == ("layer2.1",)
     assert 1e-5 < broken.certificate.block_errors["layer2.1"] < 1e-2

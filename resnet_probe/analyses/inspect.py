@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses import columns as c
 from resnet_probe.analyses.declaration import Analysis, Claim, Column, Fact, Needs, Table
 
 if TYPE_CHECKING:
     from resnet_probe.tables import Result
-    from resnet_probe.unraveled import UnraveledNetwork
+    from resnet_probe.unraveled import Unit, UnraveledNetwork
 
 __all__ = ["ANALYSIS", "INSPECT", "facts", "run"]
 
@@ -33,6 +35,7 @@ INSPECT = Table(
         Column("layers", int, "learned layers on the longest path through it"),
         Column("paths", int, "paths through it, in layers"),
         Column("branches", str, "names of parallel branches"),
+        Column("inside", str, "of a block that is no link of the chain: the unit that it is a part of"),
     ),
     question="What is the network made of?",
     command="inspect",
@@ -76,28 +79,41 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
     x = torch.zeros((1, *network.input_shape), dtype=like.dtype, device=like.device)
     rows = []
     for unit in network.units:
-        x, multiply_adds = counted(unit.module(), x)
-        plan = unit.plan
-        rows.append(
-            {
-                "network": name,
-                "unit": plan.name,
-                "kind": plan.kind,
-                "index": order.get(plan.name),
-                "stage": plan.stage,
-                "shortcut": plan.shortcut or None,
-                "resizes": plan.resizes,
-                "in_shape": _by(plan.in_shape),
-                "out_shape": _by(plan.out_shape),
-                "parameters": unit.parameters,
-                "multiply_adds": multiply_adds,
-                "layers": len(plan.layer_polynomial) - 1,
-                "paths": sum(plan.layer_polynomial),
-                "branches": ", ".join(plan.branches) or None,
-            }
-        )
+        before = x
+        x, multiply_adds = counted(unit.module(), before)
+        rows.append({"network": name, **_row(unit, order), "multiply_adds": multiply_adds})
+        for block in (each for each in network.blocks if each.plan.inside == unit.name):
+            _, without = counted(unit.module(factors=((block.name, 0.0),)), before)
+            rows.append({"network": name, **_row(block, order), "multiply_adds": multiply_adds - without})
     total = sum(p.numel() for p in traced.parameters())
-    return INSPECT.result(rows, parameters=total, blocks=len(network.blocks))
+    others = Counter(each.reason for each in network.anatomy.sums.values() if each.reason)
+    others |= Counter({"a way around other blocks": sum(bool(each.holds) for each in network.anatomy.sums.values())})
+    return INSPECT.result(
+        rows,
+        parameters=total,
+        blocks=len(network.blocks),
+        other_sums={reason: count for reason, count in others.items() if count},
+        unopened=network.anatomy.unopened,
+    )
+
+
+def _row(unit: Unit, order: dict[str, int]) -> dict[str, Any]:
+    plan = unit.plan
+    return {
+        "unit": plan.name,
+        "kind": plan.kind,
+        "index": order.get(plan.name),
+        "stage": plan.stage,
+        "shortcut": plan.shortcut or None,
+        "resizes": plan.resizes,
+        "in_shape": _by(plan.in_shape),
+        "out_shape": _by(plan.out_shape),
+        "parameters": unit.parameters,
+        "layers": len(plan.layer_polynomial) - 1,
+        "paths": sum(plan.layer_polynomial),
+        "branches": ", ".join(plan.branches) or None,
+        "inside": plan.inside or None,
+    }
 
 
 def _by(shape: tuple[int, ...]) -> str:
@@ -107,15 +123,17 @@ def _by(shape: tuple[int, ...]) -> str:
 def facts(table: Result, network: str) -> list[Fact]:
     """Totals: the input, units by kind, residual blocks, parameters, multiply-adds."""
     rows = table.of(network)
-    counts = {kind: sum(row["kind"] == kind for row in rows) for kind in KINDS}
+    counts = {kind: sum(row["kind"] == kind and not row.get("inside") for row in rows) for kind in KINDS}
     blocks = [row for row in rows if row["kind"] == "block"]
     resizing, stages = sum(bool(row["resizes"]) for row in blocks), max(row["stage"] for row in rows)
-    total = table.about(network).get("parameters", sum(row["parameters"] for row in rows))
-    adds = sum(row["multiply_adds"] for row in rows)
+    about = table.about(network)
+    chain = [row for row in rows if not row.get("inside")]
+    total = about.get("parameters", sum(row["parameters"] for row in chain))
+    adds = sum(row["multiply_adds"] for row in chain)
     kinds = ", ".join(f"{count} {KINDS[kind]}" for kind, count in counts.items() if count)
     return [
         Fact("input", rows[0]["in_shape"].replace("x", " x ")),
-        Fact("units", f"{len(rows)}: {kinds}", len(rows)),
+        Fact("units", f"{len(chain)}: {kinds}", len(chain)),
         Fact(
             "residual blocks",
             f"{len(blocks)} in {stages} stage{'s' * (stages > 1)}, {resizing} of which resize" if blocks else "none",
@@ -123,4 +141,19 @@ def facts(table: Result, network: str) -> list[Fact]:
         ),
         Fact("parameters", f"{total:,}", total),
         Fact("multiply-adds", f"{adds:,} for one input", adds),
+        *_unseen(about),
     ]
+
+
+def _unseen(about: Mapping[str, Any]) -> list[Fact]:
+    """Sums that are no residual blocks, and modules that were not opened."""
+    found = []
+    if others := about.get("other_sums"):
+        text = "; ".join(f"{count} x {reason}" for reason, count in others.items())
+        found.append(Fact("other sums", text, sum(others.values())))
+    if closed := about.get("unopened"):
+        parameters = sum(closed.values())
+        names = ", ".join(list(closed)[:3]) + (", ..." if len(closed) > 3 else "")
+        text = f"{parameters:,} parameters in {len(closed)} modules are not opened: {names}"
+        found.append(Fact("not opened", text, parameters))
+    return found

@@ -3,21 +3,26 @@
 tracing.py   model -> graph with the shape of every value
 recording.py graph -> what every node yields; what a forward asks about sizes
 cleaning.py  graph -> the same without checks, identities and in-place operations
+summands.py  sums in other words than `a + b` -> what is added
 operation.py node -> what it calls and which kind of layer it is
-trunk.py     graph -> dominators of the output, regions between them, residual blocks
-units.py     regions -> named units: blocks, layers, parallel regions
+trunk.py     graph -> dominators of the output, regions between them
+residual.py  sums -> residual blocks wherever they stand, or why they are none
+ways.py      graph -> what a path is, and how many there are of each length
+units.py     regions -> named units: blocks, layers, parallel regions with the blocks inside them
 extract.py   unit -> runnable piece of graph: whole, shortcut, branch, bypass
 rewriting.py graph -> the same with taps on its values, or faster
 """
 
 from .cleaning import UntraceableError
-from .extract import Mode, bypass, emit, runnable
-from .operation import Operation, layers_in
+from .extract import Mode, Piece, bypass, emit, runnable, values_in
+from .operation import Operation, layers_in, parameters_in
 from .recording import BATCHES
+from .residual import Sum, regions, sums
 from .rewriting import for_inference, functional_batch_norm, overwrite_where_unshared, with_taps
 from .tracing import Traced, assemble, share_tensors, trace, unwrap
-from .trunk import Region, count_paths, data_flow, regions
+from .trunk import Region, cut, data_flow
 from .units import Anatomy, Kind, UnitPlan, dissect
+from .ways import count_paths, polynomials, ways
 
 __all__ = [
     "BATCHES",
@@ -25,13 +30,16 @@ __all__ = [
     "Kind",
     "Mode",
     "Operation",
+    "Piece",
     "Region",
+    "Sum",
     "Traced",
     "UnitPlan",
     "UntraceableError",
     "assemble",
     "bypass",
     "count_paths",
+    "cut",
     "data_flow",
     "dissect",
     "emit",
@@ -39,10 +47,15 @@ __all__ = [
     "functional_batch_norm",
     "layers_in",
     "overwrite_where_unshared",
+    "parameters_in",
+    "polynomials",
     "regions",
     "runnable",
     "share_tensors",
+    "sums",
     "trace",
     "unwrap",
+    "values_in",
+    "ways",
     "with_taps",
 ]

@@ -7,7 +7,8 @@ from the input, say) are written in as constants, or as multiples of the batch s
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -17,65 +18,78 @@ from torch.nn import functional as F
 from .operation import called_module, layers_in, operation_name
 from .recording import BATCHES, holds_tensor
 from .tracing import Traced, assemble
+from .trunk import Region
 from .units import UnitPlan
 
-__all__ = ["Mode", "bypass", "emit", "runnable"]
+__all__ = ["Mode", "Piece", "bypass", "emit", "runnable", "values_in"]
 
 Mode = Literal["whole", "shortcut", "branch", "bypass"]
 
 
-def runnable(
-    traced: Traced, pieces: Iterable[tuple[UnitPlan, Mode, float]], name: str, *, own_modules: bool = False
-) -> nn.Module:
+@dataclass(frozen=True)
+class Piece:
+    """What is run of a unit.
+
+    Attributes:
+        plan: the unit.
+        mode: `whole`; for a block also `shortcut` or `branch`; for a layer also `bypass`, the identity that fits
+            channels and size (see `bypass`).
+        scale: factor on the residual branch, for `whole` and `branch`.
+        factors: by name of a block inside the unit the factor on its branch; at 0 it is deleted.
+    """
+
+    plan: UnitPlan
+    mode: Mode = "whole"
+    scale: float = 1.0
+    factors: Mapping[str, float] = field(default_factory=dict)
+
+
+def runnable(traced: Traced, pieces: Iterable[Piece], name: str, *, own_modules: bool = False) -> nn.Module:
     """A module that runs pieces of a traced network one after the other, each as `emit` describes it.
 
     Args:
         traced: the traced model; its weights are shared.
-        pieces: unit, mode and scale of each piece.
+        pieces: one after the other.
         name: class name of the module.
         own_modules: share the weights only, and not the modules with their modes.
     """
     graph = fx.Graph()
     x = graph.placeholder("x")
-    for plan, mode, scale in pieces:
-        x = emit(traced, plan, graph, x, mode=mode, scale=scale)
+    for piece in pieces:
+        x = emit(traced, piece, graph, x)
     graph.output(x)
     return assemble(traced.module, graph, name, saved=traced.saved, own_modules=own_modules)
 
 
-def emit(
-    traced: Traced, plan: UnitPlan, graph: fx.Graph, x: fx.Node, *, mode: Mode = "whole", scale: float = 1.0
-) -> fx.Node:
-    """Append a piece of `plan` to `graph` and return the node that yields its output.
+def values_in(traced: Traced, plan: UnitPlan, nodes: Iterable[fx.Node], x: Tensor) -> tuple[Tensor, ...]:
+    """Values of nodes inside a unit, for a batch of the unit's inputs."""
+    graph = fx.Graph()
+    copier = _Copier(traced, plan, graph, graph.placeholder("x"), {})
+    graph.output(tuple(copier.copy(node) for node in nodes))
+    return assemble(traced.module, graph, "Values", saved=traced.saved)(x)  # type: ignore[no-any-return]
+
+
+def emit(traced: Traced, piece: Piece, graph: fx.Graph, x: fx.Node) -> fx.Node:
+    """Append a piece to `graph` and return the node that yields its output.
 
     Args:
-        traced: the traced model that `plan` was found in.
-        plan: the unit.
+        traced: the traced model that the unit was found in.
+        piece: what to append.
         graph: graph of a `GraphModule` whose root holds the traced model's modules.
         x: node in `graph` that yields the unit's input.
-        mode: `whole`; for a block also `shortcut` or `branch`; for a layer also `bypass`, the identity that fits
-            channels and size (see `bypass`).
-        scale: factor on the residual branch, for `whole` and `branch`.
 
     Raises:
         ValueError: the mode does not exist for this kind of unit, or the piece needs more than its input.
     """
-    region = plan.regions[0]
-    piece = _Piece(traced, plan, graph, x)
-    if mode == "whole" and scale == 1.0:
-        return piece.copy(plan.exit)
+    plan, mode = piece.plan, piece.mode
+    copier = _Copier(traced, plan, graph, x, piece.factors)
+    if mode == "whole" and piece.scale == 1.0:
+        return copier.copy(plan.exit)
     if mode == "bypass" and plan.kind == "layer":
-        return piece.call(bypass, x, plan.out_shape, _is_linear(plan)) if plan.resizes else x
-    if plan.kind != "block" or mode == "bypass" or region.shortcut is None:
+        return copier.call(bypass, x, plan.out_shape, _is_linear(plan)) if plan.resizes else x
+    if plan.kind != "block" or mode == "bypass":
         raise ValueError(f"{plan.name} is of kind {plan.kind!r} and has no {mode}; residual blocks have a branch")
-    if mode == "shortcut":
-        return piece.copy(region.shortcut)
-    branch = piece.sum(region.branch)
-    if scale != 1.0:
-        branch = piece.call(operator.mul, branch, scale)
-    if mode == "branch":
-        return branch
-    return piece.call(operator.add, piece.copy(region.shortcut), branch)
+    return copier.block(plan.regions[0], mode, piece.scale)
 
 
 def bypass(x: Tensor, shape: Sequence[int], channels_last: bool = False) -> Tensor:
@@ -121,31 +135,46 @@ def _is_linear(plan: UnitPlan) -> bool:
     return False
 
 
-class _Piece:
+class _Copier:
     """Copies what a node needs, from the unit's input on, into another graph; shared parts are copied once."""
 
-    def __init__(self, traced: Traced, plan: UnitPlan, graph: fx.Graph, x: fx.Node) -> None:
+    def __init__(
+        self, traced: Traced, plan: UnitPlan, graph: fx.Graph, x: fx.Node, factors: Mapping[str, float]
+    ) -> None:
         self.traced, self.plan, self.graph = traced, plan, graph
         self.copies: dict[fx.Node, fx.Node | Any] = {plan.entry: x}
         self.local = {plan.entry, *plan.nodes}
+        self.edited = {
+            block.exit: (block.regions[0], factors[block.name]) for block in plan.blocks if block.name in factors
+        }
+        self.names = {node: block.name for block in plan.blocks for node in block.nodes}
 
     def copy(self, target: fx.Node) -> fx.Node:
         for node in self._needed(target):
             if node in self.copies:
                 continue
-            if self._is_outside_size(node):
+            if node in self.edited:
+                region, factor = self.edited[node]
+                self.copies[node] = self.block(region, "whole" if factor else "shortcut", factor)
+            elif self._is_outside_size(node):
                 self.copies[node] = self._size(node)
             else:
-                self.copies[node] = self._tagged(self.graph.node_copy(node, lambda n: self.copies[n]))
+                self.copies[node] = self._tagged(self.graph.node_copy(node, lambda n: self.copies[n]), node)
         return self.copies[target]
 
-    def sum(self, terms: Iterable[fx.Node]) -> fx.Node:
-        total: fx.Node | None = None
-        for term in terms:
+    def block(self, region: Region, mode: Mode, scale: float) -> fx.Node:
+        """A residual block, or a part of it, with a factor on the branch."""
+        assert region.shortcut is not None
+        if mode == "shortcut":
+            return self.copy(region.shortcut)
+        branch: fx.Node | None = None
+        for term in region.branch:
             copied = self.copy(term)
-            total = copied if total is None else self.call(operator.add, total, copied)
-        assert total is not None
-        return total
+            branch = copied if branch is None else self.call(operator.add, branch, copied)
+        assert branch is not None
+        if scale != 1.0:
+            branch = self.call(operator.mul, branch, scale)
+        return branch if mode == "branch" else self.call(operator.add, self.copy(region.shortcut), branch)
 
     def call(self, function: Callable[..., Any], *args: Any) -> fx.Node:
         """Append a call that belongs to the same module as the unit's last operation."""
@@ -153,10 +182,18 @@ class _Piece:
         node.meta = dict(self.plan.exit.meta)
         return self._tagged(node)
 
-    def _tagged(self, node: fx.Node) -> fx.Node:
+    def _tagged(self, node: fx.Node, copied: fx.Node | None = None) -> fx.Node:
         """The unit keeps its name when an edited chain is made a module and that is unraveled again."""
-        node.meta["unit"] = (self.plan.name, self.plan.kind)
+        inside = self.names.get(copied or self.plan.exit)
+        node.meta["unit"] = (self.plan.name, self.plan.kind) if inside is None else (inside, "block")
         return node
+
+    def _read_by(self, node: fx.Node) -> Sequence[fx.Node]:
+        if node not in self.edited:
+            return node.all_input_nodes
+        region, factor = self.edited[node]
+        assert region.shortcut is not None
+        return (region.shortcut, *(region.branch if factor else ()))
 
     def _needed(self, target: fx.Node) -> list[fx.Node]:
         """Nodes to copy for `target`, in an order in which each comes after what it reads."""
@@ -178,14 +215,16 @@ class _Piece:
                 )
             stack.append((node, True))
             if not self._is_outside_size(node):
-                stack.extend((source, False) for source in node.all_input_nodes)
+                stack.extend((source, False) for source in self._read_by(node))
         return order
 
     def _reads_values(self, node: fx.Node) -> bool:
-        """Whether values of the model's input flow into the node, not only its sizes."""
+        """Whether values of the model's input, not only its sizes, flow into the node past the unit."""
         seen, stack = {node}, [node]
         while stack:
             current = stack.pop()
+            if current in self.local:
+                continue
             if current is self.traced.source:
                 return True
             if self.traced.carries_data(current):

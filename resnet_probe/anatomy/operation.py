@@ -7,6 +7,7 @@ was traced.
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,19 @@ from torch import fx, nn
 if TYPE_CHECKING:
     from .tracing import Traced
 
-__all__ = ["Operation", "call_path", "called_module", "is_addition", "layers_in", "module_path", "operation_name"]
+__all__ = ["Operation", "attribute", "call_path", "called_module", "is_addition", "is_linear", "kind_name"]
+__all__ += ["layers_in", "module_path", "operation_name", "parameters_in", "unopened"]
 
 _ADDITIONS = frozenset({operator.add, torch.add, "add"})
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _NORM_FUNCTIONS = ("batch_norm", "instance_norm", "layer_norm", "group_norm", "rms_norm")
+# Beginnings of names of functions and, in lower case, of classes.
+_AFFINE = (
+    *("conv", "linear", "batchnorm", "batch_norm", "avgpool", "avg_pool", "adaptiveavgpool", "adaptive_avg_pool"),
+    *("add", "sub", "mul", "div", "truediv", "neg", "mean", "sum", "cat", "concat", "pad", "dropout", "identity"),
+    *("view", "reshape", "permute", "transpose", "flatten", "unflatten", "contiguous", "squeeze", "unsqueeze"),
+    "getitem",
+)
 # Functions that may take a parameter as an operand without being a learned layer (layer scale, position embedding).
 _ELEMENTWISE = {"add", "sub", "mul", "div", "truediv", "pow", "cat", "concat", "stack", "where", "expand"} | {
     *("getitem", "getattr", "layer_norm", "group_norm", "batch_norm", "prelu")
@@ -116,6 +125,12 @@ def operation_name(node: fx.Node) -> str:
     return str(node.target)
 
 
+def kind_name(node: fx.Node) -> str:
+    """Name of the function, or of the class of the module, in lower case: `relu`, `conv2d`, `softmax`."""
+    module = called_module(node)
+    return operation_name(node).lower() if module is None else type(module).__name__.lower()
+
+
 def module_path(node: fx.Node) -> tuple[str, ...]:
     """Path of the module in whose `forward` the node was written, as a tuple of attribute names."""
     stack = list(node.meta.get("nn_module_stack") or {})
@@ -135,6 +150,14 @@ def call_path(node: fx.Node) -> str:
 def is_addition(node: fx.Node) -> bool:
     """Whether the node adds two tensors, without a factor."""
     return node.op in ("call_function", "call_method") and node.target in _ADDITIONS and not node.kwargs
+
+
+def is_linear(node: fx.Node) -> bool:
+    """Whether its value is known to be an affine function of the one value that it reads, in evaluation mode."""
+    if sum(source.op != "get_attr" for source in node.all_input_nodes) > 1 and not is_addition(node):
+        return False
+    name = kind_name(node).strip("_")
+    return name.startswith(_AFFINE) and "act" not in name
 
 
 def layers_in(node: fx.Node) -> int:
@@ -158,10 +181,43 @@ def layers_in(node: fx.Node) -> int:
     return sum(_is_weight(source) for source in node.all_input_nodes)
 
 
-def _is_weight(node: fx.Node) -> bool:
+def parameters_in(nodes: Iterable[fx.Node]) -> list[nn.Parameter]:
+    """The parameters that these nodes use, each once."""
+    found: dict[int, nn.Parameter] = {}
+    for node in nodes:
+        module = called_module(node)
+        own = list(module.parameters()) if module is not None else []
+        own += [value for source in node.all_input_nodes if isinstance(value := attribute(source), nn.Parameter)]
+        found |= {id(parameter): parameter for parameter in own}
+    return list(found.values())
+
+
+def unopened(nodes: Iterable[fx.Node]) -> dict[str, int]:
+    """Modules with modules inside that are kept as one operation: path, and number of parameters.
+
+    What such a module adds up inside is not seen. Attention of `torch.nn` is no such module; it is one operation to
+    everybody.
+    """
+    found = {}
+    for node in nodes:
+        module = called_module(node)
+        if module is None or isinstance(module, nn.MultiheadAttention) or hasattr(module, "parametrizations"):
+            continue
+        if any(True for child in module.children() for _ in child.parameters()):
+            found[call_path(node)] = sum(p.numel() for p in module.parameters())
+    return found
+
+
+def attribute(node: fx.Node) -> object:
+    """The model's attribute that a node reads; None if it does something else."""
     if node.op != "get_attr":
-        return False
+        return None
     owner: object = node.graph.owning_module
     for part in str(node.target).split("."):
         owner = getattr(owner, part)
-    return isinstance(owner, nn.Parameter) and owner.dim() >= 2
+    return owner
+
+
+def _is_weight(node: fx.Node) -> bool:
+    value = attribute(node)
+    return isinstance(value, nn.Parameter) and value.dim() >= 2

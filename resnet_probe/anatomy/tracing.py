@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partialmethod
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +25,7 @@ from torch.fx.proxy import Attribute, TraceError
 from .cleaning import IN_PLACE_OPERATORS, UntraceableError, clean
 from .operation import Operation, operation_name
 from .recording import Sizes, first_line, holds_tensor, record, refusal
+from .summands import summands
 
 __all__ = ["Traced", "UntraceableError", "assemble", "share_tensors", "trace", "unwrap"]
 
@@ -35,6 +36,14 @@ _VALUE_FREE = frozenset(
         *(("new_", made) for made in ("zeros", "ones", "full", "empty", "tensor")),
         *((made, "_like") for made in ("zeros", "ones", "full", "empty", "rand", "randn")),
     )
+)
+
+
+# Modules of torch.nn that hold blocks; fx takes everything there for one operation.
+_CONTAINERS = (
+    *(nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder),
+    nn.TransformerEncoderLayer,
+    nn.TransformerDecoderLayer,
 )
 
 
@@ -49,6 +58,7 @@ class Traced:
         values: per node, its value for each batch size in `BATCHES` (tensors without storage, or sizes).
         input_shape: `(C, H, W)`, or whatever follows the batch dimension.
         saved: names in the model's state dict.
+        summands: of a sum in other words than `a + b` the nodes that yield what is added.
     """
 
     module: fx.GraphModule
@@ -57,6 +67,11 @@ class Traced:
     values: dict[fx.Node, tuple[Any, ...]]
     input_shape: tuple[int, ...]
     saved: frozenset[str]
+    summands: dict[fx.Node, tuple[fx.Node, ...]] = field(default_factory=dict)
+
+    def reads(self, node: fx.Node) -> Sequence[fx.Node]:
+        """The nodes that a node reads; of a sum its summands."""
+        return self.summands.get(node, node.all_input_nodes)
 
     def carries_data(self, node: fx.Node) -> bool:
         """Whether the node yields a tensor (or a container with one) whose values are computed, not only its size."""
@@ -94,7 +109,9 @@ def trace(model: nn.Module, shape: Sequence[int], *, leaves: Sequence[str | type
     clean(module)
     source, result = _ends(module, model)
     values = record(module, tuple(shape), type(model).__name__)
-    return Traced(module, source, result, values, tuple(shape), saved)
+    if terms := summands(module, values):  # with new nodes
+        values = record(module, tuple(shape), type(model).__name__)
+    return Traced(module, source, result, values, tuple(shape), saved, terms)
 
 
 def assemble(
@@ -251,6 +268,8 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if module_qualified_name in self._names or isinstance(m, self._classes):
             return True
+        if isinstance(m, _CONTAINERS):
+            return False
         if isinstance(m, self._marked_by_timm):
             has_layers_inside = any(True for child in m.children() for _ in child.parameters())
             return not (self._open_blocks and has_layers_inside)

@@ -1,12 +1,10 @@
 """The trunk of a data-flow graph: the points that every path from input to output passes, and what lies between.
 
-Between two neighbouring trunk points lies one operation or a parallel region. A region that ends in an addition is a
-residual block: one operand is the shortcut, the rest is the residual branch.
+Between two neighbouring trunk points lies one operation or a parallel region.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,16 +14,16 @@ from torch import fx
 from .operation import is_addition, layers_in
 from .tracing import Traced
 
-__all__ = ["Region", "count_paths", "data_flow", "longest", "regions"]
+__all__ = ["Region", "cut", "data_flow", "longest"]
 
 
 @dataclass(frozen=True)
 class Region:
-    """What lies between two neighbouring trunk points.
+    """What lies between two points of the graph, such as two neighbouring trunk points.
 
     Attributes:
-        entry: trunk point before the region; its value is the region's input.
-        exit: trunk point at the end of the region; its value is the region's output.
+        entry: point before the region; its value is the region's input.
+        exit: point at the end of the region; its value is the region's output.
         inner: nodes strictly between, in topological order; empty for a single operation.
         shortcut: operand of the final addition that is the shortcut (equal to `entry` for an identity), or None where
             the region is no residual block.
@@ -53,6 +51,8 @@ class Region:
 def data_flow(traced: Traced) -> nx.DiGraph:
     """Graph of the nodes that lie on a path from input to output along which data, not only sizes, flow.
 
+    Nodes have an attribute `adds`: whether they add up what they read.
+
     Raises:
         ValueError: the output does not depend on the input.
     """
@@ -61,18 +61,20 @@ def data_flow(traced: Traced) -> nx.DiGraph:
     for node in traced.module.graph.nodes:
         if node.op in ("placeholder", "output") or not traced.carries_data(node):
             continue
-        graph.add_edges_from((source, node) for source in node.all_input_nodes if source in graph)
+        graph.add_edges_from((source, node) for source in traced.reads(node) if source in graph)
     if traced.result not in graph or traced.result is traced.source:
         raise ValueError("the output does not depend on the input, so there is nothing to unravel")
     live = nx.ancestors(graph, traced.result) | {traced.result}
     order = [node for node in traced.module.graph.nodes if node in live]
     flow: nx.DiGraph = nx.DiGraph()
     flow.add_nodes_from(order)  # kept in topological order
+    for node in order:
+        flow.nodes[node]["adds"] = is_addition(node) or node in traced.summands
     flow.add_edges_from((a, b) for a, b in graph.edges if a in live and b in live)
     return flow
 
 
-def regions(traced: Traced, flow: nx.DiGraph) -> list[Region]:
+def cut(traced: Traced, flow: nx.DiGraph) -> list[Region]:
     """Cut the data flow at its trunk points.
 
     Source: the trunk is the chain of dominators of the output (Lengauer and Tarjan 1979 define dominators).
@@ -89,10 +91,7 @@ def regions(traced: Traced, flow: nx.DiGraph) -> list[Region]:
         home[node] = position[node] if node in position else home[dominator[node]]
         if node not in position:
             inner[home[node]].append(node)
-    return [
-        _residual(Region(entry, exit_, tuple(inner[i])), traced, flow)
-        for i, (entry, exit_) in enumerate(pairwise(trunk))
-    ]
+    return [Region(entry, exit_, tuple(inner[i])) for i, (entry, exit_) in enumerate(pairwise(trunk))]
 
 
 def longest(region: Region, flow: nx.DiGraph, end: fx.Node) -> tuple[int, int]:
@@ -104,51 +103,3 @@ def longest(region: Region, flow: nx.DiGraph, end: fx.Node) -> tuple[int, int]:
             layers, operations = max(reached)
             best[node] = (layers + layers_in(node), operations + 1)
     return best[end]
-
-
-def count_paths(region: Region, flow: nx.DiGraph, weight: Mapping[fx.Node, int]) -> tuple[int, ...]:
-    """Coefficients of the region's path polynomial: entry k is the number of paths of total weight k.
-
-    Dynamic programming over the graph, so the cost does not depend on the number of paths.
-    """
-    ways: dict[fx.Node, list[int]] = {region.entry: [1]}
-    for node in region.nodes:
-        total: list[int] = []
-        for before in flow.predecessors(node):
-            _add_into(total, ways[before])
-        ways[node] = [0] * weight.get(node, 0) + total
-    return tuple(ways[region.exit])
-
-
-def _add_into(total: list[int], other: list[int]) -> None:
-    total.extend([0] * (len(other) - len(total)))
-    for length, count in enumerate(other):
-        total[length] += count
-
-
-def _residual(region: Region, traced: Traced, flow: nx.DiGraph) -> Region:
-    """Tell shortcut and branch apart, if the region ends in an addition of tensors of the output's shape."""
-    known = {region.entry, *region.inner}
-    if not is_addition(region.exit) or len(region.operands) != 2:
-        return region
-    terms = list(_terms(region.exit, known, flow))
-    if region.entry in terms and terms.count(region.entry) == 1:
-        shortcut = region.entry
-    else:
-        terms = list(region.operands)
-        # the shorter operand is the shortcut; of two equally long ones the second, as in `branch(x) + shortcut(x)`
-        shortcut = min(reversed(terms), key=lambda term: longest(region, flow, term))
-    if traced.shape(shortcut) != traced.shape(region.exit):
-        return region  # broadcast: without the branch the output would have another shape
-    branch = tuple(term for term in terms if term is not shortcut)
-    return Region(region.entry, region.exit, region.inner, shortcut, branch)
-
-
-def _terms(node: fx.Node, known: set[fx.Node], flow: nx.DiGraph) -> Iterator[fx.Node]:
-    """Summands of a sum of sums: `x + f(x) + g(x)` has three."""
-    for operand in (n for n in node.all_input_nodes if n in known):
-        nested = is_addition(operand) and flow.out_degree(operand) == 1
-        if nested and all(n in known for n in operand.all_input_nodes) and len(operand.all_input_nodes) == 2:
-            yield from _terms(operand, known, flow)
-        else:
-            yield operand

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import networkx as nx
 from torch import fx, nn
 
-from .operation import call_path, called_module, layers_in, module_path, operation_name
+from .operation import call_path, called_module, layers_in, module_path, operation_name, unopened
+from .residual import Sum, regions, sums
 from .tracing import Traced, trace
-from .trunk import Region, count_paths, data_flow, regions
+from .trunk import Region, data_flow
+from .ways import polynomials, ways
 
 __all__ = ["Anatomy", "Kind", "UnitPlan", "dissect"]
 
@@ -39,7 +41,9 @@ class UnitPlan:
         shortcut: how a block's shortcut is made: `identity`, `zero-pad`, `conv1x1`, ...; empty for other units.
         branches: names of a parallel region's branches.
         module_polynomial, layer_polynomial: coefficient k is the number of paths through the unit that take k residual
-            branches, or k learned layers.
+            branches, or k learned layers, see `ways`.
+        blocks: residual blocks inside a parallel region, in order. They are deleted inside the unit.
+        inside: of such a block the name of the unit around it; empty for a link of the chain.
     """
 
     name: str
@@ -52,6 +56,8 @@ class UnitPlan:
     branches: tuple[str, ...]
     module_polynomial: tuple[int, ...]
     layer_polynomial: tuple[int, ...]
+    blocks: tuple[UnitPlan, ...] = ()
+    inside: str = ""
 
     @property
     def entry(self) -> fx.Node:
@@ -76,11 +82,37 @@ class UnitPlan:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A traced model, its data-flow graph and its chain of units."""
+    """A traced model, its data-flow graph and its chain of units.
+
+    Attributes:
+        traced: the model as a graph.
+        flow: the nodes along which data flow.
+        ways: the edges of it that a path can take.
+        sums: every sum of two values, with the reason why it is no residual block if it is none.
+        units: the chain.
+    """
 
     traced: Traced
     flow: nx.DiGraph
+    ways: nx.DiGraph
+    sums: dict[fx.Node, Sum]
     units: tuple[UnitPlan, ...]
+
+    @property
+    def unopened(self) -> dict[str, int]:
+        """Modules that are kept as one operation though they hold others: path, and number of parameters."""
+        return unopened(self.flow.nodes)
+
+    def polynomials(
+        self, plan: UnitPlan, without: Iterable[tuple[UnitPlan, Literal["shortcut", "branch"]]] = ()
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Paths through a unit, by residual branches and by layers, if parts of blocks in it are taken away."""
+        gone = []
+        for block, part in without:
+            region = block.regions[0]
+            terms = region.branch if part == "branch" else (region.shortcut,)
+            gone += self.sums[block.exit].edges_of([term for term in terms if term is not None])
+        return polynomials(plan.regions, self.ways, self.sums.values(), without=gone)
 
 
 def dissect(model: nn.Module, shape: Sequence[int], *, leaves: Sequence[str | type[nn.Module]] = ()) -> Anatomy:
@@ -91,16 +123,25 @@ def dissect(model: nn.Module, shape: Sequence[int], *, leaves: Sequence[str | ty
     """
     traced = trace(model, shape, leaves=leaves)
     flow = data_flow(traced)
-    groups = _group(traced, regions(traced, flow))
-    plans = [_plan(kind, parts, traced, flow) for kind, parts in groups]
-    return Anatomy(traced, flow, tuple(_number_stages(_unique_names(plans))))
+    found = sums(traced, flow)
+    anatomy = Anatomy(traced, flow, ways(flow), found, ())
+    groups = _group(traced, regions(traced, flow, found), found)
+    plans = [_plan(kind, parts, anatomy) for kind, parts in groups]
+    return replace(anatomy, units=tuple(_number_stages(_unique_names(plans))))
 
 
-def _group(traced: Traced, parts: Iterable[Region]) -> list[tuple[Kind, list[Region]]]:
+def _blocks_in(region: Region, found: dict[fx.Node, Sum]) -> list[Region]:
+    if region.shortcut is not None:
+        return []
+    inside = (found[node] for node in region.nodes if node in found)
+    return [each.block for each in inside if each.block is not None and not each.holds]
+
+
+def _group(traced: Traced, parts: Iterable[Region], found: dict[fx.Node, Sum]) -> list[tuple[Kind, list[Region]]]:
     """Attach what follows a layer to the layer; gather what belongs to none."""
     groups: list[tuple[Kind, list[Region]]] = []
     for region in parts:
-        kind = _kind(region)
+        kind = _kind(region, found)
         keeps_shape = traced.shape(region.entry) == traced.shape(region.exit) and not _pools(region)
         last = groups[-1][0] if groups else None
         if kind == "other" and ((last == "layer" and keeps_shape) or last == "other"):
@@ -116,25 +157,21 @@ def _pools(region: Region) -> bool:
     return "pool" in operation_name(region.exit) if module is None else "Pool" in type(module).__name__
 
 
-def _kind(region: Region) -> Kind:
+def _kind(region: Region, found: dict[fx.Node, Sum]) -> Kind:
     if region.shortcut is not None:
         return "block"
     learned = any(layers_in(node) for node in region.nodes)
     if region.inner:
-        return "parallel" if learned else "other"
+        return "parallel" if learned or _blocks_in(region, found) else "other"
     return "layer" if learned else "other"
 
 
-def _plan(kind: Kind, parts: list[Region], traced: Traced, flow: nx.DiGraph) -> UnitPlan:
-    layer_weight = {node: layers_in(node) for region in parts for node in region.nodes}
-    by_layer: tuple[int, ...] = (1,)
-    by_module: tuple[int, ...] = (1,)
-    for region in parts:
-        by_layer = _multiply(by_layer, count_paths(region, flow, layer_weight))
-        by_module = _multiply(by_module, _module_paths(region, flow))
+def _plan(kind: Kind, parts: list[Region], anatomy: Anatomy) -> UnitPlan:
+    traced, flow = anatomy.traced, anatomy.flow
     first, last = parts[0], parts[-1]
-    return UnitPlan(
-        name=_name(kind, parts, flow),
+    inside = _blocks_in(first, anatomy.sums)
+    plan = UnitPlan(
+        name=_name(kind, parts, {node for block in inside for node in block.nodes}, flow),
         kind=kind,
         regions=tuple(parts),
         in_shape=_without_batch(traced, first.entry),
@@ -142,24 +179,12 @@ def _plan(kind: Kind, parts: list[Region], traced: Traced, flow: nx.DiGraph) -> 
         stage=0,
         shortcut=_shortcut_kind(first, flow) if kind == "block" else "",
         branches=tuple(_branch_names(first, flow)) if kind == "parallel" else (),
-        module_polynomial=by_module,
-        layer_polynomial=by_layer,
+        module_polynomial=(),
+        layer_polynomial=(),
+        blocks=tuple(_plan("block", [block], anatomy) for block in inside),
     )
-
-
-def _module_paths(region: Region, flow: nx.DiGraph) -> tuple[int, ...]:
-    """A residual branch is one module, whatever is inside it; other regions add paths but no length."""
-    if region.shortcut is not None:
-        return (1, 1)
-    return count_paths(region, flow, {})
-
-
-def _multiply(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
-    product = [0] * (len(a) + len(b) - 1)
-    for i, x in enumerate(a):
-        for j, y in enumerate(b):
-            product[i + j] += x * y
-    return tuple(product)
+    modules, layers = anatomy.polynomials(plan)
+    return replace(plan, module_polynomial=modules, layer_polynomial=layers)
 
 
 def _without_batch(traced: Traced, node: fx.Node) -> tuple[int, ...]:
@@ -169,7 +194,7 @@ def _without_batch(traced: Traced, node: fx.Node) -> tuple[int, ...]:
 
 def _number_stages(plans: list[UnitPlan]) -> list[UnitPlan]:
     """Stages are counted along the blocks; in a network without blocks, along the layers."""
-    counted: Kind = "block" if any(p.kind == "block" for p in plans) else "layer"
+    counted: Kind = "block" if any(p.kind == "block" or p.blocks for p in plans) else "layer"
     maps = any(p.kind == counted and len(p.out_shape) > 1 for p in plans)  # then a classifier is no stage of its own
     stage = 0
     shape: tuple[int, ...] = ()
@@ -178,7 +203,15 @@ def _number_stages(plans: list[UnitPlan]) -> list[UnitPlan]:
         if plan.kind == counted and (len(plan.out_shape) > 1 or not maps):
             stage += stage == 0 or not _same_maps(plan.out_shape, shape)
             shape = plan.out_shape
-        numbered.append(replace(plan, stage=max(stage, 1)))
+        blocks = []
+        stages: dict[tuple[int, ...], int] = {}  # parallel branches take turns, and each is a stage of its own
+        for block in plan.blocks:
+            if block.out_shape not in stages:
+                stage += stage == 0 or not _same_maps(block.out_shape, shape)
+                stages[block.out_shape] = stage
+                shape = block.out_shape
+            blocks.append(replace(block, stage=stages[block.out_shape]))
+        numbered.append(replace(plan, stage=max(stage, 1), blocks=tuple(blocks)))
     return numbered
 
 
@@ -200,10 +233,12 @@ def _enclosing(nodes: Iterable[fx.Node]) -> tuple[str, ...]:
     return prefix
 
 
-def _name(kind: Kind, parts: list[Region], flow: nx.DiGraph) -> str:
+def _name(kind: Kind, parts: list[Region], named: Collection[fx.Node], flow: nx.DiGraph) -> str:
+    """Name of a unit; nodes that are `named` belong to blocks inside it, which have names of their own."""
     nodes = [node for region in parts for node in region.nodes]
     if kind in ("block", "parallel"):
-        return _earlier_name(kind, nodes) or ".".join(_enclosing(nodes)) or _main_child(parts[0], (), flow)
+        own = [node for node in nodes if node not in named] or nodes
+        return _earlier_name(kind, own) or ".".join(_enclosing(nodes)) or _main_child(parts[0], (), flow, named)
     main = next((node for node in nodes if layers_in(node)), nodes[0])
     return _earlier_name(kind, [main]) or call_path(main)
 
@@ -215,9 +250,9 @@ def _earlier_name(kind: Kind, nodes: Iterable[fx.Node]) -> str | None:
     return name if was == kind else None
 
 
-def _main_child(region: Region, parent: tuple[str, ...], flow: nx.DiGraph) -> str:
+def _main_child(region: Region, parent: tuple[str, ...], flow: nx.DiGraph, named: Collection[fx.Node] = ()) -> str:
     """The module directly inside `parent` that holds most learned layers of the residual branch."""
-    branch = _leading_to(region, region.branch or (region.exit,), flow)
+    branch = [node for node in _leading_to(region, region.branch or (region.exit,), flow) if node not in named]
     votes: Counter[str] = Counter()
     for node in branch:
         path = call_path(node).split(".") if node.op == "call_module" else module_path(node)
@@ -237,22 +272,30 @@ def _leading_to(region: Region, ends: Iterable[fx.Node], flow: nx.DiGraph) -> li
 
 def _unique_names(plans: list[UnitPlan]) -> list[UnitPlan]:
     """Where one module holds several blocks (attention and MLP), each is named by its main part."""
-    times = Counter(plan.name for plan in plans)
-    named: list[UnitPlan] = []
-    for plan in plans:
-        name = plan.name
-        if times[name] > 1 and plan.kind in ("block", "parallel"):
-            region = plan.regions[0]
-            parent = _enclosing(plan.nodes)
-            name = _child_name(region, parent)
-        named.append(replace(plan, name=name))
+    each = [one for plan in plans for one in (plan, *plan.blocks)]
+    times = Counter(one.name for one in each)
+    names = [
+        _child_name(one.regions[0], _enclosing(one.nodes))
+        if times[one.name] > 1 and one.kind in ("block", "parallel")
+        else one.name
+        for one in each
+    ]
+    times = Counter(names)
     taken: set[str] = set()
+    for i, one in enumerate(each):
+        name = names[i]
+        if times[name] > 1 and one.kind in ("block", "parallel"):  # one list of modules, called in turn
+            inside = _enclosing([node for node in one.regions[0].nodes if layers_in(node)] or one.nodes)
+            name = ".".join(inside) if ".".join(inside).startswith(f"{name}.") else name
+        suffixes = ("", *(f"@{number}" for number in range(1, len(each) + 1)))
+        names[i] = next(full for suffix in suffixes if (full := name + suffix) not in taken)
+        taken.add(names[i])
+    unique = iter(names)
     result = []
-    for plan in named:
-        suffixes = ("", *(f"@{i}" for i in range(1, len(plans) + 1)))
-        name = next(name for suffix in suffixes if (name := plan.name + suffix) not in taken)
-        taken.add(name)
-        result.append(replace(plan, name=name))
+    for plan in plans:
+        name = next(unique)
+        blocks = tuple(replace(block, name=next(unique), inside=name) for block in plan.blocks)
+        result.append(replace(plan, name=name, blocks=blocks))
     return result
 
 

@@ -147,7 +147,7 @@ def longest_path(network: UnraveledNetwork) -> int:
 
 def _module(unit: Unit, step: Step, part: Part) -> nn.Module:
     if part == "whole":
-        return unit.module(step.mode, step.scale)
+        return unit.module(step.mode, step.scale, step.factors)
     return unit.module(part, step.scale if part == "branch" else 1.0)
 
 

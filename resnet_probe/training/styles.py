@@ -54,7 +54,7 @@ class Styled(nn.Module):
         self.step = 0
         # Its modules share the parameters, the buffers too; a list hides them from `parameters`.
         self._network = [unravel(model, tuple(input_shape))]
-        self.names = [unit.name for unit in self.network.blocks]
+        self.names = [unit.name for unit in self.network.links]
         if not self.names:
             raise TrainingError(f"style {recipe.style}: the network has no residual blocks; train it in style normal")
         self.kept = round(KEPT * len(self.names)) if recipe.kept is None else recipe.kept

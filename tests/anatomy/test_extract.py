@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from resnet_probe.anatomy import bypass, dissect, emit
+from resnet_probe.anatomy import Piece, bypass, dissect, emit
 from tests.networks import MADE, SHAPE, Projections, Small, conv, images, make, trained
 
 
@@ -15,7 +15,7 @@ def piece(anatomy, name, **options):
     (plan,) = [unit for unit in anatomy.units if unit.name == name]
     graph = fx.Graph()
     x = graph.placeholder("x")
-    graph.output(emit(anatomy.traced, plan, graph, x, **options))
+    graph.output(emit(anatomy.traced, Piece(plan, **options), graph, x))
     return fx.GraphModule(anatomy.traced.module, graph)
 
 
@@ -86,7 +86,7 @@ def test_a_branch_of_several_terms_is_their_sum():
 def test_what_two_terms_share_is_copied_once_and_no_more_than_needed():
     class Shared(Small):
         def middle(self, x):
-            y = self.one(x)
+            y = F.relu(self.one(x))
             return (self.two(y) + self.three(y)) + self.project(x)
 
     parts = {"one": conv(), "two": conv(), "three": conv(), "project": conv(4, 4, 1)}

@@ -40,7 +40,8 @@ EXPECTED = {
         *[STEM, ("blocks.0", "block", "identity"), ("blocks.1.bn", "other", ""), ("blocks.1", "block", "identity")],
         *[POOL, HEAD],
     ],
-    **{name: [STEM, ("one", "block", "identity"), POOL, HEAD] for name in MADE if name.startswith("in place")},
+    # a block in the branch of another
+    **{name: [STEM, ("two", "parallel", ""), POOL, HEAD] for name in MADE if name.startswith("in place")},
     "overwritten twice": [
         *[STEM, ("one", "block", "identity"), ("relu@1", "other", ""), ("two", "block", "identity"), POOL, HEAD]
     ],
@@ -106,48 +107,26 @@ def test_units_are_the_whole_trunk_in_order(which):
         assert unit.resizes == (unit.in_shape != unit.out_shape)
         assert (unit.kind == "block") == bool(unit.shortcut)
         assert (unit.kind == "parallel") == bool(unit.branches)
+        assert unit.kind == "parallel" or not unit.blocks
         assert len(unit.regions) == 1 or unit.kind in ("layer", "other")
-
-
-def choices(path, blocks):
-    """Which side of each block a path takes; what it does inside a branch does not count, the rest of the way does."""
-    taken, rest = [], []
-    where = {node: i for i, block in enumerate(blocks) for node in block.nodes}
-    last = {i: block.regions[0].entry for i, block in enumerate(blocks)}
-    for node in path:
-        i = where.get(node)
-        if i is None:
-            rest.append(node)
-        elif node is blocks[i].regions[0].shortcut or not is_sum(node, blocks[i]):
-            last[i] = node
-    for i, block in enumerate(blocks):
-        taken.append(last[i] is not block.regions[0].shortcut)
-    return tuple(taken), tuple(rest)
-
-
-def is_sum(node, block):
-    """The last addition of a block, and those that only collect its terms."""
-    if node is block.exit:
-        return True
-    terms = {block.regions[0].shortcut, *block.regions[0].branch}
-    return node not in terms and any(term in terms or is_sum(term, block) for term in node.all_input_nodes)
 
 
 @pytest.mark.parametrize("which", [*MADE, *SEEDS])
 def test_path_polynomials_are_those_of_all_paths(which):
-    """Products over the chain against every path of the data-flow graph, one by one."""
+    """Products over the chain against every path of the graph of ways, one by one."""
     found = anatomy(which)
     by_layer, by_module = [1], [1]
     for unit in found.units:
         by_layer = polynomial_product(by_layer, unit.layer_polynomial)
         by_module = polynomial_product(by_module, unit.module_polynomial)
-    blocks = [unit for unit in found.units if unit.kind == "block"]
-    layers, modules = Counter(), set()
-    for path in nx.all_simple_paths(found.flow, found.traced.source, found.traced.result):
+    taken = {edge for each in found.sums.values() if each.block for edge in each.edges_of(each.block.branch)}
+    layers, modules = Counter(), Counter()
+    for path in nx.all_simple_paths(found.ways, found.traced.source, found.traced.result):
         layers[sum(map(layers_in, path))] += 1
-        modules.add(choices(path, blocks))
+        modules[sum(edge in taken for edge in pairwise(path))] += 1
     assert {k: n for k, n in enumerate(by_layer) if n} == layers
-    assert {k: n for k, n in enumerate(by_module) if n} == Counter(sum(taken) for taken, _ in modules)
+    assert {k: n for k, n in enumerate(by_module) if n} == modules
+    assert sum(by_layer) == sum(by_module)
 
 
 def polynomial_product(a, b):

@@ -42,7 +42,7 @@ class Chain:
     """
 
     def __init__(self, network: UnraveledNetwork) -> None:
-        self.blocks = network.blocks
+        self.blocks = network.links
         self.units = network.units
         known = {block.name for block in self.blocks}
         self.at = [i for i, unit in enumerate(self.units) if unit.name in known]

@@ -64,7 +64,7 @@ def check(subject: Subject, parameters: Parameters) -> None:
     Raises:
         ValueError: there are none.
     """
-    if not subject.network.blocks:
+    if not subject.network.links:
         raise ValueError(f"{subject.name} has no residual blocks, so there is no iterative inference to measure")
 
 

@@ -27,13 +27,9 @@ def chain_polynomials(network: UnraveledNetwork) -> dict[str, tuple[Polynomial, 
     """
     found: dict[str, list[Polynomial]] = {"module": [], "layer": []}
     for step in network.steps:
-        plan = network.units[step.unit].plan
-        if step.mode == "whole":
-            found["module"].append(plan.module_polynomial)
-            found["layer"].append(plan.layer_polynomial)
-        else:
-            found["module"].append((0, 1) if step.mode == "branch" else (1,))
-            found["layer"].append(_part_in_layers(network, step.unit, step.mode))
+        modules, layers = network.polynomials(step)
+        found["module"].append(modules)
+        found["layer"].append(layers)
     return {unit: tuple(polynomials) for unit, polynomials in found.items()}
 
 
@@ -119,28 +115,3 @@ def plot_survival(result: Result) -> Figure:
         axes.set_ylim(-3, 103)
         legend_above(figure)
     return figure
-
-
-def _part_in_layers(network: UnraveledNetwork, unit: int, mode: str) -> Polynomial:
-    """Polynomial in layers of a block's shortcut or branch, or of the identity in place of a layer."""
-    if mode == "bypass":
-        return (1,)
-    from dataclasses import replace  # noqa: PLC0415
-
-    from resnet_probe.anatomy import count_paths, layers_in  # noqa: PLC0415 - torch
-
-    region = network.units[unit].plan.regions[0]
-    assert region.shortcut is not None
-    ends = (region.shortcut,) if mode == "shortcut" else region.branch
-    weight = {node: layers_in(node) for node in region.nodes}
-    total: list[int] = [0]
-    for end in ends:
-        if end is region.entry:
-            counts: tuple[int, ...] = (1,)
-        else:
-            inner = region.inner[: region.inner.index(end)]
-            counts = count_paths(replace(region, exit=end, inner=inner), network.anatomy.flow, weight)
-        total += [0] * (len(counts) - len(total))
-        for length, count in enumerate(counts):
-            total[length] += count
-    return tuple(total)

@@ -22,8 +22,12 @@ def lengths(table: Result, network: str) -> list[Fact]:
     total = int(found["module"]["total"])
     power = f"2^{total.bit_length() - 1} = " if total > 1 and total & (total - 1) == 0 else ""
     full = f"{total:,}" if total < 10**45 else f"about {exactly(total)} (all digits in paths.json)"
-    one = ": no residual block or parallel branch, so there is one way through" if total == 1 else ""
+    closed = table.about(network).get("unopened", {})
+    one = ": no residual block or parallel branch, so there is one way through" if total == 1 and not closed else ""
     facts = [Fact("paths", f"{power}{full}{one}", total)]
+    if closed:
+        text = f"{sum(closed.values()):,} parameters in {len(closed)} modules, whose own paths are not counted"
+        facts.append(Fact("not opened", text, sum(closed.values())))
     for unit, what in (("module", BRANCHES), ("layer", "layers")):
         if unit not in found:
             continue

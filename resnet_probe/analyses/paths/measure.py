@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from resnet_probe.analyses.paths import Parameters
 from resnet_probe.analyses.paths.cifar import cifar_resnet, resnet_polynomials
@@ -56,7 +56,7 @@ def run(subject: Subject | None, parameters: Parameters, runtime: Runtime | None
         RuntimeError: the classes do not add up to autograd's gradient.
     """
     say = runtime.say if runtime else lambda text: None
-    about: dict[str, str] = {}
+    about: dict[str, Any] = {}
     if subject is None:
         assert parameters.depth is not None
         found = cifar_resnet(parameters.depth)
@@ -68,6 +68,8 @@ def run(subject: Subject | None, parameters: Parameters, runtime: Runtime | None
     else:
         network = subject.network
         intact = _Chain(subject.name, chain_polynomials(network), len(network.blocks), network)
+        if closed := network.anatomy.unopened:
+            about["unopened"] = closed
     chains = [intact, *([_lesioned(intact, parameters.deleted)] if parameters.deleted else [])]
     lengths = [counted(each.polynomials, each.name).with_settings({"blocks": each.blocks, **about}) for each in chains]
     tables = [together(lengths)]
@@ -80,7 +82,7 @@ def run(subject: Subject | None, parameters: Parameters, runtime: Runtime | None
         gradients = [_gradients(each, subject, parameters, runtime) for each in chains]
         edits = {"edits": [{"delete": list(parameters.deleted)}]}  # of all chains but the intact one
         tables.append(together([gradients[0], *(table.with_settings(edits) for table in gradients[1:])]))
-    elif subject is not None and subject.trained and intact.blocks:
+    elif subject is not None and subject.trained and subject.network.links:
         how = "give them, such as --data cifar10 --split train"
         say(f"note: gradients of {subject.name} are not measured without images; {how}")
     return tables

@@ -112,10 +112,9 @@ def _norm_point(operation: Operation) -> str | None:
 def _parts(network: UnraveledNetwork) -> dict[fx.Node, str]:
     """Nodes of residual blocks -> `shortcut` if they lead to nothing but the shortcut, else `branch`."""
     found: dict[fx.Node, str] = {}
-    for unit in network.units:
-        if unit.kind == "block":
-            branch = _leading_to(network, unit.plan, unit.plan.regions[0].branch)
-            found |= {node: "branch" if node in branch else "shortcut" for node in unit.plan.regions[0].inner}
+    for unit in network.blocks:
+        branch = _leading_to(network, unit.plan, unit.plan.regions[0].branch)
+        found |= {node: "branch" if node in branch else "shortcut" for node in unit.plan.regions[0].inner}
     return found
 
 

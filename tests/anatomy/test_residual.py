@@ -1,0 +1,338 @@
+"""Which sums are residual blocks, wherever they stand, and which are not."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from resnet_probe import unravel
+from resnet_probe.anatomy import dissect
+from tests.networks import SHAPE, Block, Small, conv, images, trained
+
+
+def network(middle, **parts):
+    return trained(lambda: type("Model", (Small,), {"middle": middle})(**parts))
+
+
+def found(model, shape=SHAPE):
+    """Blocks of a network by name, and the reasons of its other sums."""
+    anatomy = dissect(model, shape)
+    blocks = [block.name for unit in anatomy.units for block in (unit, *unit.blocks) if block.kind == "block"]
+    return blocks, [each.reason for each in anatomy.sums.values() if each.reason]
+
+
+# -- blocks that are no links of the chain -----------------------------------------------------------------------------
+
+
+class Conditioned(Small):
+    """Every block reads one vector made from the input."""
+
+    def __init__(self):
+        super().__init__(condition=nn.Linear(4, 4), one=conv(), two=conv(), three=conv())
+
+    def middle(self, x, gone=()):
+        shift = self.condition(x.mean((2, 3)))[:, :, None, None]
+        for name in ("one", "two", "three"):
+            if name not in gone:
+                x = x + getattr(self, name)(F.relu(x * shift))
+        return x
+
+
+class Bypassed(Small):
+    """Two blocks, and a way around both of them (Lim et al. 2017, the body of EDSR)."""
+
+    def __init__(self):
+        super().__init__(one=conv(), two=conv(), last=conv())
+
+    def middle(self, x, gone=()):
+        y = x
+        for name in ("one", "two"):
+            if name not in gone:
+                y = y + F.relu(getattr(self, name)(y))
+        return x + self.last(y)
+
+
+class Streams(Small):
+    """Two resolutions side by side that are added to one another (Wang et al. 2019, HRNet)."""
+
+    def __init__(self):
+        super().__init__(down=conv(stride=2), high=Block(), low=Block(), up=conv(4, 4, 1), lower=conv(stride=2))
+
+    def middle(self, x, gone=()):
+        high, low = F.relu(x), F.relu(self.down(x))
+        high = high.relu() if "high" in gone else self.high(high)
+        low = low.relu() if "low" in gone else self.low(low)
+        fused = high + F.interpolate(self.up(low), scale_factor=2)
+        return F.relu(fused) + F.interpolate(F.relu(low + self.lower(high)), scale_factor=2)
+
+
+class Partial(Small):
+    """Half of the channels go around the blocks (Wang et al. 2020, CSPNet)."""
+
+    def __init__(self):
+        super().__init__(left=conv(4, 4, 1), right=conv(4, 4, 1), one=conv(), two=conv(), join=conv(8, 4, 1))
+
+    def middle(self, x, gone=()):
+        y = self.right(x)
+        for name in ("one", "two"):
+            if name not in gone:
+                y = y + F.relu(getattr(self, name)(y))
+        return self.join(torch.cat([self.left(x), y], 1))
+
+
+class DualPath(Small):
+    """A residual and a dense part; the branch reads both (Chen et al. 2017, DPN)."""
+
+    def __init__(self):
+        super().__init__(first=conv(4, 6), one=conv(6, 6), two=conv(8, 6))
+
+    def middle(self, x, gone=()):
+        x = F.relu(self.first(x))
+        residual, dense = x[:, :4], x[:, 4:]
+        for name in ("one", "two"):
+            y = F.relu(getattr(self, name)(torch.cat([residual, dense], 1)))
+            residual = residual if name in gone else residual + y[:, :4]
+            dense = torch.cat([dense, y[:, 4:]], 1)
+        return residual + 0 * dense.mean()
+
+
+class Projected(Small):
+    """A projection shortcut inside a bypassed stage."""
+
+    def __init__(self):
+        super().__init__(down=conv(4, 6, stride=2), deep=conv(6, 6), way=nn.Conv2d(4, 6, 1, stride=2), last=conv(6, 4))
+
+    def middle(self, x, gone=()):
+        y = self.way(x) if "down" in gone else self.way(x) + self.deep(F.relu(self.down(x)))
+        return x + F.interpolate(self.last(F.relu(y)), scale_factor=2)
+
+
+NESTED = {
+    "conditioned": (Conditioned, ["one", "two", "three"], 0),
+    "bypassed": (Bypassed, ["one", "two"], 1),
+    "streams": (Streams, ["high", "low"], 0),
+    "partial": (Partial, ["one", "two"], 0),
+    "dual path": (DualPath, ["one", "two"], 0),
+    "projected": (Projected, ["down"], 1),
+}
+
+
+def named(blocks, names):
+    """Which block is meant by each name: the one whose name begins so, or the next in order."""
+    return {name: next((block for block in blocks if block.split(".")[0] == name), None) for name in names}
+
+
+@pytest.mark.parametrize("which", NESTED)
+def test_blocks_inside_a_unit_are_found(which):
+    make, names, bypasses = NESTED[which]
+    anatomy = dissect(trained(make), SHAPE)
+    blocks, _ = found(trained(make))
+    assert len(blocks) == len(names)
+    assert sum(bool(each.holds) for each in anatomy.sums.values()) == bypasses
+    inside = {block.inside for unit in anatomy.units for block in unit.blocks}
+    assert inside <= {unit.name for unit in anatomy.units}
+
+
+@pytest.mark.parametrize("which", NESTED)
+def test_deleting_one_is_what_deleting_by_hand_is(which):
+    """Every set of blocks against the model's own code without them."""
+    make, names, _ = NESTED[which]
+    model = trained(make)
+    net = unravel(model, SHAPE)
+    blocks = [unit.name for unit in net.blocks]
+    x = images(5)
+    with torch.no_grad():
+        stem = model.stem(x)
+        for kept in range(2 ** len(names)):
+            gone = [i for i in range(len(names)) if not kept >> i & 1]
+            expected = model.head(model.middle(stem, gone=[names[i] for i in gone]).mean((2, 3)))
+            edited = net.delete(*(blocks[i] for i in gone))
+            assert torch.allclose(edited(x), expected, atol=1e-6)
+            assert torch.equal(edited.to_module()(x), edited(x))
+
+
+@pytest.mark.parametrize("which", NESTED)
+def test_scaling_one_by_0_deletes_it_and_by_1_changes_nothing(which):
+    net = unravel(trained(NESTED[which][0]), SHAPE)
+    x = images(2)
+    with torch.no_grad():
+        for unit in net.blocks:
+            name = unit.name
+            assert torch.allclose(net.scale({name: 0.0})(x), net.delete(name)(x), atol=1e-6)
+            assert torch.equal(net.scale({name: 1.0})(x), net(x))
+            middle = (net.scale({name: 0.5}).scale({name: 0.5})(x), net.scale({name: 0.25})(x))
+            assert torch.allclose(*middle, atol=1e-6)
+
+
+def test_a_block_inside_a_unit_has_its_certificate():
+    net = unravel(trained(Bypassed), SHAPE)
+    assert set(net.certificate.block_errors) == {unit.name for unit in net.blocks}
+    assert max(net.certificate.block_errors.values()) <= 1e-6
+    assert not net.links
+
+
+def test_only_links_of_the_chain_can_be_reordered():
+    net = unravel(trained(Bypassed), SHAPE)
+    with pytest.raises(ValueError, match="links of the chain"):
+        net.reorder([unit.name for unit in net.blocks[::-1]])
+
+
+def test_an_edited_network_keeps_its_names():
+    """Also where one of two blocks of a module is gone."""
+    net = unravel(trained(Bypassed), SHAPE)
+    first, second = (unit.name for unit in net.blocks)
+    again = unravel(net.delete(first).to_module(), SHAPE)
+    assert [unit.name for unit in again.blocks] == [second]
+
+
+# -- sums in other words -----------------------------------------------------------------------------------------------
+
+WORDS = {
+    "alpha": (lambda x, f: torch.add(x, f, alpha=0.3), 1),
+    "alpha of a method": (lambda x, f: x.add(f, alpha=0.3), 1),
+    "in place": (lambda x, f: (x * 1).add_(f, alpha=0.3), 1),
+    "names": (lambda x, f: torch.add(input=x, other=f), 1),
+    "addcmul": (lambda x, f: torch.addcmul(x, f, f.sigmoid(), value=2), 1),
+    "lerp": (lambda x, f: torch.lerp(x, f, 0.25), 0.75),
+    "lerp by a gate": (lambda x, f: torch.lerp(x, f, x.sigmoid()), lambda x: x * (1 - x.sigmoid())),
+    "difference": (lambda x, f: x - f, 1),
+    "stack": (lambda x, f: torch.stack([x, f, f.relu()]).sum(0), 1),
+    "scaled": (lambda x, f: 0.5 * x + f, 0.5),
+    "gated": (lambda x, f: x * 0.5 + f * torch.sigmoid(f), 0.5),
+}
+
+
+@pytest.mark.parametrize("which", WORDS)
+def test_every_way_to_write_a_sum_is_a_block(which):
+    add, left = WORDS[which]
+    model = network(lambda net, x: add(x, net.two(F.relu(net.one(x)))), one=conv(), two=conv())
+    net = unravel(model, SHAPE)
+    (block,) = net.blocks
+    x = images(3)
+    with torch.no_grad():
+        assert torch.allclose(net(x), model(x), atol=1e-6)
+        rest = left(model.stem(x)) if callable(left) else left * model.stem(x)  # what deletion leaves
+        assert torch.allclose(net.delete(block.name)(x), model.head(rest.mean((2, 3))), atol=1e-6)
+
+
+# -- sums that are no blocks -------------------------------------------------------------------------------------------
+
+
+def reversible(net, x):
+    """Gomez et al. 2017: each half is added to a function of the other."""
+    a, b = x.chunk(2, 1)
+    for first, second in ((net.f, net.g), (net.h, net.k)):
+        a = a + F.relu(first(b))
+        b = b + F.relu(second(a))
+    return torch.cat([a, b], 1)
+
+
+def hierarchical(net, x):
+    """Gao et al. 2019 (Res2Net): each part is added to the convolution of the part before."""
+    a, b = x.split(2, 1)
+    a = F.relu(net.f(a))
+    return torch.cat([a, F.relu(net.g(a + b))], 1)
+
+
+def low_rank(net, x):
+    """Hu et al. 2021 (LoRA): two linear maps that are one."""
+    return net.one(x) + net.two(net.three(x))
+
+
+def heads(net, x):
+    return (net.one(x) + net.three(F.relu(net.two(x)))) / 2
+
+
+def averaged(net, x):
+    return net.one(x) + net.two(x)
+
+
+def masked_attention(net, x):
+    tokens = x.flatten(2).transpose(1, 2)
+    scores = net.query(tokens) @ net.key(tokens).transpose(1, 2)
+    mask = tokens.mean(2)[:, None, :] * torch.ones(64, 1)
+    values = torch.softmax(scores + mask, -1) @ tokens
+    return values.transpose(1, 2).reshape(x.shape)
+
+
+def scan(net, x):
+    """Gu and Dao 2023 (Mamba): a recurrence, a skip past it, and a gate that reads both."""
+    gate, u = F.silu(net.one(x)), F.silu(net.two(x))
+    state = torch.zeros_like(u[..., 0])
+    rows = []
+    decay, drive = torch.sigmoid(net.three(u)), net.three(u) * u
+    for i in range(4):
+        state = decay[..., i] * state + drive[..., i]
+        rows.append(state)
+    y = torch.stack(rows, -1).repeat(1, 1, 1, 2)
+    return (y + u * net.skip) * gate
+
+
+def cell(net, x):
+    """Zoph et al. 2018 (NASNet): sums of pairs, gathered by a concatenation."""
+    left, right = net.one(x), net.two(x)
+    sums = [F.relu(net.three(left)) + left, F.avg_pool2d(right, 3, 1, 1) + left, F.relu(net.four(right)) + right]
+    return net.join(torch.cat(sums, 1))
+
+
+def pyramid(net, x):
+    """Lin et al. 2017 (FPN): a lateral projection and what comes from below."""
+    low = F.relu(net.down(x))
+    return net.lateral(x) + F.interpolate(net.one(low), scale_factor=2)
+
+
+def half(size=3):
+    return conv(2, 2, size)
+
+
+OTHERS = {
+    "reversible": (reversible, {"f": half(), "g": half(), "h": half(), "k": half()}, "parts of one value are coupled"),
+    "hierarchical": (hierarchical, {"f": half(), "g": half()}, "parts of one value are coupled"),
+    "low rank": (
+        low_rank,
+        {"one": conv(), "two": conv(1, 4, 1), "three": conv(4, 1, 1)},
+        "one linear map in two parts",
+    ),
+    "heads": (heads, {"one": conv(), "two": conv(), "three": conv()}, "the mean of two branches"),
+    "averaged": (averaged, {"one": conv(), "two": conv()}, "both operands are branches"),
+    "mask": (
+        masked_attention,
+        {"query": nn.Linear(4, 4), "key": nn.Linear(4, 4)},
+        "attention scores: a softmax reads it",
+    ),
+    "scan": (
+        scan,
+        {"one": conv(), "two": conv(), "three": conv(), "skip": nn.Parameter(torch.ones(4, 1, 1))},
+        "a product with another value reads it",
+    ),
+    "cell": (
+        cell,
+        {"one": conv(), "two": conv(), "three": conv(), "four": conv(), "join": conv(12, 4, 1)},
+        "one of several sums that a concatenation gathers",
+    ),
+    "pyramid": (
+        pyramid,
+        {"down": conv(stride=2), "one": conv(), "lateral": conv(4, 4, 1)},
+        "values of two resolutions",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", OTHERS)
+def test_other_sums_are_no_blocks_and_say_why(which):
+    middle, parts, reason = OTHERS[which]
+    blocks, reasons = found(network(middle, **parts))
+    assert blocks == []
+    assert reason in reasons
+
+
+@pytest.mark.parametrize("which", OTHERS)
+def test_a_block_around_them_is_found_alone(which):
+    middle, parts, _ = OTHERS[which]
+    model = network(lambda net, x: x + net.after(F.relu(middle(net, x))), after=conv(4, 4, 1), **parts)
+    blocks, _ = found(model)
+    assert len(blocks) == 1
+    net = unravel(model, SHAPE)
+    x = images(2)
+    with torch.no_grad():
+        assert torch.allclose(net.delete(*blocks)(x), model.head(model.stem(x).mean((2, 3))), atol=1e-6)
