@@ -10,6 +10,7 @@ from resnet_probe.checkpoint import save
 from resnet_probe.cli import main
 from resnet_probe.models import resolve
 from resnet_probe.tables import read
+from tests.commands.running import ran
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -25,15 +26,8 @@ def checkpoint(path, arch, seed=0):
     return str(path)
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def run(capsys, *words):
-    code = main(["responses", "--limit", "40", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "responses", "--limit", "40", *words)
 
 
 def test_several_networks_are_overlaid_in_one_table_and_figure(capsys):
