@@ -131,12 +131,10 @@ ANALYSIS = Analysis(
     tables=(EVALUATE, CLASSES, RELIABILITY),
 )
 
-_NAMES = {
-    "figure": ("plot", "plot_classes", "plot_reliability"),
-    "measure": ("run",),
-    "table": ("ENSEMBLE", "Accuracy", "tabulate"),
-    "views": ("View", "multi_scale", "scales_for", "single", "ten_crop"),
-}
 __getattr__, __dir__ = lazily(
-    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
+    __name__,
+    figure=("plot", "plot_classes", "plot_reliability"),
+    measure=("run",),
+    table=("ENSEMBLE", "tabulate"),
+    views=("multi_scale", "scales_for", "single", "ten_crop"),
 )

@@ -11,7 +11,7 @@ plot_lesions what deleting each block adds, by style, from the table `grid_lesio
 from __future__ import annotations
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Table
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Plot, Table
 from resnet_probe.lazy import lazily
 
 HE_2015, HE_2016 = "He et al. 2015 (arXiv 1512.03385)", "He et al. 2016 (arXiv 1603.05027)"
@@ -129,19 +129,16 @@ LESIONS = Table(
 ANALYSIS = Analysis(
     "grid",
     help="Train a grid of networks and draw their learning curves.",
-    needs=Needs(images="all"),
     tables=(GRID, SUMMARY, CURVES, LESIONS),
     command="resnet_probe.commands.grid:command",
 )
 
-_NAMES = {
-    "cells": ("Cell", "Images", "curve_rows", "describe", "identity", "train_cell"),
-    "engine": ("Grid",),
-    "errors": ("GridError",),
-    "figure": ("plot", "plot_grid", "plot_lesions"),
-    "presets": ("PRESETS", "Preset", "adapted", "cells_of"),
-    "table": ("DONE", "curves_table", "grid_table", "lesions_table", "summary_table"),
-}
 __getattr__, __dir__ = lazily(
-    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
+    __name__,
+    cells=("Cell", "Images", "curve_rows", "describe", "identity", "train_cell"),
+    engine=("Grid",),
+    errors=("GridError",),
+    figure=("plot", "plot_grid", "plot_lesions"),
+    presets=("PRESETS", "Preset", "adapted", "cells_of"),
+    table=("DONE", "curves_table", "grid_table", "lesions_table", "summary_table"),
 )

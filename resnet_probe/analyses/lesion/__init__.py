@@ -283,4 +283,4 @@ ANALYSIS = Analysis(
     ),
 )
 
-__getattr__, __dir__ = lazily(__name__, {"plot": f"{__name__}.single:plot"})
+__getattr__, __dir__ = lazily(__name__, single=("plot",))

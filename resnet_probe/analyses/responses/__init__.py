@@ -98,11 +98,4 @@ ANALYSIS = Analysis(
     study=(StudyStep("Responses of {network}", "responses", lambda amount, census: None if census.compared else {}),),
 )
 
-_NAMES = {
-    "figure": ("plot",),
-    "points": ("MeasuredLayer", "measured_layers"),
-    "table": ("run",),
-}
-__getattr__, __dir__ = lazily(
-    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
-)
+__getattr__, __dir__ = lazily(__name__, figure=("plot",), table=("run",))
