@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-__all__ = ["lazily", "named"]
-
 
 def named(place: str) -> Any:
     """What `module:name` stands for; the module is imported.

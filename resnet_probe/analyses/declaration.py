@@ -22,25 +22,6 @@ from typing import Any, Literal, get_type_hints
 
 from resnet_probe.tables import Result
 
-__all__ = [
-    "Amount",
-    "Analysis",
-    "BuildsOn",
-    "Census",
-    "Claim",
-    "Column",
-    "Fact",
-    "Needs",
-    "NoParameters",
-    "Option",
-    "Plot",
-    "Spread",
-    "StudyStep",
-    "Table",
-    "option",
-    "options_of",
-]
-
 
 @dataclass(frozen=True)
 class Option:

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["ANALYSIS", "INSPECT", "facts", "run"]
-
 KINDS = {"block": "residual blocks", "layer": "layers", "parallel": "parallel regions", "other": "without weights"}
 
 INSPECT = Table(

@@ -17,8 +17,6 @@ from resnet_probe.analyses.declaration import Analysis, Claim, Fact, Plot, Table
 from resnet_probe.lazy import named
 from resnet_probe.tables import Result
 
-__all__ = ["GROUP", "OURS", "analyses", "analysis", "claims", "declared", "facts_of", "plots", "studied", "tables"]
-
 GROUP = "resnet_probe.analyses"
 
 # In the order of the report.

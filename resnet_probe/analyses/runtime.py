@@ -26,8 +26,6 @@ from resnet_probe.evaluate import (
 from resnet_probe.tables import Result, provenance
 from resnet_probe.unraveled import Step
 
-__all__ = ["Progress", "Runtime"]
-
 Progress = Callable[[int, int], None]
 IMAGES = frozenset({"number_of_images", "data_set"})  # of the identity of a journal
 COMPARED = 30  # variants whose predictions in lower precision are compared with fp32

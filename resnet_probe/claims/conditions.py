@@ -10,8 +10,6 @@ from resnet_probe.claims.published import AT_CHANCE, EFFECTIVE, LONG_ENOUGH, TES
 from resnet_probe.statistics import wilson
 from resnet_probe.tables import SavedTable
 
-__all__ = ["chance", "depth_of", "family_of", "other_images", "other_training", "unlike_veit", "untaught"]
-
 BATCH = 128
 VEIT_BLOCKS = EFFECTIVE.blocks
 TRAINING_IMAGES = 50_000  # of CIFAR-10

@@ -14,8 +14,6 @@ from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdi
 from resnet_probe.statistics import bonferroni
 from resnet_probe.tables import Run
 
-__all__ = ["agreement", "branches", "estimation", "exits", "higher_blocks", "influence"]
-
 PREACTIVATION = "the paper's networks are pre-activation"
 
 

@@ -15,8 +15,6 @@ from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdi
 from resnet_probe.statistics import bonferroni, bootstrap_mean, paired_difference, wilson
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["increase", "lesions", "middle", "orders", "several"]
-
 INTACT = "(intact)"
 RESIZING = "Blocks that resize matter more than blocks that keep the shape"
 ALONE = "Deleting one block that keeps the shape changes almost nothing"

@@ -12,8 +12,6 @@ from resnet_probe.claims.published import DECAY_SLOPE, EFFECTIVE, FEW_PATHS, PAT
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, withheld
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["gradients", "lengths"]
-
 SHORT = "Almost all gradient comes from paths shorter than the middle length"
 FEW = "Almost all gradient comes from few of the paths"
 FEWEST = 8  # blocks below which "short" and "long" paths cannot be told apart

@@ -11,8 +11,6 @@ from resnet_probe.claims.conditions import depth_of, family_of, untaught
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, withheld
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["responses"]
-
 
 def responses(run: Run) -> Iterator[Verdict]:
     """Every ResNet against the plain network of its depth, and against the next deeper ResNet of its kind."""

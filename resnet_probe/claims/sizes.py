@@ -11,8 +11,6 @@ from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdi
 from resnet_probe.statistics import wilson
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["errors", "parameters"]
-
 # Tables that hold the error of the intact network -> how its row is known.
 INTACT = {"lesion": ("block", "(intact)"), "lesion_multi": ("deleted", 0), "reorder": ("swaps", 0)}
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
 
-__all__ = ["Measured", "measure", "run", "tell"]
-
 
 @dataclass(frozen=True)
 class Stopped:

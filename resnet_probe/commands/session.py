@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from resnet_probe.data import Data
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["Loaded", "Session", "pick_device", "with_leaves"]
-
 AUTO = "auto"  # the architecture is read from the weights
 NO_NETWORK = "no network given; give --ckpt FILE or --arch NAME"
 NO_IMAGES = "no images given; give --data digits, cifar10, cifar100, fake or a folder"

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot", "plot_classes", "plot_reliability"]
-
 MOST_CLASSES = 30  # with a line of their own; of more, the errors are drawn in falling order
 FEW = 10  # images in a bin
 MOST_SERIES = 7  # in one figure, where there are more than that only single views are drawn

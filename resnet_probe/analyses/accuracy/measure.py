@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from resnet_probe.data import Data
     from resnet_probe.tables import Result
 
-__all__ = ["run"]
-
 BATCH = 64
 
 

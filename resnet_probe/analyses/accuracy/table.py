@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.accuracy.scoring import Predictions
     from resnet_probe.data import Data
 
-__all__ = ["ENSEMBLE", "Accuracy", "tabulate"]
-
 ENSEMBLE = "(ensemble)"
 
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot_costs"]
-
 
 def plot_costs(compare: Result) -> Figure:
     """Error and multiply-adds against parameters; with times, a panel of bars for them; 178 mm wide.

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot"]
-
 Rows = Sequence[dict[str, Any]]
 Looks = Mapping[str, dict[str, Any]]
 IN_VIEW = 1e-3  # lengths with fewer paths, relative to the most frequent length, are out of view

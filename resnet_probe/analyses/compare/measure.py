@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.subject import Subject
     from resnet_probe.tables import Result
 
-__all__ = ["run"]
-
 DEFAULT_BATCH = 64
 
 

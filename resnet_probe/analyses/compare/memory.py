@@ -22,8 +22,6 @@ from torch.utils._pytree import tree_leaves
 
 from resnet_probe.analyses.compare.timing import example, generators, step
 
-__all__ = ["LiveBytes", "peak_memory"]
-
 
 class LiveBytes(TorchDispatchMode):
     """Inside this context, the bytes of tensors that are alive, and their peak.

@@ -19,8 +19,6 @@ from resnet_probe.analyses.compare import BATCHES
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Times", "Timing", "example", "generators", "step", "time_steps"]
-
 WARM_UP = 10
 
 

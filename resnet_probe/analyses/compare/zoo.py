@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["run_zoo"]
-
 UNIT = "multiply-adds (one multiplication and its addition) for one input"
 
 

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot_zoo", "plot_zoo_scatter"]
-
 FAMILIES = {  # beginning of a title -> name in the legend, colour of the palette, marker
     "ResNet": ("residual", "blue", "o"),
     "Plain": ("plain", "green", "D"),

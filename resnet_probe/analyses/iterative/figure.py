@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot", "plot_ranks"]
-
 Rows = Sequence[dict[str, Any]]
 
 

@@ -12,8 +12,6 @@ from resnet_probe.probes import ChannelMoments, Moments, combine_moments, moment
 from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Unit, UnraveledNetwork
 
-__all__ = ["BlockSums", "Chain", "Visit"]
-
 
 @dataclass
 class Visit:

@@ -10,8 +10,6 @@ from resnet_probe.tables import Result
 if TYPE_CHECKING:
     import numpy
 
-__all__ = ["DAMAGES", "FEWEST", "SUBSETS", "rank"]
-
 DAMAGES = {"error": "lesion_error", "loss": "lesion_loss"}
 SUBSETS = ("all", "keep shape")
 FEWEST = 5  # blocks below which a rank correlation says nothing

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
 
-__all__ = ["check", "run", "with_damage"]
-
 BATCH = 64
 
 

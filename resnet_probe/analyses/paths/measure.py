@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.subject import Subject
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["run"]
-
 
 @dataclass(frozen=True)
 class _Chain:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["run"]
-
 BATCH = 64
 
 
