@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
+@click.argument("checkpoint", type=options.FILE, required=False)
 @options.ckpt
 @options.arch
 @options.leaf
