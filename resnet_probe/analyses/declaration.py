@@ -179,7 +179,8 @@ class Table:
         columns: in their order.
         question: that it answers, in a sentence.
         source: paper and figure, where there is one.
-        command: words after the program's name that make it, without network and images.
+        command: words after the program's name that make it, without network and images; by default the
+            analysis's name.
         plots: its figures.
         facts: `module:function`, from the table and a network to what it says of it.
         headline: label of the fact that a summary tells; by default the first one.

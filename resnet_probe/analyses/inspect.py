@@ -33,7 +33,6 @@ INSPECT = Table(
         Column("branches", str, "names of parallel branches"),
     ),
     question="What is the network made of?",
-    command="inspect",
     facts="resnet_probe.analyses.inspect:facts",
     headline="parameters",
     claims=(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @options.arch
 @options.leaf
 @options.size
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Also write inspect.csv and inspect.json.")
+@options.out_to("DIR", "Also write inspect.csv and inspect.json.")
 @options.tables
 @options.quiet
 def command(

@@ -89,20 +89,10 @@ debug: Decorator = click.option(
     help="Show the traceback when something fails (also: RESNET_PROBE_DEBUG=1).",
 )
 
-ckpt: Decorator = click.option(
-    "--ckpt",
-    type=FILE,
-    metavar="FILE",
-    help="Checkpoint: safetensors or PyTorch weights; the architecture is read from them.",
-)
-
+_WEIGHTS = "Checkpoint: safetensors or PyTorch weights; the architecture is read from them."
+ckpt: Decorator = click.option("--ckpt", type=FILE, metavar="FILE", help=_WEIGHTS)
 ckpts: Decorator = click.option(
-    "--ckpt",
-    "ckpts",
-    multiple=True,
-    type=FILE,
-    metavar="FILE",
-    help="Checkpoint: safetensors or PyTorch weights; the architecture is read from them. Several are set together.",
+    "--ckpt", "ckpts", multiple=True, type=FILE, metavar="FILE", help=f"{_WEIGHTS} Several are set together."
 )
 
 read_as: Decorator = click.option(
@@ -220,12 +210,13 @@ seed: Decorator = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Seed of every random draw."
 )
 
-out: Decorator = click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder for table, settings and figures.  [default: results/COMMAND-NETWORK]",
-)
+
+def out_to(metavar: str, help: str) -> Decorator:
+    """`--out` of a command that says itself what goes there."""
+    return click.option("--out", type=click.Path(path_type=Path), metavar=metavar, help=help)
+
+
+out = out_to("DIR", "Folder for table, settings and figures.  [default: results/COMMAND-NETWORK]")
 
 _drawing = (
     click.option(

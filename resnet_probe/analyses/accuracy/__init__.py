@@ -80,7 +80,6 @@ EVALUATE = Table(
     ),
     question="How good is it, how sure is it, alone or with others?",
     source="He et al. 2015; Guo et al. 2017",
-    command="evaluate",
     plots=(Plot("evaluate", "resnet_probe.analyses.accuracy.figure:plot"),),
     facts="resnet_probe.analyses.accuracy.facts:errors",
 )

@@ -67,8 +67,7 @@ def plot_classes(result: Result) -> Figure:
                 falling = sorted((row["error"] for row in rows), reverse=True)
                 look = {key: looks[name][key] for key in ("color", "linestyle")}
                 axes.plot(range(1, len(falling) + 1), falling, label=name, **look)
-            axes.set_xlabel("class, by falling error")
-            axes.set_ylabel("error of the class (%)")
+            axes.set(xlabel="class, by falling error", ylabel="error of the class (%)")
             axes.set_ylim(bottom=0)
             axes.grid(axis="y")
         else:
@@ -125,8 +124,7 @@ def plot_reliability(result: Result) -> Figure:
         below.set_ylim(bottom=0.8)
         below.yaxis.set_major_formatter("{x:,.0f}")
         below.minorticks_off()
-        below.set_ylabel("images")
-        below.set_xlabel("confidence (probability of the predicted class)")
+        below.set(ylabel="images", xlabel="confidence (probability of the predicted class)")
         for axes in (above, below):
             axes.grid(axis="y")
         legend_above(figure)

@@ -89,7 +89,6 @@ COMPARE = Table(
         *c.paired_with("that network's"),
     ),
     question="How do the networks differ in size, cost and error?",
-    command="compare",
     plots=(
         Plot("compare", "resnet_probe.analyses.compare.figure:plot", ("lesion", "responses", "paths")),
         Plot("compare_costs", "resnet_probe.analyses.compare.costs_figure:plot_costs"),

@@ -83,7 +83,6 @@ def _draw_times(axes: Axes, rows: list[dict[str, Any]], looks: Mapping[str, dict
     axes.bar(0, 0, color="white", edgecolor="0.3", label="forward + backward")
     axes.set_xticks([])
     axes.set_xlim(-0.7, len(rows) - 0.3)
-    axes.set_xlabel("network")
-    axes.set_ylabel(f"ms for a batch of {rows[0]['batch_size']}")
+    axes.set(xlabel="network", ylabel=f"ms for a batch of {rows[0]['batch_size']}")
     axes.set_ylim(0, 1.28 * max(row["backward_ms"] + row["backward_ms_std"] for row in rows))
     axes.legend(loc="upper center", ncols=1)

@@ -43,7 +43,6 @@ GRID = Table(
     ),
     question="What errors do the trained networks reach?",
     source="He et al. 2015, Fig. 6",
-    command="grid",
     plots=(Plot("grid", "resnet_probe.analyses.grid.figure:plot_grid"),),
     facts="resnet_probe.analyses.grid.facts:cells",
     claims=(

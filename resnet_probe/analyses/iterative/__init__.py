@@ -112,7 +112,6 @@ ITERATIVE = Table(
     ),
     question="What does each block do to its input and to the loss?",
     source="Jastrzebski et al. 2018; Greff et al. 2017",
-    command="iterative",
     plots=(Plot("iterative", "resnet_probe.analyses.iterative.figure:plot"),),
     facts="resnet_probe.analyses.iterative.facts:blocks",
     headline="gradient at the input",

@@ -107,7 +107,6 @@ PATHS = Table(
     ),
     question="How many paths of each length lead through the network?",
     source="Veit et al. 2016, Fig. 6a",
-    command="paths",
     plots=(Plot("paths", "resnet_probe.analyses.paths.figure:plot"),),
     facts="resnet_probe.analyses.paths.facts:lengths",
     claims=(

@@ -55,7 +55,6 @@ RESPONSES = Table(
     ),
     question="How strongly does each layer respond?",
     source="He et al. 2015, Fig. 7",
-    command="responses",
     spread=Spread(("layer", "index"), ("std",)),
     plots=(Plot("responses", "resnet_probe.analyses.responses.figure:plot"),),
     facts="resnet_probe.analyses.responses.facts:facts",
