@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 KINDS = {"block": "residual blocks", "layer": "layers", "parallel": "parallel regions", "other": "without weights"}
 
 INSPECT = Table(
-    "inspect",
-    "Units",
+    "inspect", "Units",
     (
         c.NETWORK,
         Column("unit", str, "path of the unit in the network"),

@@ -32,8 +32,7 @@ TEST_LOSS = Column("test_loss", float, "of the held-out images", "nats")
 PARAMETERS = Column("parameters", int, "learned values")
 
 GRID = Table(
-    "grid",
-    "Trained grid",
+    "grid", "Trained grid",
     (
         *(CELL, ARCH, FAMILY, DEPTH, VARIANT, STYLE, SEED, PARAMETERS),
         Column("epochs", float, "that were trained"),
@@ -41,8 +40,7 @@ GRID = Table(
         Column("iterations", int, "that were trained"),
         Column("status", str, "`done`, or why the cell was not trained to its end"),
     ),
-    question="What errors do the trained networks reach?",
-    source="He et al. 2015, Fig. 6",
+    question="What errors do the trained networks reach?", source="He et al. 2015, Fig. 6",
     plots=(Plot("grid", "resnet_probe.analyses.grid.figure:plot_grid"),),
     facts="resnet_probe.analyses.grid.facts:cells",
     claims=(
@@ -108,8 +106,7 @@ CURVES = Table(
 )
 
 LESIONS = Table(
-    "grid_lesions",
-    "Lesions by style",
+    "grid_lesions", "Lesions by style",
     (
         *(CELL, ARCH, STYLE, SEED, c.BLOCK, c.INDEX, c.RESIZES, c.IMAGES, c.ERROR),
         Column("intact_error", float, "error of the intact network", "%"),

@@ -88,8 +88,7 @@ def _measured() -> tuple[Column, ...]:
 
 
 ITERATIVE = Table(
-    "iterative",
-    "Iterative inference",
+    "iterative", "Iterative inference",
     (
         *(c.NETWORK, c.BLOCK, c.INDEX, c.STAGE, c.RESIZES, c.IMAGES),
         *_measured(),
@@ -151,8 +150,7 @@ ITERATIVE = Table(
 )  # fmt: skip
 
 RANKS = Table(
-    "iterative_ranks",
-    "What predicts the damage",
+    "iterative_ranks", "What predicts the damage",
     (
         c.NETWORK,
         Column("measure", str, "column of `iterative.csv`"),

@@ -97,16 +97,13 @@ UNIT = Column("unit", str, "what the length counts: `module` or `layer`")
 LENGTH = Column("length", int, "residual branches (`module`) or learned layers (`layer`) on the path")
 
 PATHS = Table(
-    "paths",
-    "Paths",
+    "paths", "Paths",
     (
-        c.NETWORK,
-        *(UNIT, LENGTH),
+        *(c.NETWORK, UNIT, LENGTH),
         Column("count", int, "paths of that length, exact"),
         Column("fraction", float, "of all paths"),
     ),
-    question="How many paths of each length lead through the network?",
-    source="Veit et al. 2016, Fig. 6a",
+    question="How many paths of each length lead through the network?", source="Veit et al. 2016, Fig. 6a",
     plots=(Plot("paths", "resnet_probe.analyses.paths.figure:plot"),),
     facts="resnet_probe.analyses.paths.facts:lengths",
     claims=(
@@ -118,8 +115,7 @@ PATHS = Table(
 )  # fmt: skip
 
 GRADIENTS = Table(
-    "gradients",
-    "Gradient by path length",
+    "gradients", "Gradient by path length",
     (
         c.NETWORK,
         Column("length", int, "residual branches on the path"),
@@ -139,8 +135,7 @@ GRADIENTS = Table(
         c.IMAGES,
         Column("cancellation_error", float, "standard error of `cancellation_ratio`", method="ratio"),
     ),
-    question="Which paths carry the gradient?",
-    source="Veit et al. 2016, Figs. 6b and 6c",
+    question="Which paths carry the gradient?", source="Veit et al. 2016, Figs. 6b and 6c",
     command="paths --data",
     spread=Spread(("length",), ("class_share", "class_norm", "path_norm")),
     plots=(Plot("gradients", "resnet_probe.analyses.paths.panels:plot_gradients"),),
@@ -166,8 +161,7 @@ SURVIVAL = Table(
     "survival",
     "Surviving paths",
     (
-        c.NETWORK,
-        *(UNIT, LENGTH),
+        *(c.NETWORK, UNIT, LENGTH),
         Column("count", int, "paths of that length in the intact network, exact"),
         Column("surviving", int, "those that are left, exact"),
         Column("share", float, "of them"),
