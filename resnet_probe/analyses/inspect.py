@@ -60,7 +60,6 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
 
     Args:
         network: the unraveled network; if its weights are on the meta device, nothing is computed but shapes.
-        name: name of the network in the table.
     """
     import torch  # noqa: PLC0415 - importing this module must not import torch
 

@@ -82,7 +82,6 @@ class Runtime:
         """Evaluate variants of the network in one shared pass; what is finished is kept in `<folder>/<table>.journal`.
 
         Args:
-            subject: network and images.
             variants: name -> steps; the first one is the intact network.
             table: that the scores are for.
             about: what else the kept results depend on, such as the seed of the draws.

@@ -25,12 +25,7 @@ DECIDED: dict[int | str, tuple[bool, float]] = {
 
 
 def over_trainings(run: Run, verdicts: Sequence[Verdict]) -> Iterator[Verdict]:
-    """One more verdict for each claim and architecture of which the run has several checkpoints.
-
-    Args:
-        run: that the verdicts are about.
-        verdicts: on single networks.
-    """
+    """One more verdict for each claim and architecture of which the run has several checkpoints."""
     tables = {str(table.path): table for table in run.tables}
     for rule, (above, bar) in DECIDED.items():
         mine = {(each.table, each.network): each for each in verdicts if rule in (each.claim, each.statement)}

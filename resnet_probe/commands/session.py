@@ -170,11 +170,6 @@ class Session:
         """Each network with its images, after a look at its error, and what unravels it when that is needed.
 
         Args:
-            networks: to be measured.
-            request: of what, and how.
-            needs: of the analysis.
-            device: where to compute.
-            images: whether images are needed.
             check: raises ValueError for a network that cannot be measured, before its images are.
 
         Raises:

@@ -25,11 +25,6 @@ def run(
 ) -> list[Result]:
     """Errors of networks, and of all of them together, in one pass over the images.
 
-    Args:
-        subjects: networks that see the same images, each in its own normalisation.
-        parameters: views, ensemble, and what is averaged.
-        runtime: where and how to compute; by default on the CPU.
-
     Returns:
         Tables `evaluate`, one row per network and view; `evaluate_classes`, one per class; `evaluate_reliability`, one
         per bin of confidence.

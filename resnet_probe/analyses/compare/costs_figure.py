@@ -17,9 +17,6 @@ def plot_costs(compare: Result) -> Figure:
 
     Whiskers are 95 % intervals of the error over images, and the standard deviation of the time over batches.
 
-    Args:
-        compare: the table `compare`.
-
     Raises:
         ValueError: the table is empty.
     """

@@ -23,7 +23,6 @@ def run(subjects: Sequence[Subject] | None, parameters: Parameters, runtime: Run
 
     Args:
         subjects: networks that see images of the same data set; None with `zoo`.
-        parameters: how many batches are timed.
         runtime: with the tables `lesion` and `paths` of the same networks.
 
     Raises:

@@ -73,12 +73,8 @@ def peak_memory(
     """Bytes at the peak of one training step (forward, loss, backward; no optimiser); the model stays as it is.
 
     Args:
-        model: network from images to class scores.
         shape: `(C, H, W)` of one image.
-        batch_size: images in the batch.
         classes: number of labels to draw from.
-        device: where to run.
-        seed: of images, labels and dropout.
 
     Raises:
         ValueError: the network cannot train on batches of this size.

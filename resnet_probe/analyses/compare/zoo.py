@@ -21,10 +21,6 @@ def run_zoo(*, entries: tuple[Published, ...] = ZOO, progress: Callable[[int, in
 
     Everything happens on the meta device: no weights are drawn and nothing is computed but shapes.
 
-    Args:
-        entries: the networks.
-        progress: called with the networks done and their number.
-
     Returns:
         Table `zoo`, one row per network. `*_ratio` is counted over printed; `as_counted_*` is the network that the
         source counted where that is another one, with its ratio of multiply-adds to the printed ones.

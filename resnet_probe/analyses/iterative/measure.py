@@ -33,11 +33,7 @@ class Visit:
 
 
 class Chain:
-    """The intact chain of a network, run so that the parts of every block can be seen.
-
-    Args:
-        network: an unraveled network with residual blocks.
-    """
+    """The intact chain of a network, run so that the parts of every block can be seen."""
 
     def __init__(self, network: UnraveledNetwork) -> None:
         self.blocks = network.blocks

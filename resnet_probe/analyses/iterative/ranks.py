@@ -20,8 +20,6 @@ def rank(result: Result, *, draws: int = 2000, seed: int = 0) -> Result:
 
     Args:
         result: a table `iterative` with damage (`with_damage`).
-        draws: bootstrap samples of the blocks.
-        seed: of the bootstrap.
 
     Returns:
         Table `iterative_ranks`: per measure, kind of damage (`error` or `loss`) and subset of blocks (`all`, or those

@@ -49,7 +49,6 @@ def run_survival(
 
     Args:
         before, after: for "module", "layer" or both, the polynomials of the steps, intact and with blocks deleted.
-        name: name of the network in the table.
         blocks: residual blocks of the intact network.
         deleted: how many of them were deleted.
 

@@ -41,8 +41,6 @@ def run(subject: Subject | None, parameters: Parameters, runtime: Runtime | None
 
     Args:
         subject: the network; None for the CIFAR ResNet of `parameters.depth`, for which torch is not needed.
-        parameters: what is deleted, and how gradients are sampled.
-        runtime: where and how to compute; by default on the CPU.
 
     Returns:
         Table `paths`; with deletions `survival`, where images are given `gradients`. The network without its deleted
