@@ -75,7 +75,7 @@ def _compare(table: SavedTable, small: str, large: str) -> Verdict:
         f"({between(low, high)} over images), lower in {int((differences < 0).sum())} of {len(differences)} layers"
     )
     about["measured"] = f"{means[0]:.3g} against {means[1]:.3g}"
-    if _differs(table):
+    if ", " in str(table.result.settings.get("data_fingerprint") or ""):  # several sets of images
         verdict, why = CANNOT_SAY, f"the two were measured on different images; {told}"
     elif high < 0:
         verdict, why = HOLDS, told
@@ -88,9 +88,3 @@ def _compare(table: SavedTable, small: str, large: str) -> Verdict:
         unit="difference of standard deviations", **about,
     )  # fmt: skip
     return withheld(found, untaught(table, small, large))
-
-
-def _differs(table: SavedTable) -> bool:
-    """Whether the settings tell of several sets of images."""
-    prints = str(table.result.settings.get("data_fingerprint") or "")
-    return ", " in prints

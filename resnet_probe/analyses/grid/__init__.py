@@ -133,8 +133,8 @@ __getattr__, __dir__ = lazily(
     __name__,
     cells=("Cell", "Images", "curve_rows", "describe", "identity", "train_cell"),
     engine=("Grid",),
-    errors=("GridError",),
     figure=("plot", "plot_grid", "plot_lesions"),
+    journal=("GridError",),
     presets=("PRESETS", "Preset", "adapted", "cells_of"),
     table=("DONE", "curves_table", "grid_table", "lesions_table", "summary_table"),
 )
