@@ -1,6 +1,6 @@
 """How often the intervals and tests of `resnet_probe.statistics`, and those that tables and claims print, are right.
 
-    python benchmarks/coverage.py            # about a quarter of an hour on one core; writes the tables into docs/statistics.md
+    python benchmarks/coverage.py            # writes the tables into docs/statistics.md: a quarter of an hour on a core
     python benchmarks/coverage.py --quick    # fewer repetitions and no large samples, prints only
 
 Each study draws samples from a world whose true value is known and counts how often the interval holds it. Where a

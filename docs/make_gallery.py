@@ -26,67 +26,66 @@ LONG_NUMBER = re.compile(r"scale\([^)]*\)|(\d+\.\d)\d+")  # factors keep their d
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure: `words` of the command that makes it, the file's stem, the page that explains it."""
+    """A figure: `words` of the command that makes it, whose page explains it, and the file's stem."""
 
     title: str
     words: str
     file: str
-    page: str
     says: str
 
 
 DRAWINGS: dict[str, Drawing] = {
     "lesion": Drawing(
-        "Single deletions", f"lesion --ckpt {RESNET}", "lesion", "lesion",
+        "Single deletions", f"lesion --ckpt {RESNET}", "lesion",
         "Most blocks can go one at a time; some of the first stage cannot.",
     ),
     "both": Drawing(
-        "The same of a ResNet and a VGG", f"lesion --ckpt {RESNET} --ckpt {VGG}", "lesion", "lesion",
+        "The same of a ResNet and a VGG", f"lesion --ckpt {RESNET} --ckpt {VGG}", "lesion",
         "Any layer of the VGG takes it to about chance; most blocks of the ResNet change next to nothing.",
     ),
     "compare": Drawing(
-        "A ResNet and a VGG", f"compare --ckpt {RESNET} --ckpt {VGG} --no-timing", "compare", "compare",
+        "A ResNet and a VGG", f"compare --ckpt {RESNET} --ckpt {VGG} --no-timing", "compare",
         "Lesions, responses and paths side by side.",
     ),
     "multi": Drawing(
-        "Several deletions", f"lesion --ckpt {RESNET} --multi 1:13 --draws 20", "lesion_multi", "lesion",
+        "Several deletions", f"lesion --ckpt {RESNET} --multi 1:13 --draws 20", "lesion_multi",
         "The error rises step by step with the number of deleted blocks.",
     ),
     "pairs": Drawing(
-        "Pairs", f"lesion --ckpt {RESNET} --pairs", "lesion_pairs", "lesion",
+        "Pairs", f"lesion --ckpt {RESNET} --pairs", "lesion_pairs",
         "Above zero, two blocks cover for each other.",
     ),
     "reorder": Drawing(
-        "Other orders", f"reorder --ckpt {RESNET} --swaps 1:10 --draws 20", "reorder", "reorder",
+        "Other orders", f"reorder --ckpt {RESNET} --swaps 1:10 --draws 20", "reorder",
         "Orders of the same distance differ widely.",
     ),
     "paths": Drawing(
-        "Path lengths", "paths --depth 110", "paths", "paths",
+        "Path lengths", "paths --depth 110", "paths",
         "2^54 paths; counted, not sampled. No weights are needed.",
     ),
     "gradients": Drawing(
         "Gradient by path length", f"paths --ckpt {RESNET} --data digits --limit 200 --samples 200", "gradients",
-        "paths", "A path's gradient falls with its length; the short paths carry what arrives at the input.",
+        "A path's gradient falls with its length; the short paths carry what arrives at the input.",
     ),
     "unraveled": Drawing(
-        "The unraveled view", "paths --depth 8 --draw", "unraveled", "paths",
+        "The unraveled view", "paths --depth 8 --draw", "unraveled",
         "Three blocks are eight paths; the number at the end of each is its length.",
     ),
     "anatomy": Drawing(
         "The blocks", f"paths --ckpt {RESNET} --draw --colour {RUNS / 'lesion' / 'lesion.csv'}:error", "anatomy",
-        "paths", "Coloured by a column of any table, here the error after the deletion.",
+        "Coloured by a column of any table, here the error after the deletion.",
     ),
     "responses": Drawing(
-        "Responses", f"responses --ckpt {RESNET} --ckpt {VGG}", "responses", "responses",
+        "Responses", f"responses --ckpt {RESNET} --ckpt {VGG}", "responses",
         "How strongly each layer answers, in order and sorted.",
     ),
     "iterative": Drawing(
         "Iterative inference", f"iterative --ckpt {RESNET} --lesion {RUNS / 'lesion' / 'lesion.csv'}",
-        "iterative_ranks", "iterative",
+        "iterative_ranks",
         "Which measure of a block predicts what its deletion does; a second figure has the measures.",
     ),
     "evaluate": Drawing(
-        "Calibration", f"evaluate --ckpt {RESNET} --ckpt {VGG} --data digits", "evaluate_reliability", "evaluate",
+        "Calibration", f"evaluate --ckpt {RESNET} --ckpt {VGG} --data digits", "evaluate_reliability",
         "Accuracy against confidence.",
     ),
 }  # fmt: skip
@@ -135,7 +134,7 @@ def page() -> str:
     for name, drawing in DRAWINGS.items():
         parts += [
             f"## {drawing.title}",
-            f"{drawing.says} [More]({drawing.page}.md)",
+            f"{drawing.says} [More]({drawing.words.split()[0]}.md)",
             f"![{drawing.title}](gallery/{name}.svg)",
             f"```\nresnet-probe {drawing.words}\n```",
         ]

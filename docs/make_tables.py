@@ -47,8 +47,8 @@ def questions() -> str:
     lines = ["| question | command | source |", "|---|---|---|"]
     for each in analyses().values():
         for table in each.tables:
-            if table.question and table.command:
-                lines.append(f"| {table.question} | `{table.command}` | {table.source} |")
+            if table.question:
+                lines.append(f"| {table.question} | `{table.command or each.name}` | {table.source} |")
     return "\n".join(lines)
 
 

@@ -93,9 +93,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code.
 
     Errors that the library raises on purpose are one line on standard error; `--debug` adds the traceback.
-
-    Args:
-        argv: the words after the program's name; those of this process by default.
     """
     words = tuple(sys.argv[1:] if argv is None else argv)
     invocation = options.Invocation(words)

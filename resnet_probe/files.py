@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["PATIENCE_S", "database", "is_kernel", "regular", "transaction", "whole", "write_text"]
-
 PATIENCE_S = 60.0  # how long to wait for another process that writes
 
 HOLES = 2**30  # bytes; of a larger file a part must be on the disk

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-__all__ = ["lazily", "named"]
-
 
 def named(place: str) -> Any:
     """What `module:name` stands for; the module is imported.
@@ -20,13 +18,18 @@ def named(place: str) -> Any:
         raise ImportError(f"{module} has no {name}") from error
 
 
-def lazily(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package whose names stand in the modules that `places` says.
+def lazily(
+    package: str, elsewhere: Mapping[str, str] | None = None, **modules: tuple[str, ...]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package whose names stand in its modules.
 
     Args:
         package: its `__name__`.
-        places: name -> `module:name`.
+        elsewhere: name -> `module:name`.
+        modules: module of the package -> names in it.
     """
+    places = dict(elsewhere or {})
+    places |= {name: f"{package}.{module}:{name}" for module, names in modules.items() for name in names}
 
     def get(name: str) -> Any:
         if name not in places:

@@ -1,17 +1,5 @@
 """How much a name, a file or a picture may ask for, whoever made it: generous for every network that was published."""
 
-__all__ = [
-    "DEEPEST",
-    "MOST_CHANNELS",
-    "MOST_OUTPUT",
-    "MOST_PIXELS",
-    "MOST_STAGES",
-    "MOST_STEPS",
-    "UNHELD_LAYERS",
-    "WIDEST",
-    "most_bytes",
-]
-
 DEEPEST, MOST_STAGES, WIDEST = 10_000, 64, 65_536  # layers, stages and channels of a network that a name stands for
 MOST_CHANNELS = 1024  # of the images that a file says its network is for
 UNHELD_LAYERS = 1202  # of a network whose file has no weights of them, since an edit may take most away

@@ -428,9 +428,9 @@ def make(name):
     return trained(MADE[name]) if isinstance(name, str) else trained(name)
 
 
-def trained(factory):
+def trained(factory, seed=0):
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = factory().eval()
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -7,6 +7,7 @@ import pytest
 import rich_click as click
 
 from resnet_probe import __version__, cli
+from tests.commands.running import ran as run
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "pandas", "scipy", "seaborn", "matplotlib", "numpy")
@@ -24,12 +25,6 @@ def failing(monkeypatch):
         monkeypatch.setattr(cli, "load", lambda name: cli.options.debug(command))
 
     return install
-
-
-def run(capsys, *words):
-    code = cli.main(words)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def python(*words, **options):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resnet_probe.tables import read
-from tests.evaluate.runs import environment, make_checkpoint, shards
+from tests.evaluate.runs import environment, shards
 
 TOY = Path(__file__).parent / "toy"
 FIXED = ("--data", "digits", "--normalize", "none", "--limit", "64", "--format", "svg")
@@ -31,11 +31,6 @@ def program(*words, code=("-m", "resnet_probe"), folder=TOY):
     place["PYTHONPATH"] = f"{folder}:{place['PYTHONPATH']}"
     command = [sys.executable, *code, *map(str, words)]
     return subprocess.run(command, env=place, capture_output=True, text=True, check=False, timeout=300)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

@@ -22,25 +22,6 @@ from typing import Any, Literal, get_type_hints
 
 from resnet_probe.tables import Result
 
-__all__ = [
-    "Amount",
-    "Analysis",
-    "BuildsOn",
-    "Census",
-    "Claim",
-    "Column",
-    "Fact",
-    "Needs",
-    "NoParameters",
-    "Option",
-    "Plot",
-    "Spread",
-    "StudyStep",
-    "Table",
-    "option",
-    "options_of",
-]
-
 
 @dataclass(frozen=True)
 class Option:
@@ -198,7 +179,8 @@ class Table:
         columns: in their order.
         question: that it answers, in a sentence.
         source: paper and figure, where there is one.
-        command: words after the program's name that make it, without network and images.
+        command: words after the program's name that make it, without network and images; by default the
+            analysis's name.
         plots: its figures.
         facts: `module:function`, from the table and a network to what it says of it.
         headline: label of the fact that a summary tells; by default the first one.

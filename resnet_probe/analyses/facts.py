@@ -8,8 +8,6 @@ from typing import Any
 from resnet_probe.analyses.declaration import Fact
 from resnet_probe.tables import Result
 
-__all__ = ["paired_words", "rank_correlation"]
-
 LEVEL = 0.05
 
 

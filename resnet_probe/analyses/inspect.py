@@ -13,13 +13,10 @@ if TYPE_CHECKING:
     from resnet_probe.tables import Result
     from resnet_probe.unraveled import Unit, UnraveledNetwork
 
-__all__ = ["ANALYSIS", "INSPECT", "facts", "run"]
-
 KINDS = {"block": "residual blocks", "layer": "layers", "parallel": "parallel regions", "other": "without weights"}
 
 INSPECT = Table(
-    "inspect",
-    "Units",
+    "inspect", "Units",
     (
         c.NETWORK,
         Column("unit", str, "path of the unit in the network"),
@@ -38,7 +35,6 @@ INSPECT = Table(
         Column("inside", str, "of a block that is no link of the chain: the unit that it is a part of"),
     ),
     question="What is the network made of?",
-    command="inspect",
     facts="resnet_probe.analyses.inspect:facts",
     headline="parameters",
     claims=(
@@ -67,7 +63,6 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
 
     Args:
         network: the unraveled network; if its weights are on the meta device, nothing is computed but shapes.
-        name: name of the network in the table.
     """
     import torch  # noqa: PLC0415 - importing this module must not import torch
 

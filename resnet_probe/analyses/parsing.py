@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["memory_size", "numbers", "written_numbers"]
-
 SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 

@@ -9,6 +9,7 @@ A package adds an analysis with an entry point in the group `resnet_probe.analys
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import cache
 from importlib import metadata
 
@@ -16,8 +17,6 @@ from resnet_probe.analyses import seeds
 from resnet_probe.analyses.declaration import Analysis, Claim, Fact, Plot, Table
 from resnet_probe.lazy import named
 from resnet_probe.tables import Result
-
-__all__ = ["GROUP", "OURS", "analyses", "analysis", "claims", "declared", "facts_of", "plots", "studied", "tables"]
 
 GROUP = "resnet_probe.analyses"
 
@@ -75,7 +74,12 @@ def analysis(name: str) -> Analysis:
 
 def tables() -> dict[str, Table]:
     """Every table by its name, in the order of the report."""
-    return {table.name: table for each in analyses().values() for own in each.tables for table in _with_seeds(own)}
+    return {
+        table.name: table if table.command else replace(table, command=each.name)
+        for each in analyses().values()
+        for own in each.tables
+        for table in _with_seeds(own)
+    }
 
 
 def _with_seeds(table: Table) -> tuple[Table, ...]:

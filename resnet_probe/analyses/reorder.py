@@ -54,7 +54,6 @@ REORDER = Table(
     ),
     question="How does the error rise as blocks change places?",
     source="Veit et al. 2016, Fig. 5b",
-    command="reorder",
     plots=(Plot("reorder", "resnet_probe.analyses.reorder:plot"),),
     facts="resnet_probe.analyses.reorder:facts",
     methods=("rank", "images", "draws", "both"),

@@ -26,8 +26,6 @@ from resnet_probe.evaluate import (
 from resnet_probe.tables import Result, provenance
 from resnet_probe.unraveled import Step
 
-__all__ = ["Progress", "Runtime"]
-
 Progress = Callable[[int, int], None]
 IMAGES = frozenset({"number_of_images", "data_set"})  # of the identity of a journal
 COMPARED = 30  # variants whose predictions in lower precision are compared with fp32
@@ -84,7 +82,6 @@ class Runtime:
         """Evaluate variants of the network in one shared pass; what is finished is kept in `<folder>/<table>.journal`.
 
         Args:
-            subject: network and images.
             variants: name -> steps; the first one is the intact network.
             table: that the scores are for.
             about: what else the kept results depend on, such as the seed of the draws.

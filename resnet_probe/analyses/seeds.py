@@ -17,8 +17,6 @@ from resnet_probe.tables import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["facts", "plot", "spread", "table_of", "trainings"]
-
 Name = TypeVar("Name", bound=Hashable)
 
 SUFFIX = "_seeds"

@@ -12,9 +12,6 @@ from resnet_probe.unraveled import UnraveledNetwork
 if TYPE_CHECKING:
     from resnet_probe.checkpoint import Checkpoint
 
-__all__ = ["Subject", "require"]
-
-
 _HOW = "give Subject(name, network, data) with an unraveled network and Data, as load_data makes of a name or a folder"
 
 

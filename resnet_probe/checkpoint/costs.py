@@ -15,8 +15,6 @@ from resnet_probe.checkpoint.weights import CheckpointError, Weights
 from resnet_probe.limits import MOST_OUTPUT, most_bytes
 from resnet_probe.models import resolve
 
-__all__ = ["require_affordable", "require_small", "size_of"]
-
 
 def require_affordable(path: Path, model: nn.Module, shape: tuple[int, ...]) -> None:
     """Refuse a file that says its network is for images so large that one layer's output would fill the memory."""

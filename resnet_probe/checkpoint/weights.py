@@ -109,7 +109,7 @@ def read_weights(path: Path) -> Weights:
     except ValueError as error:
         raise CheckpointError(str(error)) from None
     notes: list[str] = []
-    if _is_safetensors(start):
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 2**32:  # safetensors
         found, metadata, own = _read_safetensors(path)
     elif start.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive; a pickle, which legacy files begin with
         found, metadata = _select(path, _read_torch(path), notes)
@@ -120,10 +120,6 @@ def read_weights(path: Path) -> Weights:
     if half := sorted({_type(tensor) for tensor in found.values() if _is_other_float(tensor)}):
         notes.append(f"weights are {' and '.join(half)}; used as float32")
     return Weights(tensors, metadata, own, sha256, tuple(notes))
-
-
-def _is_safetensors(start: bytes) -> bool:
-    return len(start) > 8 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 2**32
 
 
 def _describe(start: bytes) -> str:

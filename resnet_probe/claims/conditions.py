@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +10,6 @@ from typing import Any
 from resnet_probe.claims.published import AT_CHANCE, EFFECTIVE, LONG_ENOUGH, TEST_IMAGES, TRAINING_ITERATIONS
 from resnet_probe.statistics import wilson
 from resnet_probe.tables import SavedTable
-
-__all__ = ["chance", "depth_of", "family_of", "other_images", "other_training", "unlike_veit", "untaught"]
 
 BATCH = 128
 VEIT_BLOCKS = EFFECTIVE.blocks
@@ -79,6 +78,12 @@ def chance(table: SavedTable, network: str) -> float | None:
     """Error of guessing in percent, with equally frequent classes; None where their number is not known."""
     classes = table.about(network).get("classes")
     return 100 * (1 - 1 / classes) if isinstance(classes, int) and classes > 1 else None
+
+
+def standard_error(counted: float, images: int) -> float:
+    """Of a share of images, in percentage points; one more of either kind, so that it is never nothing."""
+    share = (counted + 1) / (images + 2)
+    return 100 * math.sqrt(share * (1 - share) / images)
 
 
 def untaught(table: SavedTable, *networks: str, intact: Mapping[str, Any] | None = None) -> str:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import NormalDist, fmean, median
 from typing import Any
 
 from resnet_probe.analyses.registry import facts_of
-from resnet_probe.claims.conditions import chance, family_of, unlike_veit, untaught
+from resnet_probe.claims.conditions import chance, family_of, standard_error, unlike_veit, untaught
 from resnet_probe.claims.published import ALMOST_NOTHING, AT_CHANCE, JUMP, LEAST_RANK
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, withheld
 from resnet_probe.statistics import bonferroni, bootstrap_mean, paired_difference, wilson
 from resnet_probe.tables import Run, SavedTable
-
-__all__ = ["increase", "lesions", "middle", "orders", "several"]
 
 INTACT = "(intact)"
 RESIZING = "Blocks that resize matter more than blocks that keep the shape"
@@ -24,19 +21,18 @@ ALONE = "Deleting one block that keeps the shape changes almost nothing"
 
 def lesions(run: Run) -> Iterator[Verdict]:
     """Claim 6 for every VGG, claim 7 for every residual network with a table of single deletions."""
-    for table in run.named("lesion"):
-        for network in table.networks:
-            intact = next((row for row in table.rows(network) if row["block"] == INTACT), None)
-            deleted = [row for row in table.rows(network) if row["block"] != INTACT]
-            if intact is None or not deleted:
-                continue
-            reason = untaught(table, network, intact=intact)
-            if all(row.get("kind") == "block" for row in deleted):
-                note = unlike_veit(table, network, len(deleted))
-                yield withheld(_alone(table, network, intact, deleted), reason, note)
-                yield withheld(_resizing(table, network, intact, deleted), reason, note)
-            elif family_of(table.arch(network)) == "vgg" or "vgg" in network.lower():
-                yield withheld(_layers(table, network, deleted), reason)
+    for table, network in run.each("lesion"):
+        intact = next((row for row in table.rows(network) if row["block"] == INTACT), None)
+        deleted = [row for row in table.rows(network) if row["block"] != INTACT]
+        if intact is None or not deleted:
+            continue
+        reason = untaught(table, network, intact=intact)
+        if all(row.get("kind") == "block" for row in deleted):
+            note = unlike_veit(table, network, len(deleted))
+            yield withheld(_alone(table, network, intact, deleted), reason, note)
+            yield withheld(_resizing(table, network, intact, deleted), reason, note)
+        elif family_of(table.arch(network)) == "vgg" or "vgg" in network.lower():
+            yield withheld(_layers(table, network, deleted), reason)
 
 
 def _layers(table: SavedTable, network: str, deleted: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -170,44 +166,39 @@ def middle(run: Run) -> Iterator[Verdict]:
 
     Over images, as the second part of claim 7.
     """
-    for table in run.named("lesion"):
-        for network in table.networks:
-            intact = next((row for row in table.rows(network) if row["block"] == INTACT), None)
-            rows = [row for row in table.rows(network) if row.get("kind") == "block" and not row["resizes"]]
-            if intact is None or not rows:
-                continue
-            about: dict[str, Any] = {"table": str(table.path)}
-            quarter = len(rows) // 4
-            if quarter == 0:
-                why = f"{len(rows)} blocks keep the shape, and a middle half takes four or more"
-                yield Verdict(22, network, CANNOT_SAY, why, **about)
-                continue
-            inner, outer = rows[quarter:-quarter], [*rows[:quarter], *rows[-quarter:]]
-            difference, low, high = _apart(outer, inner)
-            told = (
-                f"the {len(outer)} first and last blocks that keep the shape add {difference:+.3g} points more than "
-                f"the {len(inner)} between ({between(low, high)} over images)"
-            )
-            verdict = HOLDS if low > 0 else DOES_NOT_HOLD if high < 0 else CANNOT_SAY
-            judged = Verdict(
-                22, network, verdict, f"{told}; the source's networks are language models",
-                measured=f"{difference:+.3g} points", measured_value=difference, low=low, high=high,
-                unit="percentage points", **about,
-            )  # fmt: skip
-            yield withheld(judged, untaught(table, network, intact=intact))
+    for table, network in run.each("lesion"):
+        intact = next((row for row in table.rows(network) if row["block"] == INTACT), None)
+        rows = [row for row in table.rows(network) if row.get("kind") == "block" and not row["resizes"]]
+        if intact is None or not rows:
+            continue
+        about: dict[str, Any] = {"table": str(table.path)}
+        quarter = len(rows) // 4
+        if quarter == 0:
+            why = f"{len(rows)} blocks keep the shape, and a middle half takes four or more"
+            yield Verdict(22, network, CANNOT_SAY, why, **about)
+            continue
+        inner, outer = rows[quarter:-quarter], [*rows[:quarter], *rows[-quarter:]]
+        difference, low, high = _apart(outer, inner)
+        told = (
+            f"the {len(outer)} first and last blocks that keep the shape add {difference:+.3g} points more than "
+            f"the {len(inner)} between ({between(low, high)} over images)"
+        )
+        verdict = HOLDS if low > 0 else DOES_NOT_HOLD if high < 0 else CANNOT_SAY
+        judged = Verdict(
+            22, network, verdict, f"{told}; the source's networks are language models",
+            measured=f"{difference:+.3g} points", measured_value=difference, low=low, high=high,
+            unit="percentage points", **about,
+        )  # fmt: skip
+        yield withheld(judged, untaught(table, network, intact=intact))
 
 
 def _apart(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> tuple[float, float, float]:
     """Mean error of some deletions minus that of others, with an interval over images; see `_resizing`."""
     difference = fmean(row["error"] for row in first) - fmean(row["error"] for row in second)
-    reach = NormalDist().inv_cdf(0.975) * sum(fmean(map(_standard_error, rows)) for rows in (first, second))
+    reach = NormalDist().inv_cdf(0.975) * sum(
+        fmean(standard_error(row["wrong"], row["images"]) for row in rows) for rows in (first, second)
+    )
     return difference, difference - reach, difference + reach
-
-
-def _standard_error(row: Mapping[str, Any]) -> float:
-    """Of an error, in percentage points; one more wrong and one more right image, so that it is never nothing."""
-    share = (row["wrong"] + 1) / (row["images"] + 2)
-    return 100 * math.sqrt(share * (1 - share) / row["images"])
 
 
 def several(run: Run) -> Iterator[Verdict]:
@@ -215,62 +206,61 @@ def several(run: Run) -> Iterator[Verdict]:
 
     A rank correlation says that the error rises, not that it rises smoothly; the rule against jumps does.
     """
-    for table in run.named("lesion_multi"):
-        for network in table.networks:
-            rows = [row for row in table.rows(network) if row["deleted"]]
-            numbers = sorted({row["deleted"] for row in rows})
-            groups = [[row["error"] for row in rows if row["deleted"] == number] for number in numbers]
-            means = [fmean(group) for group in groups]
-            rank, low, high = _rank(table, network)
-            about: dict[str, Any] = {
-                "table": str(table.path),
-                "published_value": None,
-                "unit": "Spearman's rank correlation",
-            }
-            if len(numbers) < 3 or rank is None or low is None or high is None:
-                why = f"{len(numbers)} numbers of deleted blocks are too few to see a rise; three or more are needed"
-                yield Verdict(8, network, CANNOT_SAY, why, **about)
-                continue
-            reach = [bootstrap_mean(group, 0) for group in groups]
-            falls = [
-                (a, b)
-                for (a, _, (bottom, _)), (b, _, (_, top)) in pairwise(zip(numbers, means, reach, strict=True))
-                if bottom is not None and top is not None and top < bottom
-            ]
-            unsettled = [
-                (a, b)
-                for (a, mean, (bottom, _)), (b, after, (_, top)) in pairwise(zip(numbers, means, reach, strict=True))
-                if (bottom is None or top is None)
-                and (after if top is None else top) < (mean if bottom is None else bottom)
-            ]
-            told = (
-                f"the mean error goes from {means[0]:.3g} % with {numbers[0]} deleted to {means[-1]:.3g} % with "
-                f"{numbers[-1]}, rank correlation {rank:.2f} ({between(low, high, 2)})"
+    for table, network in run.each("lesion_multi"):
+        rows = [row for row in table.rows(network) if row["deleted"]]
+        numbers = sorted({row["deleted"] for row in rows})
+        groups = [[row["error"] for row in rows if row["deleted"] == number] for number in numbers]
+        means = [fmean(group) for group in groups]
+        rank, low, high = _rank(table, network)
+        about: dict[str, Any] = {
+            "table": str(table.path),
+            "published_value": None,
+            "unit": "Spearman's rank correlation",
+        }
+        if len(numbers) < 3 or rank is None or low is None or high is None:
+            why = f"{len(numbers)} numbers of deleted blocks are too few to see a rise; three or more are needed"
+            yield Verdict(8, network, CANNOT_SAY, why, **about)
+            continue
+        reach = [bootstrap_mean(group, 0) for group in groups]
+        falls = [
+            (a, b)
+            for (a, _, (bottom, _)), (b, _, (_, top)) in pairwise(zip(numbers, means, reach, strict=True))
+            if bottom is not None and top is not None and top < bottom
+        ]
+        unsettled = [
+            (a, b)
+            for (a, mean, (bottom, _)), (b, after, (_, top)) in pairwise(zip(numbers, means, reach, strict=True))
+            if (bottom is None or top is None)
+            and (after if top is None else top) < (mean if bottom is None else bottom)
+        ]
+        told = (
+            f"the mean error goes from {means[0]:.3g} % with {numbers[0]} deleted to {means[-1]:.3g} % with "
+            f"{numbers[-1]}, rank correlation {rank:.2f} ({between(low, high, 2)})"
+        )
+        intact = next((row for row in table.rows(network) if row["deleted"] == 0), None)
+        jump = _jump(numbers, means, reach, intact)
+        if high < LEAST_RANK:
+            verdict, why = DOES_NOT_HOLD, f"{told}: below {LEAST_RANK} the error does not follow the number"
+        elif jump is not None:
+            verdict, why = DOES_NOT_HOLD, f"{told}, but it jumps: {jump}"
+        elif falls:
+            verdict, why = DOES_NOT_HOLD, f"{told}, but it falls from {falls[0][0]} to {falls[0][1]} deleted"
+        elif unsettled:
+            a, b = unsettled[0]
+            verdict, why = (
+                CANNOT_SAY,
+                f"{told}; it falls from {a} to {b} deleted, where a single draw has no interval",
             )
-            intact = next((row for row in table.rows(network) if row["deleted"] == 0), None)
-            jump = _jump(numbers, means, reach, intact)
-            if high < LEAST_RANK:
-                verdict, why = DOES_NOT_HOLD, f"{told}: below {LEAST_RANK} the error does not follow the number"
-            elif jump is not None:
-                verdict, why = DOES_NOT_HOLD, f"{told}, but it jumps: {jump}"
-            elif falls:
-                verdict, why = DOES_NOT_HOLD, f"{told}, but it falls from {falls[0][0]} to {falls[0][1]} deleted"
-            elif unsettled:
-                a, b = unsettled[0]
-                verdict, why = (
-                    CANNOT_SAY,
-                    f"{told}; it falls from {a} to {b} deleted, where a single draw has no interval",
-                )
-            elif low < LEAST_RANK:
-                verdict, why = CANNOT_SAY, f"{told}, whose interval reaches below {LEAST_RANK}, a weak rise"
-            else:
-                verdict, why = HOLDS, f"{told}; no step falls beyond what other draws would give"
-            found = Verdict(
-                8, network, verdict, why, measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low,
-                high=high, **about,
-            )  # fmt: skip
-            blocks = table.about(network).get("blocks")
-            yield withheld(found, untaught(table, network, intact=intact), unlike_veit(table, network, blocks))
+        elif low < LEAST_RANK:
+            verdict, why = CANNOT_SAY, f"{told}, whose interval reaches below {LEAST_RANK}, a weak rise"
+        else:
+            verdict, why = HOLDS, f"{told}; no step falls beyond what other draws would give"
+        found = Verdict(
+            8, network, verdict, why, measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low,
+            high=high, **about,
+        )  # fmt: skip
+        blocks = table.about(network).get("blocks")
+        yield withheld(found, untaught(table, network, intact=intact), unlike_veit(table, network, blocks))
 
 
 def _rank(table: SavedTable, network: str) -> tuple[float | None, float | None, float | None]:
@@ -295,38 +285,35 @@ def _jump(
 
 def orders(run: Run) -> Iterator[Verdict]:
     """Claim 9: the rank correlation of disorder and error by its bootstrap interval, and the rule against jumps."""
-    for table in run.named("reorder"):
-        for network in table.networks:
-            rows = table.rows(network)
-            rank, low, high = _rank(table, network)
-            about: dict[str, Any] = {"table": str(table.path), "unit": "Spearman's rank correlation"}
-            if rank is None or low is None or high is None:
-                yield Verdict(
-                    9, network, CANNOT_SAY, "the orders or the errors are all alike, so nothing rises", **about
-                )
-                continue
-            different = len({row["order"] for row in rows} - {rows[0]["order"]})
-            told = (
-                f"rank correlation of disorder (1 - tau) and error {rank:.2f} ({between(low, high, 2)}) over "
-                f"{different} different orders; the trained order has {rows[0]['error']:.3g} % error, the worst "
-                f"{max(row['error'] for row in rows):.3g} %"
-            )
-            numbers = sorted({row["swaps"] for row in rows[1:]})
-            groups = [[row["error"] for row in rows[1:] if row["swaps"] == number] for number in numbers]
-            jump = _jump(
-                numbers, [fmean(group) for group in groups], [bootstrap_mean(g, 0) for g in groups], rows[0], "swaps"
-            )
-            if high < LEAST_RANK:
-                verdict, why = DOES_NOT_HOLD, f"{told}: below {LEAST_RANK} the error does not follow the disorder"
-            elif jump is not None:
-                verdict, why = DOES_NOT_HOLD, f"{told}, but it jumps: {jump}"
-            elif low < LEAST_RANK:
-                verdict, why = CANNOT_SAY, f"{told}, whose interval reaches below {LEAST_RANK}, a weak rise"
-            else:
-                verdict, why = HOLDS, told
-            found = Verdict(
-                9, network, verdict, why, measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low,
-                high=high, **about,
-            )  # fmt: skip
-            blocks = len(table.about(network).get("blocks") or ()) or None
-            yield withheld(found, untaught(table, network, intact=rows[0]), unlike_veit(table, network, blocks))
+    for table, network in run.each("reorder"):
+        rows = table.rows(network)
+        rank, low, high = _rank(table, network)
+        about: dict[str, Any] = {"table": str(table.path), "unit": "Spearman's rank correlation"}
+        if rank is None or low is None or high is None:
+            yield Verdict(9, network, CANNOT_SAY, "the orders or the errors are all alike, so nothing rises", **about)
+            continue
+        different = len({row["order"] for row in rows} - {rows[0]["order"]})
+        told = (
+            f"rank correlation of disorder (1 - tau) and error {rank:.2f} ({between(low, high, 2)}) over "
+            f"{different} different orders; the trained order has {rows[0]['error']:.3g} % error, the worst "
+            f"{max(row['error'] for row in rows):.3g} %"
+        )
+        numbers = sorted({row["swaps"] for row in rows[1:]})
+        groups = [[row["error"] for row in rows[1:] if row["swaps"] == number] for number in numbers]
+        jump = _jump(
+            numbers, [fmean(group) for group in groups], [bootstrap_mean(g, 0) for g in groups], rows[0], "swaps"
+        )
+        if high < LEAST_RANK:
+            verdict, why = DOES_NOT_HOLD, f"{told}: below {LEAST_RANK} the error does not follow the disorder"
+        elif jump is not None:
+            verdict, why = DOES_NOT_HOLD, f"{told}, but it jumps: {jump}"
+        elif low < LEAST_RANK:
+            verdict, why = CANNOT_SAY, f"{told}, whose interval reaches below {LEAST_RANK}, a weak rise"
+        else:
+            verdict, why = HOLDS, told
+        found = Verdict(
+            9, network, verdict, why, measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low,
+            high=high, **about,
+        )  # fmt: skip
+        blocks = len(table.about(network).get("blocks") or ()) or None
+        yield withheld(found, untaught(table, network, intact=rows[0]), unlike_veit(table, network, blocks))

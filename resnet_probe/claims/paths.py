@@ -12,8 +12,6 @@ from resnet_probe.claims.published import DECAY_SLOPE, EFFECTIVE, FEW_PATHS, PAT
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, withheld
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["gradients", "lengths"]
-
 SHORT = "Almost all gradient comes from paths shorter than the middle length"
 FEW = "Almost all gradient comes from few of the paths"
 FEWEST = 8  # blocks below which "short" and "long" paths cannot be told apart
@@ -21,42 +19,40 @@ FEWEST = 8  # blocks below which "short" and "long" paths cannot be told apart
 
 def lengths(run: Run) -> Iterator[Verdict]:
     """Claim 10, exact: from the counts of paths in modules."""
-    for table in run.named("paths"):
-        for network in table.networks:
-            counts = {row["length"]: row["count"] for row in table.rows(network) if row["unit"] == "module"}
-            total, longest = sum(counts.values()), max(counts, default=0)
-            if total <= 1:
-                continue  # no residual block, so nothing that the claim could be about
-            inside = sum(count for length, count in counts.items() if PATHS_110.low <= length <= PATHS_110.high)
-            share = Fraction(inside, total)
-            percent = 100 * float(share)
-            what = f"{percent:.2f} % of {total:,} paths" if total < 10**18 else f"{percent:.2f} % of the paths"
-            told = f"{what} go through {PATHS_110.low} to {PATHS_110.high} blocks"
-            like = longest == PATHS_110.blocks and total == 2**longest
-            if not like:
-                verdict = CANNOT_SAY
-                about = f"{longest} block{'s' if longest != 1 else ''} on its longest path"
-                why = f"the claim is about {PATHS_110.blocks} blocks and this network has {about}; here {told}"
-            else:
-                verdict = HOLDS if share > Fraction(str(PATHS_110.share)) else DOES_NOT_HOLD
-                why = f"{told}, counted exactly"
-            yield Verdict(
-                10, network, verdict, why, measured=f"{percent:.2f} %", published_value=100 * PATHS_110.share,
-                measured_value=percent, unit="percent of paths", table=str(table.path),
-            )  # fmt: skip
+    for table, network in run.each("paths"):
+        counts = {row["length"]: row["count"] for row in table.rows(network) if row["unit"] == "module"}
+        total, longest = sum(counts.values()), max(counts, default=0)
+        if total <= 1:
+            continue  # no residual block, so nothing that the claim could be about
+        inside = sum(count for length, count in counts.items() if PATHS_110.low <= length <= PATHS_110.high)
+        share = Fraction(inside, total)
+        percent = 100 * float(share)
+        what = f"{percent:.2f} % of {total:,} paths" if total < 10**18 else f"{percent:.2f} % of the paths"
+        told = f"{what} go through {PATHS_110.low} to {PATHS_110.high} blocks"
+        like = longest == PATHS_110.blocks and total == 2**longest
+        if not like:
+            verdict = CANNOT_SAY
+            about = f"{longest} block{'s' if longest != 1 else ''} on its longest path"
+            why = f"the claim is about {PATHS_110.blocks} blocks and this network has {about}; here {told}"
+        else:
+            verdict = HOLDS if share > Fraction(str(PATHS_110.share)) else DOES_NOT_HOLD
+            why = f"{told}, counted exactly"
+        yield Verdict(
+            10, network, verdict, why, measured=f"{percent:.2f} %", published_value=100 * PATHS_110.share,
+            measured_value=percent, unit="percent of paths", table=str(table.path),
+        )  # fmt: skip
 
 
 def gradients(run: Run) -> Iterator[Verdict]:
     """Claims 11 and 12: from what `gradients.csv` says of each network."""
-    for table in run.named("gradients"):
-        for network in table.networks:
-            found = table.about(network)
-            if not found.get("blocks"):
-                continue  # one path: no lengths to compare
-            reason = untaught(table, network)
-            yield withheld(_decay(table, network, found), reason, unlike_veit(table, network, found["blocks"]))
-            for verdict in _effective(table, network, found):
-                yield withheld(verdict, reason)
+    for table, network in run.each("gradients"):
+        found = table.about(network)
+        if not found.get("blocks"):
+            continue  # one path: no lengths to compare
+        reason = untaught(table, network)
+        yield withheld(_decay(table, network, found), reason, unlike_veit(table, network, found["blocks"]))
+        for verdict in _effective(table, network, found):
+            yield withheld(verdict, reason)
 
 
 def _decay(table: SavedTable, network: str, found: Mapping[str, Any]) -> Verdict:

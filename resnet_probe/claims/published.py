@@ -8,31 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = [
-    "ALMOST_NOTHING",
-    "AS_GOOD",
-    "AT_CHANCE",
-    "EFFECTIVE",
-    "ERRORS",
-    "FAILS",
-    "LEAST_BLOCKS",
-    "LITTLE",
-    "LONG_ENOUGH",
-    "MEDIAN_OF",
-    "NEAR",
-    "PARAMETERS",
-    "PATHS_110",
-    "PRECISE",
-    "PUBLISHED_RUNS",
-    "SPREAD",
-    "SPREAD_RUNS",
-    "STRAIGHT",
-    "TEST_IMAGES",
-    "TRAINING_ITERATIONS",
-    "VARIANTS",
-    "Variant",
-]
-
 HE_2015 = "He et al. 2015 (arXiv 1512.03385)"
 HE_2016 = "He et al. 2016 (arXiv 1603.05027)"
 VEIT = "Veit et al. 2016 (arXiv 1605.06431)"

@@ -11,8 +11,6 @@ from resnet_probe.claims.conditions import depth_of, family_of, untaught
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, withheld
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["responses"]
-
 
 def responses(run: Run) -> Iterator[Verdict]:
     """Every ResNet against the plain network of its depth, and against the next deeper ResNet of its kind."""
@@ -77,7 +75,7 @@ def _compare(table: SavedTable, small: str, large: str) -> Verdict:
         f"({between(low, high)} over images), lower in {int((differences < 0).sum())} of {len(differences)} layers"
     )
     about["measured"] = f"{means[0]:.3g} against {means[1]:.3g}"
-    if _differs(table):
+    if ", " in str(table.result.settings.get("data_fingerprint") or ""):  # several sets of images
         verdict, why = CANNOT_SAY, f"the two were measured on different images; {told}"
     elif high < 0:
         verdict, why = HOLDS, told
@@ -90,9 +88,3 @@ def _compare(table: SavedTable, small: str, large: str) -> Verdict:
         unit="difference of standard deviations", **about,
     )  # fmt: skip
     return withheld(found, untaught(table, small, large))
-
-
-def _differs(table: SavedTable) -> bool:
-    """Whether the settings tell of several sets of images."""
-    prints = str(table.result.settings.get("data_fingerprint") or "")
-    return ", " in prints

@@ -17,8 +17,6 @@ from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdi
 from resnet_probe.statistics import over_seeds
 from resnet_probe.tables import Run
 
-__all__ = ["over_trainings"]
-
 # What decides: claim, and the part of it if it has several -> (whether it holds above the bar or below it, the bar).
 DECIDED: dict[int | str, tuple[bool, float]] = {
     ALONE: (False, ALMOST_NOTHING), RESIZING: (True, 0), 14: (False, 0), 17: (False, 0), 19: (True, LEAST_RANK),
@@ -27,12 +25,7 @@ DECIDED: dict[int | str, tuple[bool, float]] = {
 
 
 def over_trainings(run: Run, verdicts: Sequence[Verdict]) -> Iterator[Verdict]:
-    """One more verdict for each claim and architecture of which the run has several checkpoints.
-
-    Args:
-        run: that the verdicts are about.
-        verdicts: on single networks.
-    """
+    """One more verdict for each claim and architecture of which the run has several checkpoints."""
     tables = {str(table.path): table for table in run.tables}
     for rule, (above, bar) in DECIDED.items():
         mine = {(each.table, each.network): each for each in verdicts if rule in (each.claim, each.statement)}

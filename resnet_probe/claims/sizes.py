@@ -11,8 +11,6 @@ from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdi
 from resnet_probe.statistics import wilson
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["errors", "parameters"]
-
 # Tables that hold the error of the intact network -> how its row is known.
 INTACT = {"lesion": ("block", "(intact)"), "lesion_multi": ("deleted", 0), "reorder": ("swaps", 0)}
 
@@ -21,18 +19,17 @@ def parameters(run: Run) -> Iterator[Verdict]:
     """Claim 1, exact: from `inspect`, and from `compare` for networks that have not been inspected."""
     judged: set[str] = set()
     for name in ("inspect", "compare"):
-        for table in run.named(name):
-            for network in table.networks:
-                depth, tokens = depth_of(table.arch(network))
-                if family_of(table.arch(network)) != "resnet" or tokens or depth not in PARAMETERS:
-                    continue
-                if network in judged:
-                    continue
-                rows = table.rows(network)
-                measured = table.about(network).get("parameters") if name == "inspect" else rows[0].get("parameters")
-                if isinstance(measured, int):
-                    judged.add(network)
-                    yield _parameters(table, network, depth, measured, rows)
+        for table, network in run.each(name):
+            depth, tokens = depth_of(table.arch(network))
+            if family_of(table.arch(network)) != "resnet" or tokens or depth not in PARAMETERS:
+                continue
+            if network in judged:
+                continue
+            rows = table.rows(network)
+            measured = table.about(network).get("parameters") if name == "inspect" else rows[0].get("parameters")
+            if isinstance(measured, int):
+                judged.add(network)
+                yield _parameters(table, network, depth, measured, rows)
 
 
 def _parameters(table: SavedTable, network: str, depth: int, measured: int, rows: list[dict[str, Any]]) -> Verdict:
@@ -69,16 +66,15 @@ def errors(run: Run) -> Iterator[Verdict]:
     """
     seen: set[tuple[str, Any]] = set()
     for name, (column, value) in INTACT.items():
-        for table in run.named(name):
-            for network in table.networks:
-                depth, tokens = depth_of(table.arch(network))
-                if family_of(table.arch(network)) != "resnet" or tokens or depth not in ERRORS:
-                    continue
-                key = (network, table.about(network).get("data_fingerprint"))
-                intact = next((row for row in table.rows(network) if row[column] == value), None)
-                if intact is not None and key not in seen:
-                    seen.add(key)
-                    yield _error(table, network, depth, intact)
+        for table, network in run.each(name):
+            depth, tokens = depth_of(table.arch(network))
+            if family_of(table.arch(network)) != "resnet" or tokens or depth not in ERRORS:
+                continue
+            key = (network, table.about(network).get("data_fingerprint"))
+            intact = next((row for row in table.rows(network) if row[column] == value), None)
+            if intact is not None and key not in seen:
+                seen.add(key)
+                yield _error(table, network, depth, intact)
 
 
 def _error(table: SavedTable, network: str, depth: int, intact: Mapping[str, Any]) -> Verdict:

@@ -14,8 +14,6 @@ from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdi
 from resnet_probe.statistics import over_seeds, replication
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["Mean", "deeper", "degradation", "effective_training", "mean_of", "options", "resilience", "variants"]
-
 NORMAL, EFFECTIVE, STOCHASTIC = "normal", "effective-paths", "stochastic-depth"
 OPTIONS = ("A", "B", "C")
 

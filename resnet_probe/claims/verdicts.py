@@ -11,19 +11,6 @@ from typing import Any
 from resnet_probe.analyses.registry import claims
 from resnet_probe.tables import Result
 
-__all__ = [
-    "CANNOT_SAY",
-    "COLUMNS",
-    "DOES_NOT_HOLD",
-    "HOLDS",
-    "VERDICTS",
-    "Verdict",
-    "between",
-    "spell",
-    "table",
-    "withheld",
-]
-
 HOLDS = "holds"
 DOES_NOT_HOLD = "does not hold"
 CANNOT_SAY = "cannot say"

@@ -39,7 +39,7 @@ runs = click.option(
     show_default=True,
     help="For people or for scripts.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Also write claims.csv and claims.json.")
+@options.out_to("DIR", "Also write claims.csv and claims.json.")
 @options.tables
 @options.quiet
 def command(*, folders: Sequence[Path], form: str, out: Path | None, quiet: bool) -> None:

@@ -15,8 +15,6 @@ from resnet_probe.analyses.declaration import Analysis, Option, options_of
 from resnet_probe.commands import options, runner
 from resnet_probe.commands.request import SAME_ANYWAY, Request, shared_options
 
-__all__ = ["command"]
-
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 

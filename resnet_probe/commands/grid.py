@@ -20,21 +20,14 @@ if TYPE_CHECKING:
 NAMES = ("degradation", "shortcuts", "activations", "styles")
 
 
-def _depths(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    if value is None:
-        return None
-    try:
-        return tuple(int(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no list of depths; give such as 20,56,110") from None
-
-
 @click.command("grid")
 @click.option("--preset", type=click.Choice(NAMES), help="Grid of a paper; the options below replace its parts.")
 @click.option("--arch", "archs", multiple=True, metavar="NAME", help="Network; may hold {depth}; give it again.")
-@click.option("--depths", callback=_depths, metavar="N,N", help="Depths for {depth}.")
+@click.option(
+    "--depths", callback=options.several(int, "depths", "20,56,110"), metavar="N,N", help="Depths for {depth}."
+)
 @click.option("--training-style", "styles", multiple=True, type=click.Choice(STYLES), help="Give it again for more.")
-@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds for each network, counted from --seed.")
+@click.option("--seeds", type=options.COUNT, metavar="N", help="Seeds for each network, counted from --seed.")
 @options.data
 @options.data_root
 @options.normalize
@@ -42,8 +35,8 @@ def _depths(_: click.Context, __: click.Parameter, value: str | None) -> tuple[i
 @click.option("--recipe", type=click.Choice(RECIPES), help="Values of a paper.  [default: the preset's, or digits]")
 @click.option("--validation", type=click.IntRange(min=0), default=0, metavar="N", help="Hold out N training images.")
 @training_options.training_options
-@click.option("--size", type=click.IntRange(min=1), metavar="N", help="Side of images that differ in size.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time.")
+@click.option("--size", type=options.COUNT, metavar="N", help="Side of images that differ in size.")
+@click.option("--jobs", type=options.COUNT, default=1, show_default=True, help="Cells at a time.")
 @click.option("--only", multiple=True, metavar="CELL", help="These cells only; with --fresh they are trained again.")
 @click.option("--lesions/--no-lesions", default=None, help="Delete each block of each network at the end.")
 @click.option("--list", "listing", is_flag=True, help="List the cells, and train nothing.")
@@ -120,7 +113,9 @@ def command(
     again = [cell.name for cell in cells if not only or cell.name in only] if fresh else ()
     with asked_to_stop() as stop:
         made = grid.train(only=only, fresh=again, report=report, stop=stop)
-    results = list(_tables(made, chosen, _origin(grid, name, chosen, seed)))
+    its = {"preset": name, "source": chosen.source, "recipe": chosen.recipe}
+    origin = training_options.origin(*grid.images.load(), device=grid.device, seed=seed, **its)
+    results = list(_tables(made, chosen, origin))
     done_names = {one["row"]["cell"] for one in made if one["row"]["status"] == DONE}
     finished = [cell for cell in cells if cell.name in done_names]
     if finished and (chosen.lesions if lesions is None else lesions):
@@ -166,18 +161,6 @@ def _cells(chosen: Preset, values: dict[str, Any], seeds: Sequence[int], only: t
         hint = f"; did you mean {close[0]!r}?" if close else "; --list shows them"
         raise click.UsageError(f"the grid has no cell {unknown[0]!r}{hint}")
     return cells
-
-
-def _origin(grid: Grid, name: str, chosen: Preset, seed: int) -> dict[str, Any]:
-    from resnet_probe.tables import provenance
-
-    train, test = grid.images.load()
-    return provenance(
-        arguments=options.arguments(), seed=seed, data_fingerprint=train.fingerprint, device=grid.device,
-        command=options.command_line(), preset=name, source=chosen.source, recipe_name=chosen.recipe, data=train.name,
-        normalization=train.normalization, classes=len(train.classes), train_images=len(train), measured_on=test.split,
-        test_images=len(test),
-    )  # fmt: skip
 
 
 def _tables(made: list[dict[str, Any]], chosen: Preset, origin: dict[str, Any]) -> tuple[Result, Result, Result]:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
+@click.argument("checkpoint", type=options.FILE, required=False)
 @options.ckpt
 @options.arch
 @options.leaf
 @options.size
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Also write inspect.csv and inspect.json.")
+@options.out_to("DIR", "Also write inspect.csv and inspect.json.")
 @options.tables
 @options.quiet
 def command(

@@ -29,6 +29,9 @@ SPLITS = ("train", "val", "test")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+COUNT = click.IntRange(min=1)
+
 
 @dataclass
 class Invocation:
@@ -48,6 +51,18 @@ def command_line() -> str:
 def arguments() -> dict[str, Any]:
     """The running command's options and arguments with their values, for `tables.provenance`."""
     return dict(get_current_context().params)
+
+
+def several(kind: type, what: str, example: str) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    """The callback of an option whose value is a list with commas: of numbers of a kind, what they are, an example."""
+
+    def read(_: click.Context, __: click.Parameter, value: str | None) -> tuple[Any, ...] | None:
+        try:
+            return None if value is None else tuple(kind(part) for part in value.split(","))
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is no list of {what}; give such as {example}") from None
+
+    return read
 
 
 def _ask_for_traceback(context: click.Context, _: click.Parameter, value: bool) -> bool:
@@ -74,20 +89,10 @@ debug: Decorator = click.option(
     help="Show the traceback when something fails (also: RESNET_PROBE_DEBUG=1).",
 )
 
-ckpt: Decorator = click.option(
-    "--ckpt",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Checkpoint: safetensors or PyTorch weights; the architecture is read from them.",
-)
-
+_WEIGHTS = "Checkpoint: safetensors or PyTorch weights; the architecture is read from them."
+ckpt: Decorator = click.option("--ckpt", type=FILE, metavar="FILE", help=_WEIGHTS)
 ckpts: Decorator = click.option(
-    "--ckpt",
-    "ckpts",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Checkpoint: safetensors or PyTorch weights; the architecture is read from them. Several are set together.",
+    "--ckpt", "ckpts", multiple=True, type=FILE, metavar="FILE", help=f"{_WEIGHTS} Several are set together."
 )
 
 read_as: Decorator = click.option(
@@ -113,7 +118,7 @@ leaf: Decorator = click.option(
 
 size: Decorator = click.option(
     "--size",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="N",
     help="Side of the images in pixels.  [default: the network's own, where it is known]",
 )
@@ -136,11 +141,11 @@ split: Decorator = click.option(
 )
 
 limit: Decorator = click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Use N images only, spread evenly over the classes."
+    "--limit", type=COUNT, metavar="N", help="Use N images only, spread evenly over the classes."
 )
 
 batch_size: Decorator = click.option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N", help="Images per batch.  [default: chosen to fit]"
+    "--batch-size", type=COUNT, metavar="N", help="Images per batch.  [default: chosen to fit]"
 )
 
 normalize: Decorator = click.option(
@@ -189,13 +194,9 @@ device: Decorator = click.option(
     help="Where to compute: auto, cpu, cuda, cuda:1, mps.",
 )
 
-devices: Decorator = click.option(
-    "--devices", default=1, show_default=True, type=click.IntRange(min=1), help="Processes per node."
-)
+devices: Decorator = click.option("--devices", default=1, show_default=True, type=COUNT, help="Processes per node.")
 
-num_nodes: Decorator = click.option(
-    "--num-nodes", default=1, show_default=True, type=click.IntRange(min=1), help="Machines."
-)
+num_nodes: Decorator = click.option("--num-nodes", default=1, show_default=True, type=COUNT, help="Machines.")
 
 accelerator: Decorator = click.option(
     "--accelerator", default="auto", show_default=True, help="Kind of device: cpu, cuda, mps, auto."
@@ -209,12 +210,13 @@ seed: Decorator = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Seed of every random draw."
 )
 
-out: Decorator = click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder for table, settings and figures.  [default: results/COMMAND-NETWORK]",
-)
+
+def out_to(metavar: str, help: str) -> Decorator:
+    """`--out` of a command that says itself what goes there."""
+    return click.option("--out", type=click.Path(path_type=Path), metavar=metavar, help=help)
+
+
+out = out_to("DIR", "Folder for table, settings and figures.  [default: results/COMMAND-NETWORK]")
 
 _drawing = (
     click.option(

@@ -28,7 +28,6 @@ def run_folder(out: Path | None, command: str, network: str) -> Path:
 
     Args:
         out: the option `--out`; without it, `results/<command>-<network>`.
-        command: name of the command.
         network: name of the checkpoint or the architecture; what cannot stand in a file name becomes `-`.
 
     Raises:
@@ -106,11 +105,9 @@ def refuse_others(
     A run that stopped at one of several networks can be repeated.
 
     Args:
-        folder: of results.
         tables: that are to be written and are there, with their settings.
         identities: of the networks: hash of the file, or what stands for it.
         again: whether the command has the option --fresh.
-        fresh: whether it was given.
 
     Raises:
         click.UsageError: it does, and `fresh` does not allow to replace it.

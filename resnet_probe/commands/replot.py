@@ -22,11 +22,8 @@ FIGURES = ("formats", "style", "width", "venue")  # options of figures
     metavar="DIR",
     help="Folder with tables that an earlier command wrote.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder for the figures.  [default: that of --run; with --style, --width or --venue one of that name in it]",
+@options.out_to(
+    "DIR", "Folder for the figures.  [default: that of --run; with --style, --width or --venue one of that name in it]"
 )
 @options.formats
 @options.quiet

@@ -13,12 +13,7 @@ from resnet_probe.files import write_text
 
 @click.command("report")
 @claims.runs
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE.html|DIR",
-    help="Where the page goes.  [default: report.html in the first DIR]",
-)
+@options.out_to("FILE.html|DIR", "Where the page goes.  [default: report.html in the first DIR]")
 @options.quiet
 def command(*, folders: Sequence[Path], out: Path | None, quiet: bool) -> None:
     """Write one HTML page with figures, tables, explanations and the published claims, from the tables of a run.

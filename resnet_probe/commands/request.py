@@ -17,8 +17,6 @@ from resnet_probe.commands.options import FORMATS
 if TYPE_CHECKING:
     from resnet_probe.evaluate import Sweep, Workers
 
-__all__ = ["SAME_ANYWAY", "Request", "processes"]
-
 # Options that change no number: a table made with others of them is the same table.
 SAME_ANYWAY = ("out", "formats", "quiet", "fresh", "device", "devices", "num_nodes", "accelerator", "memory")
 

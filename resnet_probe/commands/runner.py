@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
 
-__all__ = ["Measured", "measure", "run", "tell"]
-
 
 @dataclass(frozen=True)
 class Stopped:
@@ -75,8 +73,6 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
     """Measure and write; None in the processes that only help.
 
     Args:
-        analysis: what is asked.
-        request: of what, and how.
         session: has what earlier analyses loaded.
         command: the line that makes the tables again, for their settings.
 

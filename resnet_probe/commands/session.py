@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from resnet_probe.data import Data
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["Loaded", "Session", "pick_device", "with_leaves"]
-
 AUTO = "auto"  # the architecture is read from the weights
 NO_NETWORK = "no network given; give --ckpt FILE or --arch NAME"
 NO_IMAGES = "no images given; give --data digits, cifar10, cifar100, fake or a folder"
@@ -172,11 +170,6 @@ class Session:
         """Each network with its images, after a look at its error, and what unravels it when that is needed.
 
         Args:
-            networks: to be measured.
-            request: of what, and how.
-            needs: of the analysis.
-            device: where to compute.
-            images: whether images are needed.
             check: raises ValueError for a network that cannot be measured, before its images are.
 
         Raises:

@@ -31,23 +31,22 @@ from resnet_probe.tables import read_run
 if TYPE_CHECKING:
     from rich.console import Console
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NOTES = "study.json"  # the report reads from it what failed
 DONE, KEPT, FAILED = "done", "kept", "failed"
 QUICK = Amount(limit=200, draws=5, swaps=5, samples=50, images=50, batches=0)
 
 
 @click.command("study")
-@click.argument("checkpoint", type=FILE)
+@click.argument("checkpoint", type=options.FILE)
 @options.leaf
 @options.size
-@click.option("--against", type=FILE, metavar="FILE", help="Checkpoint to compare with, such as a VGG.")
+@click.option("--against", type=options.FILE, metavar="FILE", help="Checkpoint to compare with, such as a VGG.")
 @options.data
 @options.data_root
 @options.split
 @options.limit
 @options.normalize
-@click.option("--draws", type=click.IntRange(min=1), metavar="N", help="Random sets and orders of each size.  [20]")
+@click.option("--draws", type=options.COUNT, metavar="N", help="Random sets and orders of each size.  [20]")
 @click.option("--quick", is_flag=True, help="200 images, 5 draws, no times: a first look.")
 @click.option("--fresh", is_flag=True, help="Start over, whatever an earlier study has finished.")
 @options.running

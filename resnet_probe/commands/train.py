@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_probe.analyses.grid import Cell
-    from resnet_probe.data import Data
     from resnet_probe.tables import Result
     from resnet_probe.training import Epoch, Progress
 
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
 )
 @click.option("--validation", type=click.IntRange(min=0), default=0, metavar="N", help="Hold out N training images.")
 @training_options.training_options
-@click.option("--size", type=click.IntRange(min=1), metavar="N", help="Side of images that differ in size.")
+@click.option("--size", type=options.COUNT, metavar="N", help="Side of images that differ in size.")
 @click.option("--sync-batch-norm", is_flag=True, help="Batch norm over the images of all processes.")
 @click.option(
-    "--resume", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    "--resume", type=options.FILE, metavar="FILE",
     help="Go on from this state-*.pt.  [default: the newest in --out]",
 )  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Start over, whatever an earlier run has finished.")
@@ -124,7 +123,8 @@ def command(
         fresh=fresh,
         notify=screen.print,
     )
-    log = _Log(cell, screen, _origin(where, seed, name, train, test), folder, board=tensorboard, writes=first)
+    origin = training_options.origin(train, test, device=where, seed=seed, recipe=name)
+    log = _Log(cell, screen, origin, folder, board=tensorboard, writes=first)
     with asked_to_stop() as stop, progress.bar(quiet or not first, f"training {arch}") as report:
 
         def tell(now: Progress) -> None:
@@ -169,16 +169,6 @@ def _length(recipe: Any, images: int) -> str:
     per_epoch = steps_per_epoch(images, recipe.batch_size)
     steps = recipe.steps(per_epoch)
     return f"{steps:,} steps of {recipe.batch_size} images ({steps / per_epoch:.4g} epochs), {recipe.precision}"
-
-
-def _origin(device: str, seed: int, recipe: str, train: Data, test: Data) -> dict[str, Any]:
-    from resnet_probe.tables import provenance
-
-    return provenance(
-        arguments=options.arguments(), seed=seed, data_fingerprint=train.fingerprint, device=device,
-        command=options.command_line(), recipe_name=recipe, normalization=train.normalization, data=train.name,
-        classes=len(train.classes), measured_on=test.split, test_images=len(test), train_images=len(train),
-    )  # fmt: skip
 
 
 class _Log:

@@ -13,22 +13,14 @@ from resnet_probe.commands import options
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from resnet_probe.data import Data
     from resnet_probe.training import Recipe
 
 RECIPES = ("he2015", "he2016", "veit2016", "fast", "adam", "imagenet", "digits")
 DIGITS = "8x8 digits move by 1 pixel and are not mirrored"
 
 
-def _milestones(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, ...] | None:
-    if value is None:
-        return None
-    try:
-        return tuple(float(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no list of numbers; give such as 32000,48000") from None
-
-
-_FLOAT, _COUNT = click.FLOAT, click.IntRange(min=1)
+_FLOAT, _COUNT = click.FLOAT, options.COUNT
 _VALUES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--epochs", {"type": _FLOAT, "help": "Length in passes over the images; milestones move with it."}),
     ("--iterations", {"type": _COUNT, "help": "Length in optimiser steps."}),
@@ -43,7 +35,13 @@ _VALUES: tuple[tuple[str, dict[str, Any]], ...] = (
         "--schedule",
         {"type": click.Choice(("constant", "linear", "cosine", "steps")), "help": "Of the learning rate."},
     ),
-    ("--milestones", {"callback": _milestones, "help": "Where `steps` divides the rate, in the unit of the length."}),
+    (
+        "--milestones",
+        {
+            "callback": options.several(float, "numbers", "32000,48000"),
+            "help": "Where `steps` divides the rate, in the unit of the length.",
+        },
+    ),
     ("--divisor", {"type": _FLOAT, "help": "By how much it divides."}),
     ("--warmup", {"type": _FLOAT, "help": "Share of all steps if below 1, else a number of steps."}),
     ("--warmup-rate", {"type": _FLOAT, "help": "Constant rate of the warm-up, in place of a linear rise."}),
@@ -118,6 +116,18 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for decorator in reversed(decorators):
         wrapped = decorator(wrapped)
     return wrapped
+
+
+def origin(train: Data, test: Data, *, device: str, seed: int, recipe: str | None, **more: Any) -> dict[str, Any]:
+    """Where the tables of a training come from: `tables.provenance` with the images and the recipe's name."""
+    from resnet_probe.tables import provenance
+
+    return provenance(
+        arguments=options.arguments(), seed=seed, data_fingerprint=train.fingerprint, device=device,
+        command=options.command_line(), **more, recipe_name=recipe, data=train.name,
+        normalization=train.normalization, classes=len(train.classes), train_images=len(train), measured_on=test.split,
+        test_images=len(test),
+    )  # fmt: skip
 
 
 def processes(recipe: Recipe, *, device: str, devices: int, num_nodes: int, accelerator: str) -> Fabric | None:

@@ -14,10 +14,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from resnet_probe.data.dataset import Data
+from resnet_probe.data.dataset import Data, spread
 from resnet_probe.data.errors import DataError
 from resnet_probe.data.folder import load_folder
-from resnet_probe.data.limit import spread
 from resnet_probe.data.named import cifar, cifar_in, digits, fake
 from resnet_probe.data.normalization import NORMALIZATIONS, normalizations_for, parse_normalization
 from resnet_probe.files import is_kernel
@@ -59,7 +58,7 @@ def load_data(
         with the original files of CIFAR-10 or CIFAR-100. A name goes first: write "./digits" for a folder "digits".
     root: where CIFAR's files are, or are fetched to; the user's cache folder by default.
     split: "train" or "test", or the name of a split folder.
-    limit: keep this many images, spread evenly over the classes in stored order (see `limit.spread`).
+    limit: keep this many images, spread evenly over the classes in stored order (see `dataset.spread`).
     normalize: a name from NORMALIZATIONS, or "mean;std"; by default the data set's own, for folders "imagenet".
     size: side in pixels of square images to cut from a folder's images of other sizes, or of fake images; the other
         data sets have one size and keep it.

@@ -4,6 +4,7 @@ Data.batches              normalised batches on a device, in order
 Data.subset, Data.shard   parts that share the pixels
 Data.with_normalization   the same pixels, normalised in another way
 Data.fingerprint          what was measured, independent of paths and machines
+spread                    which images a limit keeps
 """
 
 from __future__ import annotations
@@ -217,3 +218,22 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def spread(labels: Tensor, limit: int) -> Tensor:
+    """Return the indices, ascending, of `limit` images that are spread evenly over the classes.
+
+    Turns are taken: the first image of each class in stored order, then the second of each, until there are enough; a
+    class that has run out is passed over. Nothing is random, and a smaller limit keeps a part of what a larger keeps.
+
+    Examples:
+        >>> spread(torch.tensor([0, 0, 0, 0, 1, 1]), 3).tolist()
+        [0, 1, 4]
+    """
+    order = torch.argsort(labels, stable=True)
+    counts = torch.bincount(labels)
+    starts = torch.cumsum(counts, 0) - counts
+    turn = torch.empty_like(labels)  # an image's number inside its class
+    turn[order] = torch.arange(len(labels)) - starts[labels[order]]
+    by_turn = torch.argsort(turn * (len(counts) + 1) + labels, stable=True)
+    return by_turn[:limit].sort().values

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import torch
 
-from resnet_probe.data.dataset import Data
+from resnet_probe.data.dataset import Data, spread
 from resnet_probe.data.errors import DataError
 from resnet_probe.data.files import ImageFiles, around, sizes
-from resnet_probe.data.limit import spread
 from resnet_probe.files import is_kernel
 
 SPLITS = ("train", "test", "val", "valid", "validation")

@@ -60,13 +60,11 @@ __all__ = [
 ]
 
 # Colours and looks need no matplotlib, so those who want nothing else do not wait for it.
-MODULES = {
-    "resnet_probe.figures.colours": ("FAMILIES", "PALETTE", "network_colours", "noted", "remembered"),
-    "resnet_probe.figures.drawing": ("GREY", "INK", "label", "new_figure", "style"),
-    "resnet_probe.figures.legends": ("legend_above",),
-    "resnet_probe.figures.looks": ("COLUMN_MM", "FORMATS", "PAGE_MM", "STYLES", "VENUES", "look"),
-    "resnet_probe.figures.saving": ("PNG_DPI", "save"),
-}
 __getattr__, __dir__ = lazily(
-    __name__, {name: f"{module}:{name}" for module, names in MODULES.items() for name in names}
+    __name__,
+    colours=("FAMILIES", "PALETTE", "network_colours", "noted", "remembered"),
+    drawing=("GREY", "INK", "label", "new_figure", "style"),
+    legends=("legend_above",),
+    looks=("COLUMN_MM", "FORMATS", "PAGE_MM", "STYLES", "VENUES", "look"),
+    saving=("PNG_DPI", "save"),
 )

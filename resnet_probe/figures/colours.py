@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["FAMILIES", "PALETTE", "network_colours", "noted", "remembered"]
-
 # Source: M. Okabe and K. Ito, "Color Universal Design", 2008: told apart with every common colour vision.
 PALETTE = {
     "blue": "#0072B2",

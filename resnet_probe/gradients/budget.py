@@ -10,8 +10,6 @@ from torch import Tensor
 
 from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["Budget", "MemoryBudgetError", "image_bytes"]
-
 _GIB = 2**30
 
 

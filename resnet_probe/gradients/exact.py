@@ -31,8 +31,6 @@ from resnet_probe.gradients.tape import Link, Tape, longest_path, record
 from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["IDENTITY_TOLERANCE", "INPUT", "ClassGradients", "ClassNorms", "class_gradients", "class_norms"]
-
 INPUT = "input"
 IDENTITY_TOLERANCE = 1e-5
 IMAGES = 16  # worked on at a time where nothing else is asked for; benchmarks/gradients.py compares

@@ -30,8 +30,6 @@ from resnet_probe.unraveled import UnraveledNetwork
 
 ROWS = 128  # samples of each image to send back together: more share a forward pass, fewer share the cache
 
-__all__ = ["PathNorms", "draw_paths", "path_norms", "sample_norms"]
-
 
 @dataclass(frozen=True)
 class PathNorms:

@@ -9,8 +9,6 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from resnet_probe.anatomy import share_tensors
 
-__all__ = ["BATCH_NORMS", "BatchNorm", "with_batch_norm"]
-
 BatchNorm = Literal["eval", "train"]
 BATCH_NORMS = ("eval", "train")
 

@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from resnet_probe.gradients.statistics import BatchNorm, with_batch_norm
 from resnet_probe.unraveled import Step, Unit, UnraveledNetwork
 
-__all__ = ["Link", "Part", "Tape", "divides", "longest_path", "record"]
-
 Part = Literal["whole", "shortcut", "branch"]
 
 

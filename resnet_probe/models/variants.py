@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 
 from .names import parse_resnet
 
-__all__ = ["FAILS_ABOVE", "HE2016_TABLE1", "HE2016_TABLE2", "Variant"]
-
 FAILS_ABOVE = 20.0  # the paper prints "fail" for an error above this, in percent
 
 

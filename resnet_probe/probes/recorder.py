@@ -26,8 +26,6 @@ from resnet_probe.anatomy import unwrap
 from .reducers import Reducer
 from .selection import Where, select
 
-__all__ = ["Point", "Recording", "StopForward", "record"]
-
 V = TypeVar("V")
 
 FOLD = 32  # so many states of a point are kept before they become one

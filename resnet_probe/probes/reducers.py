@@ -23,23 +23,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = [
-    "Aligned",
-    "Alignment",
-    "ChannelMoments",
-    "Counts",
-    "Extremes",
-    "Histogram",
-    "ImageMoments",
-    "ImageSummary",
-    "Moments",
-    "Range",
-    "Reducer",
-    "Summary",
-    "combine_moments",
-    "moments",
-]
-
 V_co = TypeVar("V_co", covariant=True)
 
 ROW = 1024  # float32 sums run over this many values before they go on in float64

@@ -10,8 +10,6 @@ from torch import nn
 
 from resnet_probe.anatomy import unwrap
 
-__all__ = ["Where", "select"]
-
 Where = str | Iterable[str] | type[nn.Module] | Callable[[str, nn.Module], bool]
 
 

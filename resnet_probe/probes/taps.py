@@ -13,8 +13,6 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from resnet_probe.anatomy import Operation, Traced, functional_batch_norm, with_taps
 
-__all__ = ["tapped"]
-
 
 def tapped(traced: Traced, operations: Sequence[Operation], *, batch_statistics: bool = False) -> nn.Module:
     """A copy of a traced model in which the values of `operations` pass through `_taps.0`, `_taps.1`, ...

@@ -113,6 +113,7 @@ def _page(run: Run, claims: Result) -> str:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # numbers in the order of the analyses
     script = f"\n{(PAGE / 'script.js').read_text(encoding='utf-8')}\n"
     networks = run.networks()
+    found = [network for name in networks if (network := collect(run, name)) is not None and network.units]
     known = claims_by_number()
     judged = {number: [key for key in each[0].methods if key in METHODS] for number, each in known.items()}
     silent = [number for number in claims.settings.get("silent", []) if number in known]
@@ -133,7 +134,7 @@ def _page(run: Run, claims: Result) -> str:
         short=[
             (part.anchor, part.about.title, part.shown[0].headlines) for part in sections if part.shown[0].headlines
         ],
-        drawn=[_drawn(network, number) for number, network in enumerate(_networks(run, networks))],
+        drawn=[_drawn(network, number) for number, network in enumerate(found)],
         claims=claims.rows,
         counts=claims.settings.get("counts", {}),
         silent=[(number, known[number][0].statement) for number in silent],
@@ -145,10 +146,6 @@ def _page(run: Run, claims: Result) -> str:
         safe=Markup,
     )
     return visible(page)  # names of folders and files are in it
-
-
-def _networks(run: Run, names: Sequence[str]) -> list[Network]:
-    return [network for name in names if (network := collect(run, name)) is not None and network.units]
 
 
 def _sections(run: Run) -> list[Section]:

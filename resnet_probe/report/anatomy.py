@@ -14,8 +14,6 @@ from typing import Any
 from resnet_probe.limits import DEEPEST
 from resnet_probe.tables import Run
 
-__all__ = ["DrawnUnit", "Network", "Picture", "collect", "colour", "picture", "remaining"]
-
 INTACT = "(intact)"
 PER_ROW = 10
 PITCH, LEFT, TOP = 64, 76, 8  # in pixels of the picture

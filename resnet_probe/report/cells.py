@@ -9,8 +9,6 @@ from resnet_probe.analyses.registry import declared
 from resnet_probe.tables import SavedTable
 from resnet_probe.tables.cells import written
 
-__all__ = ["Sheet", "TableCell", "sheet"]
-
 MOST_ROWS = 300
 SHORT = 12  # rows up to which a table is shown at once
 FEW, MANY = 4, 9  # a table of at most so many rows and more columns is turned: one line for each column

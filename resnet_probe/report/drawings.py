@@ -16,8 +16,6 @@ from resnet_probe.lazy import named
 from resnet_probe.tables import SavedTable, read
 from resnet_probe.tables.runs import MALFORMED
 
-__all__ = ["figure_of", "inline"]
-
 # What matplotlib writes; anything else, such as a script, is left out.
 TAGS = {
     *("svg", "g", "path", "use", "defs", "clipPath", "rect", "circle", "ellipse", "line", "polyline", "polygon"),

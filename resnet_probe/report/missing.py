@@ -16,8 +16,6 @@ from resnet_probe.analyses.registry import analyses, declared, studied
 from resnet_probe.files import regular
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["Missing", "missing"]
-
 STUDY = "study.json"
 ALTERED = "not the table that was written: it was changed since, or a run was stopped between table and settings"
 IMAGES = ("data", "normalize", "limit")  # options that say which images

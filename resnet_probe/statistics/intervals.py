@@ -43,7 +43,11 @@ def wilson(wrong: int, images: int, confidence: float = 0.95) -> tuple[float, fl
     wrong, images = index(wrong), index(images)
     if images < 1 or not 0 <= wrong <= images:
         raise ValueError(f"{wrong} of {images} images wrong: it takes at least one image, and 0 to all of them wrong")
-    z = _normal_quantile(0.5 + 0.5 * confidence) if confidence != 0.95 else TWO_SIDED_95
+    z = TWO_SIDED_95
+    if confidence != 0.95:
+        from scipy.special import ndtri  # noqa: PLC0415  # a third of a second; the standard library's has other digits
+
+        z = float(ndtri(0.5 + 0.5 * confidence))
     share = wrong / images
     double = 2 * (images + z**2)
     centre = (2 * images * share + z**2) / double
@@ -86,12 +90,6 @@ def spearman(x: Sequence[float], y: Sequence[float], seed: int) -> RankCorrelati
             resampled.append(_rank_correlation(a[chosen], b[chosen]))
     low, high = np.quantile(resampled, [0.025, 0.975]) if resampled else (found, found)
     return RankCorrelation(found, float(low), float(high))
-
-
-def _normal_quantile(probability: float) -> float:
-    from scipy.special import ndtri  # noqa: PLC0415  # a third of a second; the standard library's has other digits
-
-    return float(ndtri(probability))
 
 
 def _quantile(ascending: numpy.ndarray, share: float) -> float:

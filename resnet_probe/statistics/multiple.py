@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["bonferroni", "false_discovery"]
-
 
 def false_discovery(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values: calling those at most q significant keeps the expected share of false ones at q.

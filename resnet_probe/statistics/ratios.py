@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ratio_of_means"]
-
 
 def ratio_of_means(above: Any, below: Any, groups: Any) -> tuple[float, float | None]:
     """Mean of `above` over mean of `below`, and its standard error by linearisation.

@@ -11,8 +11,6 @@ from math import inf, isfinite, pi, sqrt
 from statistics import fmean, stdev
 from typing import Literal
 
-__all__ = ["Replication", "Seeds", "over_seeds", "replication"]
-
 Verdict = Literal["holds", "does not hold", "cannot say"]
 MARGIN = 0.5  # percentage points of error that count as the same
 # Variance of the median of so many normal values, in units of their variance; by numerical integration.

@@ -12,8 +12,6 @@ from typing import Any
 
 from resnet_probe.statistics.intervals import wilson
 
-__all__ = ["TwoWay", "two_way"]
-
 
 @dataclass(frozen=True)
 class TwoWay:

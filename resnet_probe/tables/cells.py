@@ -7,8 +7,6 @@ import re
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["exactly", "visible", "written"]
-
 # Control characters other than tab and line ends, marks that turn the direction of text, halves of characters, and two
 # that no XML may hold.
 _HIDDEN = re.compile(

@@ -17,8 +17,6 @@ from resnet_probe.files import whole, write_text
 from resnet_probe.tables.cells import written
 from resnet_probe.tables.results import Result
 
-__all__ = ["KINDS", "Layout", "latex", "markdown", "write"]
-
 KINDS = ("tex", "md", "parquet")  # endings of the files
 
 

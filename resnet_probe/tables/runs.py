@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -121,6 +121,10 @@ class Run:
     def named(self, name: str) -> list[SavedTable]:
         """The tables of that name."""
         return [table for table in self.tables if table.name == name]
+
+    def each(self, name: str) -> Iterator[tuple[SavedTable, str]]:
+        """The tables of that name, each with every network in it."""
+        return ((table, network) for table in self.named(name) for network in table.networks)
 
     def names(self) -> list[str]:
         """The names of the tables, each once."""

@@ -10,8 +10,6 @@ from torch.nn import functional as F
 
 from resnet_probe.tasks.task import Kind, Task
 
-__all__ = ["CLASSIFICATION", "Classification"]
-
 
 class Classification(Task):
     """Scores `(N, classes)` and labels int64 `(N,)`.

@@ -11,14 +11,23 @@ seeded           a block of code with its own random numbers
 
 from resnet_probe.training.augment import pad_crop_flip
 from resnet_probe.training.batches import Batches, steps_per_epoch
-from resnet_probe.training.errors import DivergedError, TrainingError
 from resnet_probe.training.history import Epoch, History, Progress
-from resnet_probe.training.recipe import DEMO_RECIPES, OPTIMIZERS, RECIPES, STYLES, Recipe, idle, recipe_for
-from resnet_probe.training.schedule import SCHEDULES, rate_factor
+from resnet_probe.training.recipe import (
+    DEMO_RECIPES,
+    OPTIMIZERS,
+    RECIPES,
+    SCHEDULES,
+    STYLES,
+    Recipe,
+    TrainingError,
+    idle,
+    rate_factor,
+    recipe_for,
+)
 from resnet_probe.training.seeding import seeded
 from resnet_probe.training.state import Keeper, StateError
 from resnet_probe.training.styles import Styled, fold
-from resnet_probe.training.trainer import fabric_for, fit
+from resnet_probe.training.trainer import DivergedError, fabric_for, fit
 
 __all__ = [
     "DEMO_RECIPES",

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from resnet_probe.data import Data
 from resnet_probe.training.batch_norm import own_batch_norm
-from resnet_probe.training.errors import TrainingError
-from resnet_probe.training.recipe import Recipe
+from resnet_probe.training.recipe import Recipe, TrainingError
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:

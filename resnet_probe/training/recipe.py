@@ -4,18 +4,16 @@ Recipe       all values of one training, checked
 RECIPES      the papers' values, ours for the digits, and where each comes from
 recipe_for   a recipe by name, for a network, with values of one's own
 idle         values of one's own that a recipe does not use
+rate_factor  the learning rate at every step, as a factor on its peak
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
-
-from resnet_probe.training.errors import TrainingError
-from resnet_probe.training.schedule import SCHEDULES, rate_factor
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # ours -> Lightning Fabric's
@@ -24,6 +22,18 @@ STYLES = {
     "stochastic-depth": "each block is left out of a mini-batch with a probability that grows with depth",
     "effective-paths": "a fixed number of blocks, drawn anew, takes part in each mini-batch",
 }
+
+# The factor on the peak learning rate, by the share (0 to 1) of the training after the warm-up that is done.
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "linear": lambda done: 1.0 - done,
+    "cosine": lambda done: (1.0 + math.cos(math.pi * done)) / 2,
+    "steps": lambda done: 1.0,  # divided at milestones, see `rate_factor`
+}
+
+
+class TrainingError(ValueError):
+    """A training that cannot begin, cannot go on, or diverged; the message is one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +220,25 @@ def idle(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, str]:
         "flip": (not recipe.resized_crop, "a recipe without resized crops"),
     }
     return {name: user for name, (used, user) in users.items() if name in given and not used}
+
+
+def rate_factor(
+    step: int, steps: int, *, rising: int, schedule: str, milestones: Sequence[int] = (), divisor: float = 10.0
+) -> float:
+    """Return the factor (above 0, at most 1) on the peak learning rate at `step`, counted from 0, of `steps`.
+
+    rising: steps over which the rate rises linearly from near 0 to its peak; then `schedule`, a name of SCHEDULES,
+        goes over the steps that are left.
+    milestones: with the schedule `steps`, from each of these steps on the rate is `divisor` times smaller.
+
+    Examples:
+        >>> [rate_factor(step, 100, rising=0, schedule="steps", milestones=(32, 48)) for step in (31, 32, 48)]
+        [1.0, 0.1, 0.01]
+    """
+    if step < rising:
+        return (step + 1) / rising
+    factor = SCHEDULES[schedule]((step - rising) / (steps - rising))
+    return factor / divisor ** sum(step >= at for at in milestones) if schedule == "steps" else factor
 
 
 def _hint(name: str, known: Mapping[str, object]) -> str:

@@ -16,7 +16,7 @@ import torch
 
 from resnet_probe.files import regular, whole
 from resnet_probe.pickles import check, unpacked
-from resnet_probe.training.errors import TrainingError
+from resnet_probe.training.recipe import TrainingError
 
 FORMAT = 1
 KEPT = 2  # the newest states; the one before the last is there in case the disk damages the last

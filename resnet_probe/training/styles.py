@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resnet_probe.training.errors import TrainingError
-from resnet_probe.training.recipe import Recipe
+from resnet_probe.training.recipe import Recipe, TrainingError
 from resnet_probe.unraveled import UnraveledNetwork, unravel
 
 KEPT = 23 / 54  # of the blocks, as Veit et al. 2016

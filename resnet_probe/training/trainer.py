@@ -18,10 +18,9 @@ from resnet_probe.data import Data
 from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.training.batch_norm import share_batch_norm
 from resnet_probe.training.batches import Batches, Part
-from resnet_probe.training.errors import DivergedError, TrainingError
 from resnet_probe.training.history import Epoch, History, Progress
 from resnet_probe.training.preparation import as_before, check, check_logits, make_optimizer, resident
-from resnet_probe.training.recipe import PRECISIONS, Recipe
+from resnet_probe.training.recipe import PRECISIONS, Recipe, TrainingError
 from resnet_probe.training.seeding import seeded
 from resnet_probe.training.state import Keeper
 from resnet_probe.training.styles import Styled
@@ -30,6 +29,10 @@ CHECK_EVERY = 50  # steps between two looks at the loss, which make the host wai
 AGREE_EVERY = 10  # steps after which several processes with devices agree whether to stop, for the same reason
 TEST_BATCH = 256
 RANK_APART = 1_000_003  # between the seeds of two processes' random layers
+
+
+class DivergedError(TrainingError):
+    """A training whose loss or weights are no longer finite numbers."""
 
 
 def fabric_for(recipe: Recipe, *, accelerator: str = "cpu", devices: int | list[int] = 1, num_nodes: int = 1) -> Fabric:

@@ -19,7 +19,7 @@ from resnet_probe.models import resolve
 from resnet_probe.tables import Result
 from resnet_probe.unraveled import unravel
 from tests.analyses.running import tables
-from tests.networks import MADE, make
+from tests.networks import MADE, make, trained
 
 CLASSES = tuple("abcdefghij")
 
@@ -29,14 +29,7 @@ def run(network, data, **how):
 
 
 def network(arch, seed=0):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = resolve(arch).eval()
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.uniform_(module.bias, -0.5, 0.5)
-                nn.init.uniform_(module.running_mean, -0.2, 0.2)
+    model = trained(lambda: resolve(arch), seed)
     return model, unravel(model, (3, 8, 8))
 
 

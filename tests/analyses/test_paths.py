@@ -15,6 +15,7 @@ from scipy.stats import binom
 from resnet_probe import figures
 from resnet_probe.analyses import paths
 from resnet_probe.tables import Result, read
+from tests.analyses.running import drawn_again
 
 BLOCK = (1, 1)
 POLYNOMIALS = st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(any), max_size=7)
@@ -283,13 +284,7 @@ def test_figure_draws_the_shares_with_the_central_interval_in_colour():
 
 
 def test_figure_is_a_column_wide_and_comes_from_the_table_alone(tmp_path):
-    result = resnet(56)
-    result.save(tmp_path)
-    (tmp_path / "paths.json").unlink()
-    again = paths.plot(read(tmp_path, "paths"))
-    assert again.get_size_inches()[0] * 25.4 == pytest.approx(85)
-    first = figures.save(paths.plot(result), tmp_path / "a", "paths", ["png"])[0].read_bytes()
-    assert figures.save(again, tmp_path / "b", "paths", ["png"])[0].read_bytes() == first
+    assert drawn_again(paths.plot, resnet(56), tmp_path) == pytest.approx(85)
 
 
 def test_layers_are_a_second_scale_where_they_follow_from_the_modules():

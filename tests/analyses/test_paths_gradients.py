@@ -7,7 +7,8 @@ from matplotlib.colors import to_hex
 from resnet_probe import figures
 from resnet_probe.analyses import paths
 from resnet_probe.gradients import class_gradients, sample_norms
-from resnet_probe.tables import Result, read, together
+from resnet_probe.tables import Result, together
+from tests.analyses.running import drawn_again
 from tests.gradients.networks import data_of, network_of
 
 
@@ -158,12 +159,7 @@ def test_figure_draws_the_table(measured):
 
 @pytest.mark.slow
 def test_figure_is_a_page_wide_and_comes_from_the_table_alone(measured, tmp_path):
-    measured.save(tmp_path)
-    (tmp_path / "gradients.json").unlink()
-    again = paths.plot_gradients(read(tmp_path, "gradients"))
-    assert again.get_size_inches()[0] * 25.4 == pytest.approx(178)
-    first = figures.save(paths.plot_gradients(measured), tmp_path / "a", "gradients", ["png"])[0].read_bytes()
-    assert figures.save(again, tmp_path / "b", "gradients", ["png"])[0].read_bytes() == first
+    assert drawn_again(paths.plot_gradients, measured, tmp_path) == pytest.approx(178)
 
 
 def test_several_networks_have_a_colour_each(measured):

@@ -9,7 +9,7 @@ from resnet_probe.analyses import reorder
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
 from resnet_probe.tables import Result, read
-from tests.evaluate.cases import images, in_order, loop, network
+from tests.evaluate.cases import in_order, loop, network
 
 GROUPS = [[0, 1, 2], [3], [4, 5]]
 
@@ -51,11 +51,6 @@ def test_the_seed_decides():
 def test_what_cannot_be_swapped_is_refused(groups, swaps, draws, message):
     with pytest.raises(ValueError, match=message):
         reorder.draw_orders(groups, 6, swaps, draws, 0)
-
-
-@pytest.fixture(scope="module")
-def case():
-    return *network(), images(40)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from resnet_probe.models import resolve
 from resnet_probe.tables import Result, together
 from resnet_probe.unraveled import unravel
 from tests.analyses.running import tables as tables_of
+from tests.networks import trained
 
 
 def run(network, data, **how):
@@ -24,14 +25,7 @@ def run(network, data, **how):
 
 def network(arch, size=8, seed=0):
     """A network with statistics and affine parameters that are not those of the initialisation."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = resolve(arch).eval()
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.uniform_(module.bias, -0.5, 0.5)
-                nn.init.uniform_(module.running_mean, -0.2, 0.2)
+    model = trained(lambda: resolve(arch), seed)
     return model, unravel(model, (3, size, size))
 
 

@@ -11,20 +11,7 @@ from torch import nn
 
 from resnet_probe.checkpoint import CheckpointError, load, save
 from resnet_probe.models import resolve
-
-
-def trained(build):
-    """A network in evaluation mode whose norms are not trivial."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(11)
-        model = build()
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                for tensor in (module.weight, module.running_var):
-                    nn.init.uniform_(tensor, 0.5, 1.5)
-                for tensor in (module.bias, module.running_mean):
-                    nn.init.normal_(tensor, std=0.3)
-    return model.eval()
+from tests.networks import trained
 
 
 def images(channels=3, size=32):

@@ -1,5 +1,6 @@
 import json
 import math
+from functools import partial
 
 import pytest
 
@@ -8,12 +9,16 @@ from resnet_probe.claims.verdicts import table as judgements
 from tests.claims.runs import run, table
 
 
-def cosines(means, spread=0.1, images=100):
-    rows = [
-        {"network": "net", "block": f"b{i}", "cos_gradient": m, "cos_gradient_std": spread, "gradients": images}
-        for i, m in enumerate(means)
-    ]
-    return run(table("iterative", rows))
+def blocks(measure, means, spread=0.1, images=100, **settings):
+    """A measure of each block, with its spread over the images."""
+    same = {"network": "net", f"{measure}_std": spread, "images": images, "gradients": images}
+    rows = [{**same, "block": f"b{i}", measure: mean} for i, mean in enumerate(means)]
+    return run(table("iterative", rows, **settings))
+
+
+cosines = partial(blocks, "cos_gradient")
+exit_cosines = partial(blocks, "cos_exit")
+agreeing = partial(blocks, "agreement", spread=0.04, images=401)
 
 
 @pytest.mark.parametrize(
@@ -29,14 +34,6 @@ def cosines(means, spread=0.1, images=100):
 def test_branch_opposes_the_gradient(means, verdict):
     (found,) = rules.branches(cosines(means))
     assert (found.claim, found.verdict) == (14, verdict)
-
-
-def agreeing(means, spread=0.04, images=401, **settings):
-    rows = [
-        {"network": "net", "block": f"b{i}", "images": images, "agreement": m, "agreement_std": spread}
-        for i, m in enumerate(means)
-    ]
-    return run(table("iterative", rows, **settings))
 
 
 @pytest.mark.parametrize(
@@ -88,14 +85,6 @@ def test_a_cosine_that_is_no_number_is_not_below_0():
     assert found.verdict == "cannot say"
     (row,) = judgements([found]).rows
     assert json.loads(json.dumps(row, allow_nan=False))["verdict"] == "cannot say"
-
-
-def exit_cosines(means, spread=0.1, images=100):
-    rows = [
-        {"network": "net", "block": f"b{i}", "cos_exit": m, "cos_exit_std": spread, "gradients": images}
-        for i, m in enumerate(means)
-    ]
-    return run(table("iterative", rows))
 
 
 @pytest.mark.parametrize(

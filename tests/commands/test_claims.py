@@ -9,8 +9,7 @@ from tests.claims.runs import lesions
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def folder():
     wrong = {f"b{i}": 101 for i in range(9)} | {"r": 500, "s": 400}
     deleted = lesions(100, wrong, arch="resnet20", resizes=("r", "s"))
     deleted.result.save(Path("run"))

@@ -15,6 +15,7 @@ from resnet_probe.commands.session import Session
 from resnet_probe.data import load_data
 from resnet_probe.models import resolve
 from resnet_probe.tables import read
+from tests.commands.running import ran
 from tests.commands.subjects import is_one_line, write_good
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -32,16 +33,13 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder_of_links(tmp_path, monkeypatch, files):
-    monkeypatch.chdir(tmp_path)
+def in_a_folder_of_links(tmp_path, files):
     for path in files.glob("*.safetensors"):
         (tmp_path / path.name).symlink_to(path)
 
 
 def run(capsys, *words):
-    code = main(["compare", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "compare", *words)
 
 
 @pytest.fixture(scope="module")

@@ -12,20 +12,14 @@ from resnet_probe.checkpoint import save
 from resnet_probe.cli import main
 from resnet_probe.models import resolve
 from resnet_probe.tables import read
+from tests.commands.running import ran
 from tests.commands.subjects import is_one_line, write_good
 
 SHARED = Path(__file__).parents[3] / "shared"
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def run(capsys, *words):
-    code = main(["evaluate", *map(str, words)])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "evaluate", *words)
 
 
 def test_two_checkpoints_all_views_and_the_ensemble(capsys):

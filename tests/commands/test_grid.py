@@ -13,21 +13,15 @@ from resnet_probe.analyses.grid import PRESETS, cells_of, describe
 from resnet_probe.cli import main
 from resnet_probe.models import resolve
 from resnet_probe.tables import read
+from tests.commands.running import ran
 from tests.commands.subjects import is_one_line
 
 QUICK = ("--data", "digits", "--limit", "40", "--epochs", "1", "--batch-size", "20", "--format", "png", "--out", "out")
 SMALL = ("--arch", "plain{depth}-w4", "--arch", "resnet{depth}-w4", "--depths", "8,14", "--seeds", "2", *QUICK)
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def run(capsys, *words):
-    code = main(["grid", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "grid", *words)
 
 
 def without_time(rows):

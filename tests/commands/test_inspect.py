@@ -7,18 +7,12 @@ import pytest
 
 from resnet_probe.cli import main
 from resnet_probe.tables import read
+from tests.commands.running import ran
 from tests.commands.subjects import BAD_FILES, is_one_line, write_bad, write_good
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def run(capsys, *words):
-    code = main(["inspect", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "inspect", *words)
 
 
 def cells(out, unit):

@@ -4,20 +4,14 @@ import pytest
 
 from resnet_probe.cli import main
 from resnet_probe.tables import read
+from tests.commands.running import ran
 from tests.commands.test_responses import checkpoint
 
 SHARED = Path(__file__).parents[3] / "shared"
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def run(capsys, *words):
-    code = main(["iterative", "--limit", "40", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "iterative", "--limit", "40", *words)
 
 
 def lesion_table(folder, file, *words):

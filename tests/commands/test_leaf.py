@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from resnet_probe import checkpoint
-from resnet_probe.cli import commands, load, main
+from resnet_probe.cli import commands, load
 from resnet_probe.commands.request import Request
 from resnet_probe.commands.session import Session, with_leaves
 from resnet_probe.tables import read
+from tests.commands.running import ran as run
 from tests.networks import trained
 
 NET = """
@@ -46,12 +47,6 @@ def net(tmp_path, monkeypatch):
     model = trained(lambda: Session().load(None, "net.py:Net").checkpoint.model)
     torch.save(model.state_dict(), "net.pt")
     return model
-
-
-def run(capsys, *words):
-    status = main([str(word) for word in words])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 def test_every_command_that_studies_a_network_has_it():

@@ -9,6 +9,7 @@ from resnet_probe.cli import main
 from resnet_probe.evaluate.baseline import Baseline
 from resnet_probe.models import resolve
 from resnet_probe.tables import read, read_run
+from tests.commands.running import ran
 from tests.commands.subjects import BAD_FILES, is_one_line, write_bad, write_good, write_images
 
 
@@ -22,17 +23,14 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder_of_links(tmp_path, monkeypatch, files):
+def in_a_folder_of_links(tmp_path, files):
     """Each test has the files, and an otherwise empty folder, for itself."""
-    monkeypatch.chdir(tmp_path)
     for path in files.iterdir():
         (tmp_path / path.name).symlink_to(path)
 
 
 def run(capsys, *words):
-    code = main(["lesion", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "lesion", *words)
 
 
 QUICK = ("--ckpt", "tiny.safetensors", "--limit", "30", "--format", "png", "--out", "out", "--batch-size", "16")

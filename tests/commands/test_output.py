@@ -6,8 +6,7 @@ import rich_click as click
 from resnet_probe.commands import output
 
 
-def test_the_folder_of_a_run_is_named_after_command_and_network(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_folder_of_a_run_is_named_after_command_and_network():
     assert output.run_folder(None, "lesion", "resnet56-4bfd") == Path("results/lesion-resnet56-4bfd")
     assert Path("results/lesion-resnet56-4bfd").is_dir()
     assert output.run_folder(Path("mine"), "lesion", "x") == Path("mine")

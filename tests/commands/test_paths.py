@@ -7,22 +7,15 @@ from pathlib import Path
 import pytest
 
 from resnet_probe.analyses.registry import facts_of
-from resnet_probe.cli import main
 from resnet_probe.tables import read
+from tests.commands.running import ran
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINTS = ROOT.parent / "shared" / "checkpoints"
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def run(capsys, *words):
-    code = main(["paths", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "paths", *words)
 
 
 def counts(folder, unit):

@@ -11,15 +11,11 @@ from resnet_probe.analyses.registry import facts_of
 from resnet_probe.cli import main
 from resnet_probe.models import resolve
 from resnet_probe.tables import read
+from tests.commands.running import ran
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
 DIGITS = ("--data", "digits", "--limit", "12", "--samples", "6", "--format", "png")
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
 
 
 def saved(name, arch="resnet8-w4", seed=0, spoil=False):
@@ -35,9 +31,7 @@ def saved(name, arch="resnet8-w4", seed=0, spoil=False):
 
 
 def run(capsys, *words):
-    code = main(["paths", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "paths", *words)
 
 
 def facts(folder, table, network):

@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from resnet_probe import checkpoint
-from resnet_probe.cli import main
+from tests.commands.running import ran
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +20,7 @@ def trained(tmp_path_factory):
 
 
 def run(capsys, *words):
-    code = main([*words, "--format", "png"])
-    out, err = capsys.readouterr()
-    return code, out, err
+    return ran(capsys, *words, "--format", "png")
 
 
 def test_the_table_begins_with_the_trained_order_and_a_second_run_repeats_it(trained, tmp_path, capsys):

@@ -14,8 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def finished(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def finished():
     assert main(["paths", "--depth", "56", "--out", "run", "--quiet"]) == 0
     return Path("run")
 

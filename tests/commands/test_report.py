@@ -12,8 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def folder():
     for save in (save_inspect, save_lesion, save_paths):
         save(Path("run/net"))
 

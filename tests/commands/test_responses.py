@@ -10,30 +10,20 @@ from resnet_probe.checkpoint import save
 from resnet_probe.cli import main
 from resnet_probe.models import resolve
 from resnet_probe.tables import read
+from tests.commands.running import ran
+from tests.networks import trained
 
 SHARED = Path(__file__).parents[3] / "shared"
 
 
 def checkpoint(path, arch, seed=0):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = resolve(arch, in_channels=1)
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.uniform_(module.weight, 0.5, 1.5)
+    model = trained(lambda: resolve(arch, in_channels=1), seed)
     save(path, model, arch=arch, metadata={"data": "digits", "normalize": "none"})
     return str(path)
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def run(capsys, *words):
-    code = main(["responses", "--limit", "40", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "responses", "--limit", "40", *words)
 
 
 def test_several_networks_are_overlaid_in_one_table_and_figure(capsys):

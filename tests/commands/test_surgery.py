@@ -8,6 +8,7 @@ import torch
 from resnet_probe import checkpoint
 from resnet_probe.cli import main
 from resnet_probe.unraveled import unravel
+from tests.commands.running import ran
 from tests.commands.subjects import BAD_FILES, is_one_line, write_bad, write_good
 from tests.networks import images
 
@@ -15,15 +16,12 @@ SHAPE = (1, 8, 8)
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder_with_a_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def in_a_folder_with_a_checkpoint(tmp_path):
     write_good(tmp_path)
 
 
 def run(capsys, *words, ckpt="tiny.safetensors"):
-    code = main(["surgery", "--ckpt", ckpt, *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "surgery", "--ckpt", ckpt, *words)
 
 
 def outputs(path):

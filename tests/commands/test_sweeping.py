@@ -33,8 +33,7 @@ def test_the_commands_of_sweeps_have_these_options_with_help(name):
         (("lesion",), "no network given"),
     ],
 )
-def test_wrong_use_is_one_line_and_code_2(words, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_wrong_use_is_one_line_and_code_2(words, message, capsys):
     assert cli.main([*words, "--limit", "8"]) == 2
     err = capsys.readouterr().err
     assert message in err

@@ -13,6 +13,7 @@ from resnet_probe import checkpoint
 from resnet_probe.cli import main
 from resnet_probe.data import load_data
 from resnet_probe.tables import read
+from tests.commands.running import ran
 from tests.commands.subjects import is_one_line
 from tests.evaluate.runs import PYTHON, finish, start
 
@@ -20,15 +21,8 @@ QUICK = ("--arch", "resnet8-w4", "--data", "digits", "--limit", "60", "--epochs"
          "--format", "png", "--out", "out")  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def run(capsys, *words):
-    code = main(["train", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return ran(capsys, "train", *words)
 
 
 def weights(path):

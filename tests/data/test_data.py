@@ -16,7 +16,7 @@ from torchvision import datasets, transforms
 
 from resnet_probe.data import NORMALIZATIONS, Data, DataError, load_data, normalizations_for, parse_normalization
 from resnet_probe.data.cifar import CIFAR
-from resnet_probe.data.limit import spread
+from resnet_probe.data.dataset import spread
 from resnet_probe.data.named import _scikit_learns_digits
 
 COLOUR = [name for name in NORMALIZATIONS if name != "digits"]

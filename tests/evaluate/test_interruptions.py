@@ -10,24 +10,10 @@ from pathlib import Path
 import pytest
 
 from resnet_probe import cli
-from tests.evaluate.runs import PYTHON, SLOWLY, finish, make_checkpoint, shards, start, words
+from tests.evaluate.runs import PYTHON, SLOWLY, finish, shards, start, words
 
 pytestmark = pytest.mark.slow
 ALL = 8  # shards of 192 images in batches of 8
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def table(tiny, tmp_path_factory):
-    """What an undisturbed run writes."""
-    out = tmp_path_factory.mktemp("whole")
-    assert cli.main(words(tiny, out)) == 0
-    assert len(shards(out)) == ALL
-    return (out / "lesion.csv").read_bytes()
 
 
 def until(condition, process, seconds=120):
@@ -49,6 +35,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tiny, table, tmp_path):
     assert not (tmp_path / "lesion.csv").exists()
     assert 2 <= len(shards(tmp_path)) < ALL
     assert cli.main(words(tiny, tmp_path)) == 0
+    assert len(shards(tmp_path)) == ALL
     assert (tmp_path / "lesion.csv").read_bytes() == table
 
 

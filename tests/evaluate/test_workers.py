@@ -9,7 +9,7 @@ from resnet_probe import cli
 from resnet_probe.evaluate import Journal, Workers, evaluate
 from resnet_probe.evaluate import sweep as sweep_module
 from tests.evaluate.cases import images, network
-from tests.evaluate.runs import PYTHON, finish, make_checkpoint, shards, start, words
+from tests.evaluate.runs import PYTHON, finish, shards, start, words
 
 
 class Connected(Workers):
@@ -72,18 +72,6 @@ def test_a_shard_that_two_processes_have_counts_once(tmp_path):
     assert workers.gather([], journal) == [row, other]
     journal.close()
     assert Workers().gather([row], None) == [row]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def table(tiny, tmp_path_factory):
-    out = tmp_path_factory.mktemp("single")
-    assert cli.main(words(tiny, out)) == 0
-    return (out / "lesion.csv").read_bytes()
 
 
 LAUNCHERS = {

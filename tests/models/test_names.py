@@ -90,16 +90,16 @@ def test_depths_of_the_papers():
         ("resnet20-w8.16", "as many of both"),
         ("plain20-B", "unknown token 'B'"),
         ("plain20-preact", "unknown token 'preact'"),
-    ],
-)
-def test_wrong_resnet_names(name, message):
-    with pytest.raises(ValueError, match=message):
-        parse_resnet(name)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
+        ("resnet20-h0", "above 0.*plain"),
+        ("resnet20-h0.5-gate6", "h0.5 and gate6 exclude each other"),
+        ("resnet20-gate6-shortgate6", "gate6 and shortgate6 exclude each other"),
+        ("resnet20-dropout0.5-f2", "exclude each other"),
+        ("resnet20-dropout1", "from 0 to below 1"),
+        ("resnet20-preact-gate6", "order preact with gate6"),
+        ("resnet20-bnafter-preact", "bnafter and preact exclude each other"),
+        ("plain20-h0.5", "unknown token 'h0.5'"),
+        ("resnet20-gate-6", "unknown token 'gate'"),
+        ("resnet20-h0.00001", "unknown token"),
         ("vgg12", "11, 13, 16 and 19"),
         ("vgg16-w0", "1 or more"),
         ("vgg16-c8.M", "write vgg4-c8.M"),
@@ -107,9 +107,9 @@ def test_wrong_resnet_names(name, message):
         ("vgg16-B", "unknown token 'B'"),
     ],
 )
-def test_wrong_vgg_names(name, message):
+def test_wrong_names(name, message):
     with pytest.raises(ValueError, match=message):
-        parse_vgg(name)
+        (parse_vgg if name.startswith("vgg") else parse_resnet)(name)
 
 
 def test_other_names():

@@ -9,6 +9,7 @@ from torchvision.models.resnet import ResNet as TorchvisionResNet
 
 from resnet_probe.models import resolve
 from resnet_probe.models.resnet import PadShortcut
+from tests.networks import trained
 
 PARAMETERS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962, 1202: 19_421_274}  # He 2015, option A
 
@@ -19,16 +20,7 @@ def parameters(model):
 
 def build(name, **sizes):
     """A network whose norms have been, as it were, trained: fresh ones would hide a wrong order of layers."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(len(name))
-        model = resolve(name, **sizes)
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                for tensor in (module.weight, module.running_var):
-                    nn.init.uniform_(tensor, 0.5, 1.5)
-                for tensor in (module.bias, module.running_mean):
-                    nn.init.normal_(tensor, std=0.3)
-    return model.eval()
+    return trained(lambda: resolve(name, **sizes), seed=len(name))
 
 
 def images(count=2, size=16, channels=3):

@@ -248,26 +248,6 @@ def test_canonical_spelling():
     assert {"bnafter", "relubefore", "relupre"} <= set(ORDERS)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("resnet20-h0", "above 0.*plain"),
-        ("resnet20-h0.5-gate6", "h0.5 and gate6 exclude each other"),
-        ("resnet20-gate6-shortgate6", "gate6 and shortgate6 exclude each other"),
-        ("resnet20-dropout0.5-f2", "exclude each other"),
-        ("resnet20-dropout1", "from 0 to below 1"),
-        ("resnet20-preact-gate6", "order preact with gate6"),
-        ("resnet20-bnafter-preact", "bnafter and preact exclude each other"),
-        ("plain20-h0.5", "unknown token 'h0.5'"),
-        ("resnet20-gate-6", "unknown token 'gate'"),
-        ("resnet20-h0.00001", "unknown token"),
-    ],
-)
-def test_wrong_names(name, message):
-    with pytest.raises(ValueError, match=message):
-        parse_resnet(name)
-
-
 def test_wrong_specs():
     for wrong in (
         {"gate_bias": -6},

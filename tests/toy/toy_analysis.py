@@ -19,7 +19,6 @@ HALVED = Table(
     "Halving one branch",
     (c.NETWORK, c.BLOCK, c.IMAGES, c.WRONG, c.ERROR, Column("factor", float, "of the branch")),
     question="What happens to the error when one branch is halved?",
-    command="halve",
     plots=(Plot("halved", "toy_analysis:plot"),),
     facts="toy_analysis:facts",
     claims=(Claim(900, "Halving a branch changes little", "at most 10 points", "nobody", "toy_analysis:judge"),),

@@ -80,7 +80,6 @@ EVALUATE = Table(
     ),
     question="How good is it, how sure is it, alone or with others?",
     source="He et al. 2015; Guo et al. 2017",
-    command="evaluate",
     plots=(Plot("evaluate", "resnet_probe.analyses.accuracy.figure:plot"),),
     facts="resnet_probe.analyses.accuracy.facts:errors",
 )
@@ -131,12 +130,10 @@ ANALYSIS = Analysis(
     tables=(EVALUATE, CLASSES, RELIABILITY),
 )
 
-_NAMES = {
-    "figure": ("plot", "plot_classes", "plot_reliability"),
-    "measure": ("run",),
-    "table": ("ENSEMBLE", "Accuracy", "tabulate"),
-    "views": ("View", "multi_scale", "scales_for", "single", "ten_crop"),
-}
 __getattr__, __dir__ = lazily(
-    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
+    __name__,
+    figure=("plot", "plot_classes", "plot_reliability"),
+    measure=("run",),
+    table=("ENSEMBLE", "tabulate"),
+    views=("multi_scale", "scales_for", "single", "ten_crop"),
 )

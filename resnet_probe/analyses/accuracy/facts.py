@@ -6,8 +6,6 @@ from resnet_probe.analyses.declaration import Fact
 from resnet_probe.analyses.facts import paired_words
 from resnet_probe.tables import Result
 
-__all__ = ["classes", "errors"]
-
 
 def errors(table: Result, network: str) -> list[Fact]:
     """Of each view the errors, the loss and the calibration error."""

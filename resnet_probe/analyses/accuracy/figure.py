@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot", "plot_classes", "plot_reliability"]
-
 MOST_CLASSES = 30  # with a line of their own; of more, the errors are drawn in falling order
 FEW = 10  # images in a bin
 MOST_SERIES = 7  # in one figure, where there are more than that only single views are drawn
@@ -69,8 +67,7 @@ def plot_classes(result: Result) -> Figure:
                 falling = sorted((row["error"] for row in rows), reverse=True)
                 look = {key: looks[name][key] for key in ("color", "linestyle")}
                 axes.plot(range(1, len(falling) + 1), falling, label=name, **look)
-            axes.set_xlabel("class, by falling error")
-            axes.set_ylabel("error of the class (%)")
+            axes.set(xlabel="class, by falling error", ylabel="error of the class (%)")
             axes.set_ylim(bottom=0)
             axes.grid(axis="y")
         else:
@@ -127,8 +124,7 @@ def plot_reliability(result: Result) -> Figure:
         below.set_ylim(bottom=0.8)
         below.yaxis.set_major_formatter("{x:,.0f}")
         below.minorticks_off()
-        below.set_ylabel("images")
-        below.set_xlabel("confidence (probability of the predicted class)")
+        below.set(ylabel="images", xlabel="confidence (probability of the predicted class)")
         for axes in (above, below):
             axes.grid(axis="y")
         legend_above(figure)

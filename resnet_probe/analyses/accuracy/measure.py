@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from resnet_probe.data import Data
     from resnet_probe.tables import Result
 
-__all__ = ["run"]
-
 BATCH = 64
 
 
@@ -26,11 +24,6 @@ def run(
     subjects: Sequence[Subject], parameters: Parameters = Parameters(), runtime: Runtime | None = None
 ) -> list[Result]:
     """Errors of networks, and of all of them together, in one pass over the images.
-
-    Args:
-        subjects: networks that see the same images, each in its own normalisation.
-        parameters: views, ensemble, and what is averaged.
-        runtime: where and how to compute; by default on the CPU.
 
     Returns:
         Tables `evaluate`, one row per network and view; `evaluate_classes`, one per class; `evaluate_reliability`, one

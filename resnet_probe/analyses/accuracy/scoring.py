@@ -14,8 +14,6 @@ from torch import Tensor
 
 from resnet_probe.tasks import CLASSIFICATION
 
-__all__ = ["BINS", "Bin", "Predictions", "Tally", "average"]
-
 BINS = 15  # Guo et al. 2017
 TOP = 5
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.accuracy.scoring import Predictions
     from resnet_probe.data import Data
 
-__all__ = ["ENSEMBLE", "Accuracy", "tabulate"]
-
 ENSEMBLE = "(ensemble)"
 
 
@@ -49,14 +47,9 @@ def tabulate(
 
     Args:
         networks: by name; in evaluation mode and on `device`.
-        data: labelled images.
         normalizations: per network how its images are normalised; by default as `data` says.
         views: how each image is looked at; each has rows of its own.
-        ensemble: also average all networks.
         average: of several inputs or networks: `softmax` (mean of probabilities) or `logits`.
-        batch_size: images per pass.
-        device: where to compute.
-        progress: called with the images done and their number.
 
     Raises:
         ValueError: no images, networks or views; an ensemble of one; an unknown average; a network whose classes are

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MULTI_SCALE", "SINGLE", "TEN_CROP", "View", "multi_scale", "scales_for", "single", "ten_crop"]
-
 SINGLE, TEN_CROP, MULTI_SCALE = "single", "ten-crop", "multi-scale"
 IMAGENET_SCALES = (224, 256, 384, 480, 640)  # He 2015, section 3.4
 RELATIVE_SCALES = (0.75, 0.875, 1.0, 1.125, 1.25)  # for small images; ours

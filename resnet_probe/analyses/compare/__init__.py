@@ -18,23 +18,10 @@ Lesions, responses and path lengths are measured by the analyses of these names;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import (
-    Amount,
-    Analysis,
-    BuildsOn,
-    Census,
-    Column,
-    Needs,
-    Plot,
-    StudyStep,
-    Table,
-    option,
-)
+from resnet_probe.analyses.declaration import Analysis, BuildsOn, Column, Needs, Plot, StudyStep, Table, option
 from resnet_probe.lazy import lazily
 
 KINDS = ("conv3x3", "conv", "all")
@@ -62,19 +49,15 @@ class Parameters:
         return "zoo" if self.zoo else None
 
 
-def _time(key: str, what: str, batch: str) -> tuple[Column, ...]:
-    small = "" if batch == "`batch_size`" else "_16"
-    words = f"batches of {batch}: " if small else ""
-    words = words.replace("`", "")
+def _time(key: str, what: str, batch: str = "`batch_size`", words: str = "") -> tuple[Column, ...]:
     return (
-        Column(
-            f"{key}{small}", float, f"{what} of a batch of {batch} images, mean over batches", "ms", f"{words}{what}"
-        ),
-        Column(f"{key}{small}_std", float, "standard deviation of that over batches", "ms", f"{words}{what}, std"),
+        Column(key, float, f"{what} of a batch of {batch} images, mean over batches", "ms", f"{words}{what}"),
+        Column(f"{key}_std", float, "standard deviation of that over batches", "ms", f"{words}{what}, std"),
     )
 
 
-FORWARD, BOTH, OWN = "forward", "forward and backward", "`batch_size`"
+DEPTH = Column("depth", int, "convolutions and linear layers on the longest path")
+FORWARD, BOTH = "forward", "forward and backward"
 COMPARE = Table(
     "compare",
     "Comparison",
@@ -82,12 +65,12 @@ COMPARE = Table(
         c.NETWORK,
         Column("parameters", int, "learned values that take part in evaluation; shared ones count once"),
         Column("flops", int, "multiply-adds for one image", heading="multiply-adds"),
-        Column("depth", int, "convolutions and linear layers on the longest path"),
+        DEPTH,
         c.ERROR,
         Column("worst_lesion", float, "highest error over single deletions", "%"),
         Column("median_lesion", float, "median error over single deletions", "%"),
-        *_time("forward_ms", FORWARD, OWN),
-        *_time("backward_ms", BOTH, OWN),
+        *_time("forward_ms", FORWARD),
+        *_time("backward_ms", BOTH),
         Column("paths", int, "all paths, exact"),
         Column("mean_path_length", float, "in layers", "layers"),
         Column("mean_path_modules", float, "in residual branches", "residual branches", "mean path length"),
@@ -100,13 +83,12 @@ COMPARE = Table(
         Column("batch_size", int, "images in a timed batch"),
         Column("timed_batches", int, "batches that were timed, of each kind"),
         Column("peak_memory_mb", float, "peak of a training step on a batch", "MB", "peak memory"),
-        *_time("forward_ms", FORWARD, "16"),
-        *_time("backward_ms", BOTH, "16"),
+        *_time("forward_ms_16", FORWARD, "16", "batches of 16: "),
+        *_time("backward_ms_16", BOTH, "16", "batches of 16: "),
         Column("against", str, "the network that the errors are compared with: the first one"),
         *c.paired_with("that network's"),
     ),
     question="How do the networks differ in size, cost and error?",
-    command="compare",
     plots=(
         Plot("compare", "resnet_probe.analyses.compare.figure:plot", ("lesion", "responses", "paths")),
         Plot("compare_costs", "resnet_probe.analyses.compare.costs_figure:plot_costs"),
@@ -126,7 +108,7 @@ ZOO_TABLE = Table(
         c.NETWORK,
         Column("title", str, "name in the paper"),
         Column("input", str, "size of one input"),
-        Column("depth", int, "convolutions and linear layers on the longest path"),
+        DEPTH,
         Column("parameters", int, "counted here"),
         Column("published_parameters", int, "as printed"),
         Column("parameters_ratio", float, "counted over printed"),
@@ -154,12 +136,6 @@ ZOO_TABLE = Table(
 )
 
 
-def _side_by_side(amount: Amount, census: Census) -> Mapping[str, Any] | None:
-    if not census.compared:
-        return None
-    return {"timing_batches": amount.batches} if amount.batches else {"no_timing": True}
-
-
 ANALYSIS = Analysis(
     "compare",
     help="Set networks side by side in one table and one figure.",
@@ -175,20 +151,27 @@ ANALYSIS = Analysis(
     run="resnet_probe.analyses.compare.measure:run",
     tables=(COMPARE, ZOO_TABLE),
     builds_on=(BuildsOn("lesion"), BuildsOn("responses", optional=True), BuildsOn("paths", images=False)),
-    study=(StudyStep("{network} beside the other network", "compare", _side_by_side),),
+    study=(
+        StudyStep(
+            "{network} beside the other network",
+            "compare",
+            lambda amount, census: (
+                {"timing_batches": amount.batches or BATCHES, "no_timing": not amount.batches}
+                if census.compared
+                else None
+            ),
+        ),
+    ),
 )
 
-_NAMES = {
-    "counts": ("Costs", "costs"),
-    "costs_figure": ("plot_costs",),
-    "figure": ("plot",),
-    "measure": ("run",),
-    "published": ("ZOO", "Published"),
-    "table": ("SMALL_BATCH", "Measured", "compared"),
-    "timing": ("Times", "Timing", "time_steps"),
-    "zoo": ("run_zoo",),
-    "zoo_figure": ("plot_zoo", "plot_zoo_scatter"),
-}
 __getattr__, __dir__ = lazily(
-    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
+    __name__,
+    counts=("Costs", "costs"),
+    costs_figure=("plot_costs",),
+    figure=("plot",),
+    measure=("run",),
+    table=("Measured", "compared"),
+    timing=("Times", "Timing", "time_steps"),
+    zoo=("run_zoo",),
+    zoo_figure=("plot_zoo", "plot_zoo_scatter"),
 )

@@ -11,16 +11,11 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot_costs"]
-
 
 def plot_costs(compare: Result) -> Figure:
     """Error and multiply-adds against parameters; with times, a panel of bars for them; 178 mm wide.
 
     Whiskers are 95 % intervals of the error over images, and the standard deviation of the time over batches.
-
-    Args:
-        compare: the table `compare`.
 
     Raises:
         ValueError: the table is empty.
@@ -85,7 +80,6 @@ def _draw_times(axes: Axes, rows: list[dict[str, Any]], looks: Mapping[str, dict
     axes.bar(0, 0, color="white", edgecolor="0.3", label="forward + backward")
     axes.set_xticks([])
     axes.set_xlim(-0.7, len(rows) - 0.3)
-    axes.set_xlabel("network")
-    axes.set_ylabel(f"ms for a batch of {rows[0]['batch_size']}")
+    axes.set(xlabel="network", ylabel=f"ms for a batch of {rows[0]['batch_size']}")
     axes.set_ylim(0, 1.28 * max(row["backward_ms"] + row["backward_ms_std"] for row in rows))
     axes.legend(loc="upper center", ncols=1)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["Costs", "costs"]
-
 
 @dataclass(frozen=True)
 class Costs:

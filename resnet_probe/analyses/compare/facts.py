@@ -6,8 +6,6 @@ from resnet_probe.analyses.declaration import Fact
 from resnet_probe.analyses.facts import paired_words
 from resnet_probe.tables import Result
 
-__all__ = ["facts"]
-
 
 def facts(table: Result, network: str) -> list[Fact]:
     """Of a network: its error, what a deletion does to it, its paths, and how its times were taken."""

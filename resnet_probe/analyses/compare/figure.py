@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot"]
-
 Rows = Sequence[dict[str, Any]]
 Looks = Mapping[str, dict[str, Any]]
 IN_VIEW = 1e-3  # lengths with fewer paths, relative to the most frequent length, are out of view
@@ -110,8 +108,7 @@ def _lesions(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
         axes.axhline(chance, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
     axes.set_ylim(0, 104)
     axes.set_xlim(-0.03, 1.03)
-    axes.set_xlabel("position of the deleted unit (0 first, 1 last)")
-    axes.set_ylabel("error (%)")
+    axes.set(xlabel="position of the deleted unit (0 first, 1 last)", ylabel="error (%)")
 
 
 def _responses(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
@@ -132,8 +129,7 @@ def _responses(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
         axes.set_yscale("log")
     else:
         axes.set_ylim(0, 1.06 * max(stds, default=1))
-    axes.set_xlabel("layer (0 first, 1 last)" if relative else "layer, in original order")
-    axes.set_ylabel("std of response")
+    axes.set(xlabel="layer (0 first, 1 last)" if relative else "layer, in original order", ylabel="std of response")
 
 
 def _paths(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
@@ -157,8 +153,7 @@ def _paths(axes: Axes, tables: Mapping[str, Result], looks: Looks) -> None:
     axes.set_xlim(0, 1.06 * longest)
     axes.set_ylim(0, 1.06)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
-    axes.set_xlabel("path length (layers)")
-    axes.set_ylabel("paths (most frequent: 1)")
+    axes.set(xlabel="path length (layers)", ylabel="paths (most frequent: 1)")
 
 
 def _size(rows: Rows) -> float:

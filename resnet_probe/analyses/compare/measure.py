@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.subject import Subject
     from resnet_probe.tables import Result
 
-__all__ = ["run"]
-
 DEFAULT_BATCH = 64
 
 
@@ -25,7 +23,6 @@ def run(subjects: Sequence[Subject] | None, parameters: Parameters, runtime: Run
 
     Args:
         subjects: networks that see images of the same data set; None with `zoo`.
-        parameters: how many batches are timed.
         runtime: with the tables `lesion` and `paths` of the same networks.
 
     Raises:

@@ -22,8 +22,6 @@ from torch.utils._pytree import tree_leaves
 
 from resnet_probe.analyses.compare.timing import example, generators, step
 
-__all__ = ["LiveBytes", "peak_memory"]
-
 
 class LiveBytes(TorchDispatchMode):
     """Inside this context, the bytes of tensors that are alive, and their peak.
@@ -75,12 +73,8 @@ def peak_memory(
     """Bytes at the peak of one training step (forward, loss, backward; no optimiser); the model stays as it is.
 
     Args:
-        model: network from images to class scores.
         shape: `(C, H, W)` of one image.
-        batch_size: images in the batch.
         classes: number of labels to draw from.
-        device: where to run.
-        seed: of images, labels and dropout.
 
     Raises:
         ValueError: the network cannot train on batches of this size.

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ZOO", "Published"]
-
 HE15 = "He et al. 2015"
 HE15_TABLE6 = "He et al. 2015, Table 6"
 HE15_TABLE1 = "He et al. 2015, Table 1"

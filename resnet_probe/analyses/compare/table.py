@@ -15,8 +15,6 @@ from resnet_probe.analyses.compare.timing import Timing
 from resnet_probe.statistics import paired
 from resnet_probe.tables import Result
 
-__all__ = ["INTACT", "SMALL_BATCH", "Measured", "compared"]
-
 INTACT = "(intact)"  # the first row of a lesion study
 SMALL_BATCH = 16
 

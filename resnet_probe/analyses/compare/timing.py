@@ -19,8 +19,6 @@ from resnet_probe.analyses.compare import BATCHES
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Times", "Timing", "example", "generators", "step", "time_steps"]
-
 WARM_UP = 10
 
 
@@ -58,15 +56,10 @@ def time_steps(
     The model is copied, so its weights, modes and running statistics stay as they are.
 
     Args:
-        model: network from images to class scores.
         shape: `(C, H, W)` of one image.
-        batch_size: images per batch.
         classes: number of labels to draw from.
         batches: at least 2.
         warm_up: batches before the first that counts, of each kind.
-        device: where to run.
-        seed: of images, labels and dropout.
-        progress: called with the batches done and their number.
 
     Raises:
         ValueError: fewer than 2 batches, or the network cannot train on batches of this size.

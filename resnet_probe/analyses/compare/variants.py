@@ -13,14 +13,6 @@ from torch import Tensor, nn
 from resnet_probe.anatomy.multiply_adds import counted
 from resnet_probe.models.shortcuts import PadShortcut
 
-__all__ = [
-    "PaperLeNet5",
-    "multiply_adds_with_biases",
-    "resnet_with_early_stride",
-    "resnet_with_option_a",
-    "vgg_convolutions",
-]
-
 
 def resnet_with_option_a(name: str) -> nn.Module:
     """torchvision's ResNet-18 or -34 with zero-padding shortcuts, as in Table 1 and Fig. 3 of He et al. 2015."""

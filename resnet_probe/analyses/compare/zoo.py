@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["run_zoo"]
-
 UNIT = "multiply-adds (one multiplication and its addition) for one input"
 
 
@@ -22,10 +20,6 @@ def run_zoo(*, entries: tuple[Published, ...] = ZOO, progress: Callable[[int, in
     """Count parameters, multiply-adds and depth of the papers' networks, and set them beside the printed numbers.
 
     Everything happens on the meta device: no weights are drawn and nothing is computed but shapes.
-
-    Args:
-        entries: the networks.
-        progress: called with the networks done and their number.
 
     Returns:
         Table `zoo`, one row per network. `*_ratio` is counted over printed; `as_counted_*` is the network that the

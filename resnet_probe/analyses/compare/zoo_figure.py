@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot_zoo", "plot_zoo_scatter"]
-
 FAMILIES = {  # beginning of a title -> name in the legend, colour of the palette, marker
     "ResNet": ("residual", "blue", "o"),
     "Plain": ("plain", "green", "D"),
@@ -124,8 +122,7 @@ def plot_zoo_scatter(result: Result) -> Figure:
         axes.plot([], [], linestyle="", marker="o", color=GREY, markerfacecolor="white", label="32x32 images")
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xlabel("parameters")
-        axes.set_ylabel("multiply-adds for one input")
+        axes.set(xlabel="parameters", ylabel="multiply-adds for one input")
         axes.margins(0.08)
         axes.grid()
         legend_above(figure)

@@ -11,7 +11,7 @@ plot_lesions what deleting each block adds, by style, from the table `grid_lesio
 from __future__ import annotations
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Table
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Plot, Table
 from resnet_probe.lazy import lazily
 
 HE_2015, HE_2016 = "He et al. 2015 (arXiv 1512.03385)", "He et al. 2016 (arXiv 1603.05027)"
@@ -32,8 +32,7 @@ TEST_LOSS = Column("test_loss", float, "of the held-out images", "nats")
 PARAMETERS = Column("parameters", int, "learned values")
 
 GRID = Table(
-    "grid",
-    "Trained grid",
+    "grid", "Trained grid",
     (
         *(CELL, ARCH, FAMILY, DEPTH, VARIANT, STYLE, SEED, PARAMETERS),
         Column("epochs", float, "that were trained"),
@@ -41,9 +40,7 @@ GRID = Table(
         Column("iterations", int, "that were trained"),
         Column("status", str, "`done`, or why the cell was not trained to its end"),
     ),
-    question="What errors do the trained networks reach?",
-    source="He et al. 2015, Fig. 6",
-    command="grid",
+    question="What errors do the trained networks reach?", source="He et al. 2015, Fig. 6",
     plots=(Plot("grid", "resnet_probe.analyses.grid.figure:plot_grid"),),
     facts="resnet_probe.analyses.grid.facts:cells",
     claims=(
@@ -109,8 +106,7 @@ CURVES = Table(
 )
 
 LESIONS = Table(
-    "grid_lesions",
-    "Lesions by style",
+    "grid_lesions", "Lesions by style",
     (
         *(CELL, ARCH, STYLE, SEED, c.BLOCK, c.INDEX, c.RESIZES, c.IMAGES, c.ERROR),
         Column("intact_error", float, "error of the intact network", "%"),
@@ -129,19 +125,16 @@ LESIONS = Table(
 ANALYSIS = Analysis(
     "grid",
     help="Train a grid of networks and draw their learning curves.",
-    needs=Needs(images="all"),
     tables=(GRID, SUMMARY, CURVES, LESIONS),
     command="resnet_probe.commands.grid:command",
 )
 
-_NAMES = {
-    "cells": ("Cell", "Images", "curve_rows", "describe", "identity", "train_cell"),
-    "engine": ("Grid",),
-    "errors": ("GridError",),
-    "figure": ("plot", "plot_grid", "plot_lesions"),
-    "presets": ("PRESETS", "Preset", "adapted", "cells_of"),
-    "table": ("DONE", "curves_table", "grid_table", "lesions_table", "summary_table"),
-}
 __getattr__, __dir__ = lazily(
-    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
+    __name__,
+    cells=("Cell", "Images", "curve_rows", "describe", "identity", "train_cell"),
+    engine=("Grid",),
+    figure=("plot", "plot_grid", "plot_lesions"),
+    journal=("GridError",),
+    presets=("PRESETS", "Preset", "adapted", "cells_of"),
+    table=("DONE", "curves_table", "grid_table", "lesions_table", "summary_table"),
 )

@@ -103,7 +103,9 @@ class Grid:
         with ProcessPoolExecutor(
             min(self.jobs, len(cells)), mp_context=context, initializer=_begin, initargs=(self, threads, asked)
         ) as pool:
-            cell_of = {pool.submit(_train, number): cell for number, cell in _numbered(self.cells, cells)}
+            wanted = {cell.name for cell in cells}
+            numbered = [(number, cell) for number, cell in enumerate(self.cells) if cell.name in wanted]
+            cell_of = {pool.submit(_train, number): cell for number, cell in numbered}
             waiting = set(cell_of)
             try:
                 while waiting:
@@ -132,11 +134,6 @@ class Grid:
         except DivergedError as error:  # a network that cannot be trained so is a result, too: the paper prints "fail"
             row = dict.fromkeys(GRID.keys) | cell.labels | {"status": str(error)}
             return {"row": row, "curve": []}
-
-
-def _numbered(all_cells: Sequence[Cell], wanted: Sequence[Cell]) -> list[tuple[int, Cell]]:
-    names = {cell.name for cell in wanted}
-    return [(number, cell) for number, cell in enumerate(all_cells) if cell.name in names]
 
 
 _here: dict[str, Any] = {}  # of a process of the pool: the grid, its images, and what says whether to stop

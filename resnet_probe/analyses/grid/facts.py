@@ -5,8 +5,6 @@ from __future__ import annotations
 from resnet_probe.analyses.declaration import Fact
 from resnet_probe.tables import Result
 
-__all__ = ["cells", "means"]
-
 
 def cells(table: Result, network: str) -> list[Fact]:
     """How many networks are trained, and the best and the worst of them."""

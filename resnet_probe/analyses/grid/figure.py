@@ -131,8 +131,7 @@ def plot_lesions(result: Result) -> Figure:
             )  # fmt: skip
         for place in sorted({row["index"] for row in result.rows if row["resizes"]}):
             ax.axvline(place, color="0.8", linewidth=0.6, linestyle=":", zorder=0)
-        ax.set_xlabel("deleted block (index from the input; dotted: resizes)")
-        ax.set_ylabel("error added (percentage points)")
+        ax.set(xlabel="deleted block (index from the input; dotted: resizes)", ylabel="error added (percentage points)")
         legend_above(figure)
         spread.set_xticks(range(len(keys)), [key[1].replace("-", "\n") for key in keys])
         spread.set_title("blocks that keep the size", fontsize=7.0)
@@ -160,8 +159,7 @@ def _against_depth(axes: Any, rows: Rows, depths: Sequence[int]) -> None:
             ax.plot([depths.index(d) for d in known], means, color=look["color"], linestyle=look["linestyle"],
                     label=name)  # fmt: skip
         ax.set_xticks(range(len(depths)), [str(depth) for depth in depths])
-        ax.set_xlabel("depth (layers)")
-        ax.set_title(title)
+        ax.set(xlabel="depth (layers)", title=title)
         ax.set_ylim(bottom=0)
     axes[0].set_ylabel("error (%)")
     axes[0].legend(loc="best", title="dots: seeds", title_fontsize=7.0)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from resnet_probe.analyses.grid.errors import GridError
 from resnet_probe.files import database
 
 SCHEMA = """
@@ -16,6 +15,10 @@ CREATE TABLE IF NOT EXISTS cell (
     name TEXT PRIMARY KEY, identity TEXT NOT NULL, status TEXT NOT NULL, row TEXT NOT NULL, curve TEXT NOT NULL
 ) WITHOUT ROWID
 """
+
+
+class GridError(ValueError):
+    """A grid that cannot begin or go on; the message is one line."""
 
 
 class GridJournal:

@@ -63,11 +63,6 @@ def adapted(preset: Preset, **values: Any) -> Preset:
 def cells_of(preset: Preset, values: Mapping[str, Any], seeds: Sequence[int]) -> list[Cell]:
     """All cells of a grid: seeds go last, so that an interrupted grid has whole rows.
 
-    Args:
-        preset: what to train.
-        values: of the recipe, in place of its own.
-        seeds: of the weights and the training.
-
     Raises:
         TrainingError: the recipe cannot be. ValueError, LookupError: a network cannot be.
     """

@@ -13,25 +13,11 @@ Source: Jastrzebski et al. 2018, "Residual Connections Encourage Iterative Infer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import (
-    Amount,
-    Analysis,
-    Census,
-    Claim,
-    Column,
-    Needs,
-    Plot,
-    Spread,
-    StudyStep,
-    Table,
-    option,
-)
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Spread, StudyStep, Table, option
 from resnet_probe.lazy import lazily
 
 RULES = "resnet_probe.claims.iterative"
@@ -102,8 +88,7 @@ def _measured() -> tuple[Column, ...]:
 
 
 ITERATIVE = Table(
-    "iterative",
-    "Iterative inference",
+    "iterative", "Iterative inference",
     (
         *(c.NETWORK, c.BLOCK, c.INDEX, c.STAGE, c.RESIZES, c.IMAGES),
         *_measured(),
@@ -126,7 +111,6 @@ ITERATIVE = Table(
     ),
     question="What does each block do to its input and to the loss?",
     source="Jastrzebski et al. 2018; Greff et al. 2017",
-    command="iterative",
     plots=(Plot("iterative", "resnet_probe.analyses.iterative.figure:plot"),),
     facts="resnet_probe.analyses.iterative.facts:blocks",
     headline="gradient at the input",
@@ -166,8 +150,7 @@ ITERATIVE = Table(
 )  # fmt: skip
 
 RANKS = Table(
-    "iterative_ranks",
-    "What predicts the damage",
+    "iterative_ranks", "What predicts the damage",
     (
         c.NETWORK,
         Column("measure", str, "column of `iterative.csv`"),
@@ -193,12 +176,6 @@ RANKS = Table(
 )  # fmt: skip
 
 
-def _with_blocks(amount: Amount, census: Census) -> Mapping[str, Any] | None:
-    if not census.blocks:
-        return None
-    return {"lesion": census.lesions} if census.lesions.is_file() else {}
-
-
 ANALYSIS = Analysis(
     "iterative",
     help="Measure what each block does to its input and the loss.",
@@ -212,10 +189,15 @@ ANALYSIS = Analysis(
     run="resnet_probe.analyses.iterative.table:run",
     check="resnet_probe.analyses.iterative.table:check",
     tables=(ITERATIVE, RANKS),
-    study=(StudyStep("Iterative inference in {network}", "iterative", _with_blocks),),
+    study=(
+        StudyStep(
+            "Iterative inference in {network}",
+            "iterative",
+            lambda amount, census: (
+                {"lesion": census.lesions if census.lesions.is_file() else None} if census.blocks else None
+            ),
+        ),
+    ),
 )
 
-_NAMES = {"figure": ("plot", "plot_ranks"), "ranks": ("rank",), "table": ("run", "with_damage")}
-__getattr__, __dir__ = lazily(
-    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
-)
+__getattr__, __dir__ = lazily(__name__, figure=("plot", "plot_ranks"), ranks=("rank",), table=("run", "with_damage"))

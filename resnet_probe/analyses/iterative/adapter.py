@@ -16,8 +16,6 @@ from resnet_probe.analyses.iterative.measure import Chain
 from resnet_probe.data import Data
 from resnet_probe.tasks import CLASSIFICATION
 
-__all__ = ["adapted_exits"]
-
 
 def adapted_exits(
     chain: Chain,

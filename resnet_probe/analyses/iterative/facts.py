@@ -8,8 +8,6 @@ from resnet_probe.analyses.declaration import Fact
 from resnet_probe.analyses.iterative import MEASURES
 from resnet_probe.tables import Result
 
-__all__ = ["blocks", "ranks"]
-
 
 def blocks(table: Result, network: str) -> list[Fact]:
     """Of the blocks: the typical update, how many oppose the gradient, and what early exits reach."""

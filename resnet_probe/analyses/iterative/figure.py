@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot", "plot_ranks"]
-
 Rows = Sequence[dict[str, Any]]
 
 
@@ -41,30 +39,25 @@ def plot(result: Result) -> Figure:
         figure, axes = new_figure("page", height=96, rows=2, cols=4)
         (size, beside, gradient, exit_), (influence, damage, estimation, exits) = axes
         _line(size, rows, "ratio", look=("blue", "o"), name="|F| / |h|", band=True)
-        size.set_title("size of the update")
-        size.set_ylabel("|F(h)| / |h|")
+        size.set(title="size of the update", ylabel="|F(h)| / |h|")
         size.set_ylim(bottom=0)
 
         # the gradients' cosines are the claim, and a tenth of the others': a scale of its own for each
         _line(beside, rows, "cos_input", look=("blue", "o"), name="h")
-        beside.set_title("update and input")
-        beside.set_ylabel("cos(F(h), h)")
+        beside.set(title="update and input", ylabel="cos(F(h), h)")
         _line(gradient, rows, "cos_gradient", look=("vermillion", "s"), name="at the input", band=True)
         _line(gradient, rows, "cos_gradient_out", look=("orange", "^"), name="at the output")
-        gradient.set_title("update and gradient")
-        gradient.set_ylabel("cos(F(h), dL/dh)")
+        gradient.set(title="update and gradient", ylabel="cos(F(h), dL/dh)")
         _legend(gradient)
         _line(exit_, rows, "cos_exit", look=("green", "D"), name="dL/dh of the exit")
-        exit_.set_title("update, exit gradient")
-        exit_.set_ylabel("cos(F(h), exit's dL/dh)")
+        exit_.set(title="update, exit gradient", ylabel="cos(F(h), exit's dL/dh)")
         exit_.set_visible(any(row.get("cos_exit") is not None for row in rows))
         for panel in (beside, gradient, exit_):
             panel.axhline(0, color="0.4", linewidth=0.6, zorder=0)
 
         _line(influence, rows, "influence", look=("blue", "o"), name="1 - cos", band=True)
         _line(influence, rows, "angular", look=("purple", "s"), name="arccos(cos) / π", band=True)
-        influence.set_title("turn of h")
-        influence.set_ylabel("distance of h and next h")
+        influence.set(title="turn of h", ylabel="distance of h and next h")
         influence.set_ylim(bottom=0)
         _legend(influence)
 
@@ -73,8 +66,7 @@ def plot(result: Result) -> Figure:
         _line(estimation, rows, "estimation", look=("blue", "o"), name="mean")
         _line(estimation, rows, "estimation_std", look=("vermillion", "s"), name="std")
         estimation.axhline(0, color="0.4", linewidth=0.6, zorder=0)
-        estimation.set_title("estimation error")
-        estimation.set_ylabel("h minus last h of the stage")
+        estimation.set(title="estimation error", ylabel="h minus last h of the stage")
         _legend(estimation)
 
         _exits(exits, rows, result.about(rows[0]["network"]).get("error"))
@@ -125,8 +117,7 @@ def _several(result: Result) -> Figure:
             panel.set_visible(bool(panel.get_lines()))  # the damage is not known everywhere
             if "cos" in column or column == "lesion_loss":
                 panel.axhline(0, color="0.4", linewidth=0.6, zorder=0)
-            panel.set_title(title)
-            panel.set_ylabel(words)
+            panel.set(title=title, ylabel=words)
             deepest = 1 if relative else max(map(len, networks.values())) - 1
             panel.set_xlim(-0.05 * deepest, 1.05 * deepest)
             if not relative:
@@ -168,16 +159,14 @@ def _damage(axes: Axes, rows: Rows) -> None:
     _line(axes, rows, "first_order", look=("orange", "^"), name="first-order prediction")
     _line(axes, rows, "lesion_loss", look=("blue", "o"), name="measured")
     axes.axhline(0, color="0.4", linewidth=0.6, zorder=0)
-    axes.set_title("damage of deletion")
-    axes.set_ylabel("increase of loss (nats)")
+    axes.set(title="damage of deletion", ylabel="increase of loss (nats)")
     _legend(axes)
 
 
 def _exits(axes: Axes, rows: Rows, error: float | None) -> None:
     _line(axes, rows, "exit_accuracy", look=("blue", "o"), name="own classifier")
     _line(axes, rows, "adapter_accuracy", look=("green", "s"), name="least-squares adapter")
-    axes.set_title("early exits")
-    axes.set_ylabel("accuracy (%)")
+    axes.set(title="early exits", ylabel="accuracy (%)")
     axes.set_ylim(0, 103)
     if error is not None:
         axes.axhline(100 - error, color="0.4", linewidth=0.7, linestyle=(0, (4, 2)), zorder=0, label="whole network")

@@ -12,8 +12,6 @@ from resnet_probe.probes import ChannelMoments, Moments, combine_moments, moment
 from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Unit, UnraveledNetwork
 
-__all__ = ["BlockSums", "Chain", "Visit"]
-
 
 @dataclass
 class Visit:
@@ -35,11 +33,7 @@ class Visit:
 
 
 class Chain:
-    """The intact chain of a network, run so that the parts of every block can be seen.
-
-    Args:
-        network: an unraveled network with residual blocks.
-    """
+    """The intact chain of a network, run so that the parts of every block can be seen."""
 
     def __init__(self, network: UnraveledNetwork) -> None:
         self.blocks = network.links

@@ -10,8 +10,6 @@ from resnet_probe.tables import Result
 if TYPE_CHECKING:
     import numpy
 
-__all__ = ["DAMAGES", "FEWEST", "SUBSETS", "rank"]
-
 DAMAGES = {"error": "lesion_error", "loss": "lesion_loss"}
 SUBSETS = ("all", "keep shape")
 FEWEST = 5  # blocks below which a rank correlation says nothing
@@ -22,8 +20,6 @@ def rank(result: Result, *, draws: int = 2000, seed: int = 0) -> Result:
 
     Args:
         result: a table `iterative` with damage (`with_damage`).
-        draws: bootstrap samples of the blocks.
-        seed: of the bootstrap.
 
     Returns:
         Table `iterative_ranks`: per measure, kind of damage (`error` or `loss`) and subset of blocks (`all`, or those

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
 
-__all__ = ["check", "run", "with_damage"]
-
 BATCH = 64
 
 
@@ -25,9 +23,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     """Measure every residual block; where its damage is known, also which measure predicts it.
 
     Args:
-        subject: network, intact, and labelled images.
         parameters: the table of damage, and whether early exits are adapted, which takes two more forward passes.
-        runtime: where and how to compute; by default on the CPU.
 
     Returns:
         Table `iterative`, one row per block, and with a lesion table `iterative_ranks`.

@@ -75,7 +75,6 @@ LESION = Table(
     ),
     question="What happens to the error when one unit is deleted?",
     source="Veit et al. 2016, Fig. 3",
-    command="lesion",
     spread=Spread(("block", "index"), ("error", "increase", "loss")),
     plots=(Plot("lesion", "resnet_probe.analyses.lesion.single:plot"),),
     facts="resnet_probe.analyses.lesion.facts:single",
@@ -283,4 +282,4 @@ ANALYSIS = Analysis(
     ),
 )
 
-__getattr__, __dir__ = lazily(__name__, {"plot": f"{__name__}.single:plot"})
+__getattr__, __dir__ = lazily(__name__, single=("plot",))

@@ -26,19 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import (
-    Amount,
-    Analysis,
-    Census,
-    Claim,
-    Column,
-    Needs,
-    Plot,
-    Spread,
-    StudyStep,
-    Table,
-    option,
-)
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Spread, StudyStep, Table, option
 from resnet_probe.analyses.parsing import memory_size
 from resnet_probe.lazy import lazily
 
@@ -105,21 +93,17 @@ class Parameters:
         return tuple(dict.fromkeys(name for name in names if name))
 
 
+UNIT = Column("unit", str, "what the length counts: `module` or `layer`")
 LENGTH = Column("length", int, "residual branches (`module`) or learned layers (`layer`) on the path")
 
 PATHS = Table(
-    "paths",
-    "Paths",
+    "paths", "Paths",
     (
-        c.NETWORK,
-        Column("unit", str, "what the length counts: `module` or `layer`"),
-        LENGTH,
+        *(c.NETWORK, UNIT, LENGTH),
         Column("count", int, "paths of that length, exact"),
         Column("fraction", float, "of all paths"),
     ),
-    question="How many paths of each length lead through the network?",
-    source="Veit et al. 2016, Fig. 6a",
-    command="paths",
+    question="How many paths of each length lead through the network?", source="Veit et al. 2016, Fig. 6a",
     plots=(Plot("paths", "resnet_probe.analyses.paths.figure:plot"),),
     facts="resnet_probe.analyses.paths.facts:lengths",
     claims=(
@@ -131,8 +115,7 @@ PATHS = Table(
 )  # fmt: skip
 
 GRADIENTS = Table(
-    "gradients",
-    "Gradient by path length",
+    "gradients", "Gradient by path length",
     (
         c.NETWORK,
         Column("length", int, "residual branches on the path"),
@@ -152,8 +135,7 @@ GRADIENTS = Table(
         c.IMAGES,
         Column("cancellation_error", float, "standard error of `cancellation_ratio`", method="ratio"),
     ),
-    question="Which paths carry the gradient?",
-    source="Veit et al. 2016, Figs. 6b and 6c",
+    question="Which paths carry the gradient?", source="Veit et al. 2016, Figs. 6b and 6c",
     command="paths --data",
     spread=Spread(("length",), ("class_share", "class_norm", "path_norm")),
     plots=(Plot("gradients", "resnet_probe.analyses.paths.panels:plot_gradients"),),
@@ -179,9 +161,7 @@ SURVIVAL = Table(
     "survival",
     "Surviving paths",
     (
-        c.NETWORK,
-        Column("unit", str, "what the length counts: `module` or `layer`"),
-        LENGTH,
+        *(c.NETWORK, UNIT, LENGTH),
         Column("count", int, "paths of that length in the intact network, exact"),
         Column("surviving", int, "those that are left, exact"),
         Column("share", float, "of them"),
@@ -195,14 +175,6 @@ SURVIVAL = Table(
     plots=(Plot("survival", "resnet_probe.analyses.paths.deletion:plot_survival"),),
     facts="resnet_probe.analyses.paths.facts:survival",
 )
-
-
-def _without_blocks(amount: Amount, census: Census) -> dict[str, object] | None:
-    return None if census.blocks else {}
-
-
-def _with_blocks(amount: Amount, census: Census) -> dict[str, object] | None:
-    return {"samples": amount.samples} if census.blocks else None
 
 
 ANALYSIS = Analysis(
@@ -221,27 +193,28 @@ ANALYSIS = Analysis(
     run="resnet_probe.analyses.paths.measure:run",
     tables=(PATHS, GRADIENTS, SURVIVAL),
     study=(
-        StudyStep("Paths of {network}", "paths", _without_blocks, images=False),
-        StudyStep("Paths and gradients of {network}", "gradients", _with_blocks, few=True),
+        StudyStep("Paths of {network}", "paths", lambda amount, census: None if census.blocks else {}, images=False),
+        StudyStep(
+            "Paths and gradients of {network}",
+            "gradients",
+            lambda amount, census: {"samples": amount.samples} if census.blocks else None,
+            few=True,
+        ),
     ),
     also="resnet_probe.analyses.paths.drawings:draw",
 )
 
-_NAMES = {
-    "cifar": ("CifarResNet", "cifar_resnet", "resnet_polynomials"),
-    "deletion": ("chain_polynomials", "plot_survival", "run_survival"),
-    "effective": (
-        *("PAPER", "Decay", "Interval", "decay", "describe", "effective_shares", "smallest_interval", "survivors"),
-    ),
-    "figure": ("plot",),
-    "gradients": ("run_gradients",),
-    "graph": ("anatomy_graph", "values_by_unit", "write_graph"),
-    "lengths": ("UNITS", "Polynomial", "Statistics", "central_interval", "multiply", "share", "statistics"),
-    "measure": ("run",),
-    "panels": ("plot_gradients",),
-    "picture": ("MOST_DRAWN", "draw_anatomy", "draw_unraveled"),
-    "table": ("counted", "distributions"),
-}
 __getattr__, __dir__ = lazily(
-    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
+    __name__,
+    cifar=("cifar_resnet", "resnet_polynomials"),
+    deletion=("chain_polynomials", "plot_survival", "run_survival"),
+    effective=("PAPER", "decay", "describe", "effective_shares", "smallest_interval", "survivors"),
+    figure=("plot",),
+    gradients=("run_gradients",),
+    graph=("anatomy_graph", "values_by_unit", "write_graph"),
+    lengths=("UNITS", "central_interval", "multiply", "share", "statistics"),
+    measure=("run",),
+    panels=("plot_gradients",),
+    picture=("draw_anatomy", "draw_unraveled"),
+    table=("counted", "distributions"),
 )

@@ -45,7 +45,6 @@ def run_survival(
 
     Args:
         before, after: for "module", "layer" or both, the polynomials of the steps, intact and with blocks deleted.
-        name: name of the network in the table.
         blocks: residual blocks of the intact network.
         deleted: how many of them were deleted.
 
@@ -110,8 +109,7 @@ def plot_survival(result: Result) -> Figure:
             axes.plot(lengths, formula, linewidth=0.8, **look, label="$C(n-d, x)\\,/\\,C(n, x)$" if last else None)
         if len(names) == 1:
             axes.set_title(label(names[0]))
-        axes.set_xlabel("path length $x$ in modules (residual branches taken)")
-        axes.set_ylabel("surviving paths (%)")
+        axes.set(xlabel="path length $x$ in modules (residual branches taken)", ylabel="surviving paths (%)")
         axes.set_ylim(-3, 103)
         legend_above(figure)
     return figure

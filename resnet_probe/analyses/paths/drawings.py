@@ -12,8 +12,6 @@ from resnet_probe.tables import Result, read
 if TYPE_CHECKING:
     from resnet_probe.analyses.subject import Subject
 
-__all__ = ["draw"]
-
 UNITS = {"error": "error after deletion (%)", "loss": "loss after deletion (nats)"}
 
 

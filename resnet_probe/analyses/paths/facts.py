@@ -11,8 +11,6 @@ from resnet_probe.analyses.paths.effective import PAPER
 from resnet_probe.tables import Result
 from resnet_probe.tables.cells import exactly
 
-__all__ = ["gradients", "lengths", "survival"]
-
 BRANCHES = "residual branches"
 
 

@@ -35,16 +35,10 @@ def run_gradients(
     """Measure the gradient that paths of each length carry to the input.
 
     Args:
-        network: the unraveled network, its weights on `device`.
-        data: labelled images.
-        name: name of the network in the table.
         samples: sampled paths of each length; 0 for the exact classes alone.
-        seed: of the sampled paths.
         batch_size: images at a time; by default what is quick, in training mode 64.
         batch_norm: "eval"; or "train", where every batch is normalised with its own statistics.
-        device: where to compute.
         budget: memory that may be used, 2 GiB by default.
-        progress: called with the work done and its amount.
 
     Returns:
         Table `gradients`, one row per number of residual branches, 0 to n. The settings say how closely the classes add

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.subject import Subject
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["run"]
-
 
 @dataclass(frozen=True)
 class _Chain:
@@ -43,8 +41,6 @@ def run(subject: Subject | None, parameters: Parameters, runtime: Runtime | None
 
     Args:
         subject: the network; None for the CIFAR ResNet of `parameters.depth`, for which torch is not needed.
-        parameters: what is deleted, and how gradients are sampled.
-        runtime: where and how to compute; by default on the CPU.
 
     Returns:
         Table `paths`; with deletions `survival`, where images are given `gradients`. The network without its deleted

@@ -176,8 +176,7 @@ def _make_room(axis: Axes, *, below: float = 0.0, above: float = 0.0) -> None:
 def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
     titles = ["paths", "norm by length", "share by length", "cancellation (1: none)"]
     for axis, letter, title in zip(axes, "abcd", titles, strict=False):
-        axis.set_title(f"{letter}   {title}")
-        axis.set_xlabel("path length (residual branches taken)")
+        axis.set(title=f"{letter}   {title}", xlabel="path length (residual branches taken)")
         axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axes[0].set_ylim(bottom=0)
     _logarithmic(axes[1])

@@ -40,7 +40,6 @@ def draw_unraveled(blocks: int, name: str = "") -> Figure:
 
     Args:
         blocks: number of residual blocks, 1 to `MOST_DRAWN`.
-        name: of the network, for the title.
 
     Raises:
         ValueError: no blocks, or more than can be drawn.
@@ -78,7 +77,6 @@ def draw_anatomy(graph: nx.DiGraph, *, name: str = "", column: str = "", across:
 
     Args:
         graph: from `anatomy_graph`.
-        name: of the network, for the title.
         column: what the values are, for the scale beside the picture.
         across: boxes side by side.
     """

@@ -16,7 +16,6 @@ def counted(polynomials_by_unit: Mapping[str, Iterable[Sequence[int]]], network:
 
     Args:
         polynomials_by_unit: for "module", "layer" or both, the polynomials of the units along the chain.
-        network: name for the table.
 
     Returns:
         The result "paths": `network, unit, length, count, fraction`, one row per length that occurs; `count`

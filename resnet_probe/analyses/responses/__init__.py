@@ -35,17 +35,16 @@ class Parameters:
     channels: bool = option(False, "Also write responses_channels.csv, one row per channel.")
 
 
+LAYER = Column("layer", str, "path of the layer in the network")
+INDEX = Column("index", int, "position of the layer in the order of the data flow, from 0")
 MEAN = Column("mean", float, "of the responses")
 STD = Column("std", float, "their population standard deviation over images, positions and channels")
 VALUES = Column("values", int, "how many numbers went into it")
 
 RESPONSES = Table(
-    "responses",
-    "Layer responses",
+    "responses", "Layer responses",
     (
-        c.NETWORK,
-        Column("layer", str, "path of the layer in the network"),
-        Column("index", int, "position in the order of the data flow, from 0"),
+        *(c.NETWORK, LAYER, INDEX),
         Column("rank", int, "place by falling standard deviation, from 0"),
         *(MEAN, STD, VALUES),
         Column("point", str, "where it is measured: `after batch norm`, `after normalisation` or `layer output`"),
@@ -53,9 +52,7 @@ RESPONSES = Table(
         c.STAGE,
         Column("std_error", float, "standard error of `std` over images, in mode `eval`", method="influence"),
     ),
-    question="How strongly does each layer respond?",
-    source="He et al. 2015, Fig. 7",
-    command="responses",
+    question="How strongly does each layer respond?", source="He et al. 2015, Fig. 7",
     spread=Spread(("layer", "index"), ("std",)),
     plots=(Plot("responses", "resnet_probe.analyses.responses.figure:plot"),),
     facts="resnet_probe.analyses.responses.facts:facts",
@@ -74,9 +71,7 @@ CHANNELS = Table(
     "responses_channels",
     "Responses by channel",
     (
-        c.NETWORK,
-        Column("layer", str, "path of the layer in the network"),
-        Column("index", int, "position of the layer in the order of the data flow, from 0"),
+        *(c.NETWORK, LAYER, INDEX),
         Column("channel", int, "number of the channel, from 0"),
         *(MEAN, STD, VALUES),
     ),
@@ -98,11 +93,4 @@ ANALYSIS = Analysis(
     study=(StudyStep("Responses of {network}", "responses", lambda amount, census: None if census.compared else {}),),
 )
 
-_NAMES = {
-    "figure": ("plot",),
-    "points": ("MeasuredLayer", "measured_layers"),
-    "table": ("run",),
-}
-__getattr__, __dir__ = lazily(
-    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
-)
+__getattr__, __dir__ = lazily(__name__, figure=("plot",), table=("run",))

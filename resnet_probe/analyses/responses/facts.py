@@ -7,8 +7,6 @@ from statistics import median
 from resnet_probe.analyses.declaration import Fact
 from resnet_probe.tables import Result
 
-__all__ = ["facts"]
-
 
 def facts(table: Result, network: str) -> list[Fact]:
     """The typical, the strongest and the weakest layer, and where they were measured."""

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot"]
-
 
 def plot(result: Result) -> Figure:
     """Standard deviation of each layer's response, in original order and sorted (He et al. 2015, Fig. 7).

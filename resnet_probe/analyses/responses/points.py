@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from resnet_probe.anatomy import Operation, UnitPlan
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["AFTER_BN", "AFTER_NORM", "OUTPUT", "MeasuredLayer", "measured_layers"]
-
 AFTER_BN, AFTER_NORM, OUTPUT = "after batch norm", "after normalisation", "layer output"
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
 
-__all__ = ["run"]
-
 BATCH = 64
 
 
@@ -30,11 +28,6 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
 
     Source: He et al. 2015, Fig. 7. The paper does not say which images, which mode of batch norm and over which axes;
     the defaults here are held-out images, evaluation mode and all axes together.
-
-    Args:
-        subject: network and images.
-        parameters: which layers, which mode, whether by channel.
-        runtime: where and how to compute; by default on the CPU.
 
     Returns:
         Table `responses`, one row per layer; with `channels` also `responses_channels`, one row per channel.

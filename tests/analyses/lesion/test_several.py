@@ -13,7 +13,7 @@ from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
 from resnet_probe.evaluate import recalibrate
 from resnet_probe.tables import read
-from tests.evaluate.cases import images, loop, network, without
+from tests.evaluate.cases import images, loop, without
 
 
 def measured(net, data, *, train=None, **parameters):
@@ -59,11 +59,6 @@ def test_draws_are_about_uniform():
 def test_impossible_numbers_are_refused(deleted, draws, message):
     with pytest.raises(ValueError, match=message):
         multi.draw_lesions(NAMES, deleted, draws, 0)
-
-
-@pytest.fixture(scope="module")
-def case():
-    return *network(), images(40)
 
 
 @pytest.fixture(scope="module")
