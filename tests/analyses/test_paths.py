@@ -222,6 +222,13 @@ def test_lengths_that_are_equally_frequent_are_all_named(depth, modes):
     assert [mode in text for mode, text in zip(modes, told, strict=True)] == [True, True]
 
 
+def test_three_modes_are_told_as_words_are():
+    (told,) = [
+        fact.text for fact in lengths(paths.counted({"module": [(1, 2, 2, 2)]}, "n"), "n") if fact.low is not None
+    ]
+    assert "modes 1, 2 and 3, central" in told
+
+
 # -- table ----------------------------------------------------------------------------------------------------------
 
 

@@ -179,6 +179,7 @@ def _exits(axes: Axes, rows: Rows, error: float | None) -> None:
     axes.set_title("early exits")
     axes.set_ylabel("accuracy (%)")
     axes.set_ylim(0, 103)
+    axes.set_yticks(range(0, 101, 20))  # none in the room for the legend
     if error is not None:
         axes.axhline(100 - error, color="0.4", linewidth=0.7, linestyle=(0, (4, 2)), zorder=0, label="whole network")
     _legend(axes)

@@ -103,6 +103,7 @@ def plot(result: Result) -> Figure:
             chance = 100 * (1 - 1 / classes)
             axes.axhline(chance, color="0.6", linewidth=0.6, linestyle=":", zorder=0, label="chance")
         axes.set_ylim(bottom=0)
+        axes.xaxis.get_major_locator().set_params(integer=not many)
         axes.set_ylabel("error (%), 95 % interval")
         axes.set_xlabel("position of the deleted unit (0 first, 1 last)" if many else _what(result.rows))
         legend_above(figure)

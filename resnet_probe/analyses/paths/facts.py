@@ -32,9 +32,10 @@ def lengths(table: Result, network: str) -> list[Fact]:
         if its["std"] != 0:
             rows = [row for row in table.rows if (row["network"], row["unit"]) == (network, unit)]
             most = max(row["count"] for row in rows)
-            modes = [str(row["length"]) for row in rows if row["count"] == most]
+            *others, last = [str(row["length"]) for row in rows if row["count"] == most]
+            modes = f"modes {', '.join(others)} and {last}" if others else f"mode {last}"
             text = (
-                f"mean {its['mean']:.6g}, std {its['std']:.4g}, {'modes' if modes[1:] else 'mode'} {' and '.join(modes)}, "
+                f"mean {its['mean']:.6g}, std {its['std']:.4g}, {modes}, "
                 f"central 95 % interval {its['low']} to {its['high']} (holds {100 * its['inside']:.2f} %)"
             )
         facts.append(Fact(f"length in {what}", text, its["mean"], its["low"], its["high"], what))
