@@ -135,3 +135,7 @@ def _complain(message: str, invocation: options.Invocation) -> None:
         click.echo(shown(traceback.format_exc()), err=True, nl=False)
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(shown(message), err=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

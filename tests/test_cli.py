@@ -164,8 +164,9 @@ def test_a_reader_that_leaves_early_is_no_error():
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_the_module_runs_like_the_program(tmp_path):
-    done = python("-m", "resnet_probe", "paths", "--depth", "111")
+@pytest.mark.parametrize("module", ["resnet_probe", "resnet_probe.cli"])
+def test_the_module_runs_like_the_program(module):
+    done = python("-m", module, "paths", "--depth", "111")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: no CIFAR ResNet has depth 111")
     assert done.stderr.count("\n") == 1

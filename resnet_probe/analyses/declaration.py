@@ -38,6 +38,7 @@ class Option:
         shown: the default as the help shows it, where the value itself says too little.
         needs: other options, one of which must be given for this one to have an effect; `data` is --data, `ckpts` and
             `arch` are networks.
+        least_ckpts: how many checkpoints must be given for this one to have an effect.
     """
 
     help: str
@@ -49,6 +50,7 @@ class Option:
     write: Callable[[Any], str] = str
     shown: str = ""
     needs: tuple[str, ...] = ()
+    least_ckpts: int = 0
 
     def called(self, parameter: str) -> str:
         """Its name on the command line."""

@@ -312,7 +312,8 @@ def plot(result: Result) -> Figure:
                 axes.plot(*np.array(means).T, color=colour, marker=marker, markersize=3, linewidth=1)
             axes.axhline(rows[0]["error"], color=colour, linewidth=0.8, linestyle=DASHED)
         ink = looks[networks[0]]["color"] if len(networks) == 1 else INK
-        axes.plot([], [], color=ink, marker="o", markersize=3, linewidth=1, label="mean in bins of tau")
+        if len(axes.lines) > len(networks):  # more than the trained orders
+            axes.plot([], [], color=ink, marker="o", markersize=3, linewidth=1, label="mean in bins of tau")
         axes.plot([], [], color=ink, linewidth=0.8, linestyle=DASHED, label="trained order")
         axes.invert_xaxis()
         axes.set_ylim(bottom=0)

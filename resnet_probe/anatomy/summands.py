@@ -55,7 +55,7 @@ def _summands(node: fx.Node, graph: fx.Graph, values: Mapping[fx.Node, tuple[Any
     name = operation_name(node)
     if name == "sum":
         return _stacked(node)
-    given = dict(zip(_OPERANDS[name], node.args, strict=False)) | dict(node.kwargs)
+    given: dict[str, Any] = {**dict(zip(_OPERANDS[name], node.args, strict=False)), **node.kwargs}
     x, y, *more = (given.pop(word, None) for word in _OPERANDS[name])
     factor = given.pop("alpha", given.pop("value", 1))
     plain = name == "add" and factor == 1 and not node.kwargs

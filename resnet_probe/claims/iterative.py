@@ -117,7 +117,7 @@ def exits(run: Run) -> Iterator[Verdict]:
         rows = [row for row in table.rows(network) if row.get("exit_accuracy") is not None]
         about: dict[str, Any] = {"table": str(table.path), "unit": "percentage points"}
         if len(rows) < LEAST_BLOCKS:
-            why = f"the last stage has {len(rows)} blocks, and a rise in steps needs {LEAST_BLOCKS} or more"
+            why = f"blocks in the last stage: {len(rows)}; a rise in steps needs {LEAST_BLOCKS} or more"
             yield Verdict(18, network, CANNOT_SAY, why, **about)
             continue
         accuracy = [row["exit_accuracy"] for row in rows]

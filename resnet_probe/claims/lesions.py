@@ -174,7 +174,7 @@ def middle(run: Run) -> Iterator[Verdict]:
         about: dict[str, Any] = {"table": str(table.path)}
         quarter = len(rows) // 4
         if quarter == 0:
-            why = f"{len(rows)} blocks keep the shape, and a middle half takes four or more"
+            why = f"blocks that keep the shape: {len(rows)}; a middle half takes four or more"
             yield Verdict(22, network, CANNOT_SAY, why, **about)
             continue
         inner, outer = rows[quarter:-quarter], [*rows[:quarter], *rows[-quarter:]]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from resnet_probe.tables import Result, Run
 
 IN_A_PAPER = ("claim", "statement", "network", "published", "measured", "low", "high", "verdict")
+OTHERS = "says nothing of these networks"  # though its table is there
 
 runs = click.option(
     "--run",
@@ -94,8 +95,12 @@ def _print(screen: Console, result: Result, run: Run) -> None:
         screen.print("None of the claims can be tested with these tables.")
     facts = [(verdict, str(count)) for verdict, count in result.settings["counts"].items()]
     if silent := result.settings["silent"]:
-        needed = {number: claim.needs or about.command for number, (claim, about) in known().items()}
-        facts.append(("not tested", "; ".join(f"{number} (needs {needed[number]})" for number in silent)))
+        there = {table.name for table in run.tables}
+        needed = {
+            number: f"needs {claim.needs or about.command}" if claim.needs or about.name not in there else OTHERS
+            for number, (claim, about) in known().items()
+        }
+        facts.append(("not tested", "; ".join(f"{number} ({needed[number]})" for number in silent)))
     facts += [("left out", note) for note in result.settings["unusable"]]
     facts += [("altered", f"{path} is not the table that was written with its settings") for path in run.altered]
     facts += [("not read", reason) for _, reason in run.broken]

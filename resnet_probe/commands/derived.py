@@ -54,6 +54,10 @@ def _refuse_idle(analysis: Analysis, values: Mapping[str, Any]) -> None:
         if name in given and option.needs and not any(values.get(other) for other in option.needs):
             others = " or ".join(flags[other] for other in option.needs)
             raise click.UsageError(f"{flags[name]} given without {others}; alone it has no effect")
+        if name in given and len(values["ckpts"] or ()) < option.least_ckpts:
+            raise click.UsageError(
+                f"{flags[name]} given with {len(values['ckpts'] or ())} checkpoints; give {option.least_ckpts} or more"
+            )
     alone = getattr(analysis.parameters, "alone", None) and analysis.parameters(**{n: values[n] for n in own}).alone
     idle = [name for name in shared_options(analysis.needs) if name in given - {*SAME_ANYWAY, "seed"}]
     if alone and idle:

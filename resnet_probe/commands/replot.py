@@ -63,7 +63,7 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
         table = read(place, declared.name)
         others = [read(place, other) if (place / f"{other}.csv").is_file() else None for other in plot.takes]
         try:
-            figures = [(name, named(plot.draw)(table, *others), table.origin())] if draws else []
+            figures = [(name, named(plot.draw)(table, *others), table.origin())] if draws and table.rows else []
         except MALFORMED as error:
             raise ValueError(
                 f"{place / declared.name}.csv cannot be drawn ({type(error).__name__}: {error}); make the table again"
@@ -73,8 +73,9 @@ def command(*, run: Path, out: Path | None, formats: Sequence[str], quiet: bool)
             files += output.save_as(table, folder)
         changed = ", which is not as it was written" if altered(place / f"{declared.name}.csv") else ""
         which = (place / f"{declared.name}.csv").relative_to(run)
-        if files:
-            told.append((str(which), f"{len(table.rows)} rows{changed} -> {output.listing(files)}"))
+        if files or not table.rows:
+            made = f" -> {output.listing(files)}" if files else ": nothing to draw"
+            told.append((str(which), f"{len(table.rows)} rows{changed}{made}"))
     output.summarise(output.console(quiet), str(run), told)
 
 

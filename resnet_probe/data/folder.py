@@ -65,7 +65,7 @@ def load_folder(
         paths, truth = [paths[i] for i in chosen.tolist()], truth[chosen]
     images, resized = _one_size(tuple(paths), size, whole)
     if resized:
-        notify(f"note: {resized}")
+        notify(f"note: {split} {resized}{', as no size is given' if size is None else ''}")
     in_memory = images.height * images.width * 3 * len(images) <= memory
     return Data(
         name=folder.resolve().name,

@@ -3,6 +3,7 @@
 import pytest
 
 from resnet_probe.analyses.facts import paired_words
+from resnet_probe.analyses.iterative.facts import blocks
 from resnet_probe.analyses.lesion.facts import single
 from resnet_probe.statistics import paired_difference
 from resnet_probe.tables import Result
@@ -29,3 +30,15 @@ def test_units_that_err_alike_are_not_told_apart():
     assert table(5, 9, 9, 7)["worst lesion"] == "9 % (a, and 1 more)"
     assert table(5, 9, 9, 7)["mildest lesion"] == "7 % (c)"
     assert table(5, 9, 9, 9)["worst lesion"] == table(5, 9, 9, 9)["mildest lesion"] == "9 % (every unit alike)"
+
+
+def test_blocks_without_a_value_are_not_counted_and_one_exit_is_told_once():
+    usual = {"network": "n", "ratio": 1.0, "cos_gradient_out": -0.1, "lesion_error": None}
+    rows = [
+        {**usual, "block": "a", "cos_gradient": None, "exit_accuracy": None},
+        {**usual, "block": "b", "cos_gradient": 0.2, "exit_accuracy": 90.0},
+    ]
+    told = {fact.label: fact.text for fact in blocks(Result("iterative", tuple(rows[0]), tuple(rows), {}), "n")}
+    assert told["gradient at the input"].startswith("cos(F, dL/dh) is below 0 in 0 of 1 blocks that keep the shape")
+    assert told["gradient at the output"].startswith("cos(F, dL/dh) is below 0 in 2 of 2 blocks, mean")
+    assert told["early exits"] == "90 % right when read after b"

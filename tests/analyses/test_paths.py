@@ -14,6 +14,7 @@ from scipy.stats import binom
 
 from resnet_probe import figures
 from resnet_probe.analyses import paths
+from resnet_probe.analyses.paths.facts import lengths
 from resnet_probe.tables import Result, read
 from tests.analyses.running import drawn_again
 
@@ -214,6 +215,19 @@ def test_statistics_equal_those_of_the_expanded_distribution(counts):
     assert found.mean == pytest.approx(np.mean(lengths))
     assert found.std == pytest.approx(np.std(lengths), abs=1e-12)
     assert found.mode == np.bincount(lengths).argmax()
+
+
+@pytest.mark.parametrize(("depth", "modes"), [(20, ("modes 4 and 5", "modes 10 and 12")), (14, ("mode 3", "mode 8"))])
+def test_lengths_that_are_equally_frequent_are_all_named(depth, modes):
+    told = [fact.text for fact in lengths(resnet(depth), f"resnet{depth}") if fact.label.startswith("length")]
+    assert [mode in text for mode, text in zip(modes, told, strict=True)] == [True, True]
+
+
+def test_three_modes_are_told_as_words_are():
+    (told,) = [
+        fact.text for fact in lengths(paths.counted({"module": [(1, 2, 2, 2)]}, "n"), "n") if fact.low is not None
+    ]
+    assert "modes 1, 2 and 3, central" in told
 
 
 # -- table ----------------------------------------------------------------------------------------------------------

@@ -147,6 +147,7 @@ def test_orders_that_are_all_the_trained_one_leave_a_figure_without_points():
     rows = [{"network": "net", "kendall_tau": 1.0, "error": 5.0, "order": "0 1"}] * 2
     figure = reorder.plot(Result("reorder", tuple(rows[0]), tuple(rows), {}))
     assert len(figure.axes[0].collections[0].get_offsets()) == 0
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["net", "trained order"]
 
 
 def test_facts_are_means_of_the_orders_and_the_rank_correlation(table):

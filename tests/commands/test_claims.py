@@ -24,6 +24,14 @@ def test_verdicts_in_words_with_what_is_missing(capsys):
     assert "8 (needs lesion --multi 1:20)" in out
 
 
+def test_a_claim_that_does_not_speak_of_these_networks_asks_for_no_table_that_is_there(capsys):
+    lesions(100, {f"b{i}": 101 for i in range(9)}, arch="resnet8-w4").result.save(Path("small"))
+    assert main(["claims", "--run", "small"]) == 0
+    out = capsys.readouterr().out
+    assert "2 (says nothing of these networks)" in out
+    assert "3 (needs grid)" in out
+
+
 def test_json_and_the_table_say_the_same(capsys):
     assert main(["claims", "--run", "run", "--format", "json", "--out", "found"]) == 0
     told = json.loads(capsys.readouterr().out)

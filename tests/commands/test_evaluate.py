@@ -98,7 +98,7 @@ def test_crop_smaller_than_the_images(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--ckpt", "tiny.safetensors", "--ensemble"), "--ensemble of 1 checkpoints"),
+        (("--ckpt", "not-a-network.txt", "--ensemble"), "--ensemble given with 1 checkpoints; give 2 or more"),
         (("--ckpt", "tiny.safetensors", "--ten-crop", "--crop", "9"), "--crop 9 of images of 8 pixels; give at most 8"),
         (("--ckpt", "tiny.safetensors", "--scales", "8,x"), "'8,x' given; give auto"),
         (("--ckpt", "tiny.safetensors", "--ckpt", "tiny.safetensors"), "the same checkpoint given twice"),
@@ -111,6 +111,7 @@ def test_wrong_use(capsys, words, message):
     write_good(Path())
     write_color(Path("b.safetensors"), data="photos")
     write_photos(Path("photos"))
+    Path("not-a-network.txt").write_text("is not read", encoding="utf-8")
     code, _, err = run(capsys, *words)
     assert code == 2
     assert is_one_line(err)

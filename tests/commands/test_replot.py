@@ -8,7 +8,7 @@ import pytest
 from resnet_probe.analyses.registry import plots
 from resnet_probe.cli import main
 from resnet_probe.lazy import named
-from resnet_probe.tables import read
+from resnet_probe.tables import Result, read
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,7 +87,7 @@ import sys
 from resnet_probe.analyses.registry import plots
 from resnet_probe.cli import main
 from resnet_probe.lazy import named
-from resnet_probe.tables import read
+from resnet_probe.tables import Result, read
 assert main(["replot", "--run", "run", "--quiet"]) == 0
 sys.exit(", ".join(name for name in ("torch", "matplotlib.pyplot") if name in sys.modules))
 """
@@ -122,3 +122,11 @@ def test_a_table_that_is_none_is_one_line(finished, capsys, content):
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "paths" in err
+
+
+def test_a_table_without_rows_does_not_stop_the_others(finished, capsys):
+    Result("iterative_ranks", ("network", "measure"), (), {}).save(finished)
+    assert main(["replot", "--run", "run", "--format", "svg", "--table", "md"]) == 0
+    assert "iterative_ranks.csv  0 rows" in capsys.readouterr().out
+    assert not (finished / "iterative_ranks.svg").exists()
+    assert (finished / "paths.md").exists()

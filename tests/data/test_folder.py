@@ -96,8 +96,10 @@ def test_what_is_done_to_images_of_other_sizes_is_said(tmp_path):
     told = []
     data = load_data(tmp_path, size=32, notify=told.append)
     assert data.resized == "images of 45 x 40 pixels are resized to a shorter side of 37 and cut to the central 32 x 32"
-    assert told == [f"note: {data.resized}"]
+    assert told == [f"note: all {data.resized}"]
     save(tmp_path / "a" / "2.png", size=(8, 9))
+    usual = load_data(tmp_path, notify=told.append)
+    assert told[1:] == [f"note: all {usual.resized}, as no size is given"]
     assert load_data(tmp_path, size=32, whole=True).resized == (
         "images of 8 x 9 to 45 x 40 pixels are resized to a shorter side of 37 and cut to the central 37 x 37"
     )

@@ -5,17 +5,21 @@ The pictures in `baseline/` are made anew, and should then be looked at, with
     python -m pytest tests/figures/test_pictures.py -k baseline --mpl-generate-path=tests/figures/baseline
 """
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
+from matplotlib.legend import Legend
 from matplotlib.testing.compare import calculate_rms
 from matplotlib.transforms import Bbox
 
 from resnet_probe import figures
+from resnet_probe.analyses.grid import figure as grid
+from resnet_probe.analyses.lesion import single
 from tests.figures.drawn import draw, pixels, texts
-from tests.figures.tables import FIGURES, ONE, SEVERAL
+from tests.figures.tables import FIGURES, ONE, SEVERAL, TABLES
 
 DPI = 60
 BOTH = pytest.mark.parametrize("networks", [ONE, SEVERAL], ids=["one", "several"])
@@ -82,6 +86,27 @@ def test_faults_are_seen():
     figure.set_layout_engine(None)
     axes.set_position([0.3, 0.3, 0.4, 0.4])
     assert max(borders(figure)) > 5
+
+
+def words(figure):
+    """Every entry of its legends."""
+    return [text.get_text() for legend in figure.findobj(Legend) for text in legend.get_texts()]
+
+
+@BOTH
+def test_bands_are_named(networks):
+    assert [word for word in words(draw("gradients", networks)) if word.startswith("95 % interval of the mean")]
+    curves = TABLES["curves"](networks)
+    one = replace(curves, rows=tuple(row for row in curves.rows if row["seed"] == 0))
+    assert ["test, range over seeds" in words(grid.plot(each)) for each in (curves, one)] == [True, False]
+
+
+def test_there_are_no_accuracies_above_100_and_no_halves_of_blocks():
+    (exits,) = [axes for axes in draw("iterative", ONE).axes if axes.get_ylabel() == "accuracy (%)"]
+    assert max(exits.get_yticks()) == 100
+    lesions = TABLES["lesion"](ONE)
+    (axes,) = single.plot(replace(lesions, rows=lesions.rows[:5])).axes
+    assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
 MOST = 2.0  # root mean square over the picture, of 255

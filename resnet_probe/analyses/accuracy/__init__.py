@@ -45,7 +45,7 @@ class Parameters:
         "Also average several sizes: shorter sides in pixels, as 224,256,384,480,640; auto: around the network's own.",
         metavar="auto|LIST", parse=sizes, write=_written,
     )  # fmt: skip
-    ensemble: bool = option(False, "Also average all checkpoints.")
+    ensemble: bool = option(False, "Also average all checkpoints.", least_ckpts=2)
     crop: int | None = option(
         None, "Side of the crops.", least=1, metavar="N", shown="the network's input size", needs=("ten_crop", "scales")
     )

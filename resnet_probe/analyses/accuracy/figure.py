@@ -119,7 +119,7 @@ def plot_reliability(result: Result) -> Figure:
             below.axhline(FEW, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
         above.set_xlim(0, 1)
         above.set_ylim(0, 1)
-        above.set_ylabel("accuracy")
+        above.set_ylabel("accuracy, 95 % interval")
         below.set_yscale("log")
         below.set_ylim(bottom=0.8)
         below.yaxis.set_major_formatter("{x:,.0f}")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from resnet_probe.tables import Result
 
 Rows = Sequence[Mapping[str, Any]]
+_BAND = 0.15  # opacity
 
 
 def plot(result: Result) -> Figure:
@@ -59,7 +60,7 @@ def plot(result: Result) -> Figure:
             ax.tick_params(labelbottom=True)
         figure.supxlabel("iterations", fontsize="medium")
         figure.supylabel("error (%)", fontsize="medium")
-        _legend_above(figure, axes.flat, points=points)
+        _legend_above(figure, list(axes.flat), points=points)
     return figure
 
 
@@ -72,6 +73,7 @@ def _training(points: bool) -> dict[str, Any]:
 def _legend_above(figure: Figure, axes: Any, *, points: bool) -> None:
     """One legend for all panels, where it covers no line; then what solid and dashed lines are."""
     from matplotlib.lines import Line2D  # noqa: PLC0415
+    from matplotlib.patches import Patch  # noqa: PLC0415
 
     from resnet_probe.figures import GREY, legend_above  # noqa: PLC0415
 
@@ -79,6 +81,8 @@ def _legend_above(figure: Figure, axes: Any, *, points: bool) -> None:
     test = _training(points) | {"markerfacecolor": GREY} if points else {}
     found["test"] = Line2D([], [], color=GREY, **test)
     found["training"] = Line2D([], [], color=GREY, **_training(points))
+    if any(ax.collections for ax in axes):
+        found["test, range over seeds"] = Patch(color=GREY, alpha=_BAND, linewidth=0)
     legend_above(figure, list(found.values()), list(found))
 
 
@@ -196,7 +200,7 @@ def _curve(ax: Any, rows: Rows, column: str, *, band: bool = False, **look: Any)
     steps = sorted(step for step, values in by_step.items() if len(values) == len(cells)) or sorted(by_step)
     if band and len(cells) > 1:
         low, high = ([pick(by_step[step]) for step in steps] for pick in (min, max))
-        ax.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
+        ax.fill_between(steps, low, high, color=look["color"], alpha=_BAND, linewidth=0)
     point = {"marker": "o", "markersize": 3, "clip_on": False} if len(steps) == 1 else {}
     ax.plot(steps, [_mean(by_step[step]) for step in steps], **{**point, **look})
 

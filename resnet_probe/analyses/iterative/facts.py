@@ -23,15 +23,15 @@ def blocks(table: Result, network: str) -> list[Fact]:
         values = [row[column] for row in rows if row[column] is not None]
         if values:
             below = sum(value < 0 for value in values)
-            text = f"cos(F, dL/dh) is below 0 in {below} of {len(values)} blocks, mean {fmean(values):.3g}"
+            kept = "" if len(values) == len(rows) else " that keep the shape"
+            text = f"cos(F, dL/dh) is below 0 in {below} of {len(values)} blocks{kept}, mean {fmean(values):.3g}"
             facts.append(Fact(f"gradient at the {where}", text, fmean(values)))
     exits = [row for row in rows if row["exit_accuracy"] is not None]
     if exits:
         first, last = exits[0], exits[-1]
-        text = (
-            f"{first['exit_accuracy']:.4g} % right when read after {first['block']}, {last['exit_accuracy']:.4g} % "
-            f"after {last['block']}"
-        )
+        text = f"{first['exit_accuracy']:.4g} % right when read after {first['block']}"
+        if last is not first:
+            text += f", {last['exit_accuracy']:.4g} % after {last['block']}"
         facts.append(Fact("early exits", text, first["exit_accuracy"], unit="%"))
     if all(row["lesion_error"] is None for row in rows):
         facts.append(

@@ -168,6 +168,7 @@ def _exits(axes: Axes, rows: Rows, error: float | None) -> None:
     _line(axes, rows, "adapter_accuracy", look=("green", "s"), name="least-squares adapter")
     axes.set(title="early exits", ylabel="accuracy (%)")
     axes.set_ylim(0, 103)
+    axes.set_yticks(range(0, 101, 20))  # none in the room for the legend
     if error is not None:
         axes.axhline(100 - error, color="0.4", linewidth=0.7, linestyle=(0, (4, 2)), zorder=0, label="whole network")
     _legend(axes)

@@ -112,7 +112,7 @@ def plot(result: Result) -> Figure:
     limit = float(rows["interaction"].abs().quantile(0.98)) or 1.0
     with style():
         figure, axes = new_figure("column", aspect=0.86)
-        legend = {"label": "interaction (percentage points of error)", "extend": "both"}
+        legend = {"label": "interaction (points; > 0: worse together)", "extend": "both"}
         step = max(1, len(names) // 14)
         sns.heatmap(
             values, cmap="RdBu_r", vmin=-limit, vmax=limit, cbar_kws=legend, xticklabels=step, yticklabels=step, ax=axes
@@ -121,8 +121,8 @@ def plot(result: Result) -> Figure:
         if "q" in rows:
             found = rows[rows["q"] <= DISCOVERY]
             for ceiling, marker, size, text in (
-                (False, "o", 1.8, f"told from 0 (false discovery rate {100 * DISCOVERY:g} %)"),
-                (True, "x", 3, "told from 0, adds up past guessing"),
+                (False, "o", 1.8, f"differs from 0 (q at most {DISCOVERY:g})"),
+                (True, "x", 3, "differs from 0, sum is past chance"),
             ):
                 these = found[found["past_chance"].astype(bool) == ceiling]
                 x, y = [place[name] for name in these["block_a"]], [place[name] - 1 for name in these["block_b"]]

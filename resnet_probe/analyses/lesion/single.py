@@ -79,6 +79,8 @@ def plot(result: Result) -> Figure:
     Filled markers are units that keep the shape of their input, open ones those that resize; whiskers are the 95 %
     intervals, the dashed line is the intact network. Several networks in one table are drawn over relative position.
     """
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
     from resnet_probe.figures import INK, label, legend_above, network_colours, new_figure, style  # noqa: PLC0415
 
     networks = list(dict.fromkeys(row["network"] for row in result.rows))
@@ -103,7 +105,9 @@ def plot(result: Result) -> Figure:
             chance = 100 * (1 - 1 / classes)
             axes.axhline(chance, color="0.6", linewidth=0.6, linestyle=":", zorder=0, label="chance")
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("error (%)")
+        if not many:
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+        axes.set_ylabel("error (%), 95 % interval")
         axes.set_xlabel("position of the deleted unit (0 first, 1 last)" if many else _what(result.rows))
         legend_above(figure)
     return figure

@@ -32,9 +32,13 @@ def lengths(table: Result, network: str) -> list[Fact]:
         its = found[unit]
         text = f"all of length {its['mode']}"
         if its["std"] != 0:
+            rows = [row for row in table.rows if (row["network"], row["unit"]) == (network, unit)]
+            most = max(row["count"] for row in rows)
+            *others, last = [str(row["length"]) for row in rows if row["count"] == most]
+            modes = f"modes {', '.join(others)} and {last}" if others else f"mode {last}"
             text = (
-                f"mean {its['mean']:.6g}, std {its['std']:.4g}, mode {its['mode']}, central 95 % interval {its['low']} "
-                f"to {its['high']} (holds {100 * its['inside']:.2f} %)"
+                f"mean {its['mean']:.6g}, std {its['std']:.4g}, {modes}, "
+                f"central 95 % interval {its['low']} to {its['high']} (holds {100 * its['inside']:.2f} %)"
             )
         facts.append(Fact(f"length in {what}", text, its["mean"], its["low"], its["high"], what))
     return facts

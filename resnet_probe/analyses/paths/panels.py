@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from resnet_probe import figures
@@ -18,6 +19,7 @@ from resnet_probe.tables import Result
 NEEDED = ("network", "length", "count", "class_norm", "class_share", "path_norm", "path_norm_std", "samples")
 _SHADE = 0.16
 _DASHES = (0, (4, 1.5))
+_BAND = "95 % interval of the mean"
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -61,13 +63,15 @@ def plot_gradients(result: Result) -> Figure:
             _norms(axes[1], rows, look, about, alone=alone, label=label)
             _shares(axes[2], rows, look, about, alone=alone)
             if sampled:
-                _cancellation(axes[3], rows, look, label)
+                _cancellation(axes[3], rows, look, alone=alone, label=label)
         _brackets(axes[2], [(looks[name]["color"], about) for name, about in found.items()])
         _finish(axes, alone=alone, sampled=sampled)
         if not alone:
             handles, words = axes[0].get_legend_handles_labels()
             if sampled:  # with the markers of the other panels
                 handles, words = axes[3].get_legend_handles_labels()
+                handles.append(Patch(color=figures.INK, alpha=_SHADE, linewidth=0))
+                words.append(f"{_BAND} (b, d)")
             figures.legend_above(figure, handles, words)
     return figure
 
@@ -112,7 +116,7 @@ def _norms(
     each = f"single path, mean of {rows[0]['samples']}" if alone else label
     axis.plot(lengths, means, linestyle="none", color=colour, marker=look["marker"], markersize=2.8, label=each)
     low, high = _interval_of_mean(rows)
-    axis.fill_between(lengths, low, high, color=colour, alpha=_SHADE, linewidth=0)
+    axis.fill_between(lengths, low, high, color=colour, alpha=_SHADE, linewidth=0, label=_BAND if alone else None)
     if decay:
         line = [math.exp(decay["intercept"] + decay["slope"] * length) for length in lengths]
         words = f"fit: $\\times${math.exp(decay['slope']):.2g} per branch, $R^2$ = {decay['r2']:.3f}" if alone else None
@@ -154,15 +158,15 @@ def _brackets(axis: Axes, networks: Sequence[tuple[str, Mapping[str, Any]]]) -> 
             axis.plot(ends, [height] * 2, color=colour, linewidth=0.9, marker="|", markersize=4)
 
 
-def _cancellation(axis: Axes, rows: Rows, look: Mapping[str, Any], label: str) -> None:
+def _cancellation(axis: Axes, rows: Rows, look: Mapping[str, Any], *, alone: bool, label: str) -> None:
     lengths, ratios = [row["length"] for row in rows], _column(rows, "cancellation_ratio")
     errors = [math.nan if (error := row.get("cancellation_error")) is None else error for row in rows]
     reach = [math.exp(1.96 * error / ratio) if ratio else 1.0 for ratio, error in zip(ratios, errors, strict=True)]
     axis.fill_between(lengths, [ratio / by for ratio, by in zip(ratios, reach, strict=True)],
                       [ratio * by for ratio, by in zip(ratios, reach, strict=True)], color=look["color"],
-                      alpha=_SHADE, linewidth=0)  # fmt: skip
+                      alpha=_SHADE, linewidth=0, label=_BAND if alone else None)  # fmt: skip
     axis.plot(lengths, ratios, color=look["color"],
-              marker=look["marker"], markersize=2.6, linewidth=1.0, label=label)  # fmt: skip
+              marker=look["marker"], markersize=2.6, linewidth=1.0, label=None if alone else label)  # fmt: skip
     axis.set_ylabel("|mean path| / mean |path|")
 
 
@@ -184,7 +188,7 @@ def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
     if alone:
         _make_room(axes[0], above=0.12)
         axes[0].legend(loc="upper left")
-        _make_room(axes[1], below=0.42 if sampled else 0.16)
+        _make_room(axes[1], below=0.5 if sampled else 0.16)
         axes[1].legend(loc="lower center")
         _make_room(axes[2], above=0.3)
         axes[2].legend(loc="upper center")
@@ -196,6 +200,9 @@ def _finish(axes: Sequence[Axes], *, alone: bool, sampled: bool) -> None:
     if sampled:
         axes[3].axhline(1, color=figures.GREY, linewidth=0.6, linestyle=(0, (1, 1)), zorder=0)
         _logarithmic(axes[3])
+        if alone:
+            _make_room(axes[3], above=0.16)
+            axes[3].legend(loc="upper center")
 
 
 def _logarithmic(axis: Axes) -> None:
