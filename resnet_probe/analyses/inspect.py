@@ -83,13 +83,9 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
     total = sum(p.numel() for p in traced.parameters())
     others = Counter(each.reason for each in network.anatomy.sums.values() if each.reason)
     others |= Counter({"a way around other blocks": sum(bool(each.holds) for each in network.anatomy.sums.values())})
-    return INSPECT.result(
-        rows,
-        parameters=total,
-        blocks=len(network.blocks),
-        other_sums={reason: count for reason, count in others.items() if count},
-        unopened=network.anatomy.unopened,
-    )
+    unseen = {"other_sums": {k: n for k, n in others.items() if n}, "unopened": network.anatomy.unopened}
+    known = {name: found for name, found in unseen.items() if found}
+    return INSPECT.result(rows, parameters=total, blocks=len(network.blocks), **known)
 
 
 def _row(unit: Unit, order: dict[str, int]) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def test_pairs_told_from_zero_are_marked_and_the_marks_explained(table):
         place = [names.index(row["block_a"]) + 0.5, names.index(row["block_b"]) - 0.5]
         assert marks.get_xydata().tolist() == [place]
     words = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert words[0] == "told from 0 (false discovery rate 5 %)"
+    assert words[0] == "differs from 0 (q at most 0.05)"
 
 
 def test_the_surest_interactions_count(table):
