@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -144,6 +145,7 @@ class UnraveledNetwork:
         units: the units found in the model, in order.
         steps: the chain; one step for each unit until something is deleted from the end of it or moved.
         certificate: what was checked numerically, or None if the model has no values to check (meta device).
+        place: the model that the network is a part of, and its path there; None if it is the whole model.
     """
 
     def __init__(
@@ -152,8 +154,10 @@ class UnraveledNetwork:
         units: tuple[Unit, ...],
         steps: tuple[Step, ...],
         certificate: Certificate | None,
+        place: tuple[nn.Module, str] | None = None,
     ) -> None:
         self.anatomy, self.units, self.steps, self.certificate = anatomy, units, steps, certificate
+        self.place = place
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -242,7 +246,31 @@ class UnraveledNetwork:
 
     def with_steps(self, steps: Iterable[Step]) -> UnraveledNetwork:
         """Another chain over the same units."""
-        return UnraveledNetwork(self.anatomy, self.units, tuple(steps), self.certificate)
+        return UnraveledNetwork(self.anatomy, self.units, tuple(steps), self.certificate, self.place)
+
+    @contextmanager
+    def install(self) -> Iterator[nn.Module]:
+        """Put the chain into the model that it was unraveled in, and yield that model; afterwards all is as before.
+
+        Raises:
+            ValueError: the whole model was unraveled, so there is nothing around it.
+
+        Examples:
+            >>> net = unravel(detector, images, at="backbone.body")
+            >>> with net.delete("layer3.1").install() as detector:
+            ...     boxes = detector(images)
+        """
+        if self.place is None:
+            raise ValueError("the whole model was unraveled; give unravel(..., at=PATH) to install a part of one")
+        model, path = self.place
+        parent, _, name = path.rpartition(".")
+        owner = model.get_submodule(parent)
+        original = owner._modules[name]
+        owner._modules[name] = self.to_module()
+        try:
+            yield model
+        finally:
+            owner._modules[name] = original
 
     def delete(self, *names: str) -> UnraveledNetwork:
         """Delete blocks (what remains is the shortcut) or layers (what remains is an identity that fits).
@@ -358,8 +386,7 @@ class UnraveledNetwork:
             ValueError: the chain does not compute what the model computes.
         """
         with torch.no_grad():
-            expected = _only_tensor(model(x.clone()))  # a model may write into its input
-            assert expected is not None
+            expected = _tensors(model(x.clone()))  # a model may write into its input
             errors = {}
             for unit in self.units:
                 whole = unit.module()(x)
@@ -368,7 +395,7 @@ class UnraveledNetwork:
                 for block in unit.plan.blocks:
                     errors[block.name] = self._inner_error(unit, block, x)
                 x = whole
-        chain_error = _relative(x, expected)
+        chain_error = max(_relative(a, b) for a, b in zip(_tensors(x), expected, strict=True))
         if not chain_error <= tolerance:
             raise ValueError(
                 f"the unraveled network differs from {type(model).__name__} by {chain_error:.2g} (relative), more than "
@@ -402,24 +429,32 @@ class UnraveledNetwork:
 
 
 def unravel(
-    model: nn.Module, example: Tensor | Sequence[int], *, leaves: Sequence[str | type[nn.Module]] = ()
+    model: nn.Module, example: Any, *, leaves: Sequence[str | type[nn.Module]] = (), at: str = ""
 ) -> UnraveledNetwork:
     """Unravel a model into a chain of units.
 
     Args:
-        model: network from one batch of inputs to one tensor. It is used in evaluation mode, and is not changed.
-        example: a batch `(N, C, H, W)`, or the shape `(C, H, W)` of one input.
+        model: network from one batch of inputs to one tensor, or to several in a tuple, list or dict. It is used in
+            evaluation mode, and is not changed.
+        example: a batch `(N, C, H, W)`, or the shape `(C, H, W)` of one input. With `at` whatever the model takes, such
+            as a list of images; the part is unraveled on the first values that reach it.
         leaves: module paths or classes to keep as one operation, for code that `torch.fx` cannot follow.
+        at: path of the part to unravel, such as the backbone of a detector; see `UnraveledNetwork.install`.
 
     Raises:
         UntraceableError: `torch.fx` cannot follow `forward`.
-        ValueError: the model rejects inputs of this shape, or the chain fails its certificate.
+        ValueError: the model rejects inputs of this shape, the chain fails its certificate, or nothing reaches `at`.
+        LookupError: there is no module at that path.
 
     Examples:
         >>> net = unravel(torchvision.models.resnet18(), (3, 224, 224))
         >>> [unit.name for unit in net.blocks][:3]
         ['layer1.0', 'layer1.1', 'layer2.0']
     """
+    if at:
+        network = unravel(*_reaching(model, at, example), leaves=leaves)
+        network.place = (model, at)
+        return network
     shape = tuple(example.shape[1:]) if isinstance(example, Tensor) else tuple(example)
     with torch.random.fork_rng(devices=[]):  # a forward may draw random numbers, traced or run
         anatomy = dissect(model, shape, leaves=leaves)
@@ -436,13 +471,33 @@ def unravel(
     return network
 
 
-def _only_tensor(output: Any) -> Tensor | None:
-    """The tensor that a model returns, also where it stands in a tuple or dict; `trace` saw that there is but one."""
+def _reaching(model: nn.Module, path: str, example: Any) -> tuple[nn.Module, Tensor]:
+    """The part of a model at a path, and the first batch that reaches it."""
+    if path not in (paths := {name for name, _ in model.named_modules()}):
+        close = difflib.get_close_matches(path, paths, n=3)
+        raise LookupError(
+            f"{type(model).__name__} has no module {path!r}" + (f"; did you mean {close[0]}?" if close else "")
+        )
+    copy = share_tensors(unwrap(model)).eval()
+    seen: list[Tensor] = []
+    hook = copy.get_submodule(path).register_forward_pre_hook(lambda _, given: seen.extend(_tensors(given[:1])))
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            copy(example)
+    finally:
+        hook.remove()
+    if not seen:
+        raise ValueError(f"the example does not reach {path} of {type(model).__name__} as a tensor")
+    return model.get_submodule(path), seen[0]
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    """The tensors that a model returns, also where they stand in tuples and dicts."""
     if isinstance(output, Mapping):
         output = tuple(output.values())
     if isinstance(output, (tuple, list)):
-        return next((tensor for value in output if (tensor := _only_tensor(value)) is not None), None)
-    return output if isinstance(output, Tensor) else None
+        return [tensor for value in output for tensor in _tensors(value)]
+    return [output] if isinstance(output, Tensor) else []
 
 
 def _block_error(unit: Unit, x: Tensor, whole: Tensor) -> float:

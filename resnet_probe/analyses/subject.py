@@ -60,9 +60,16 @@ class Subject:
         """The network as a chain of units for inputs of another shape `(C, H, W)`.
 
         Raises:
-            UntraceableError, ValueError: as `unraveled.unravel`.
+            UntraceableError, ValueError: as `unraveled.unravel`; ValueError if images are to be measured and the
+                network returns several tensors.
         """
-        return self._unravel(shape)
+        network = self._unravel(shape)
+        if self.has_data and (outputs := network.anatomy.traced.outputs) > 1:
+            raise ValueError(
+                f"{self.name} returns {outputs} tensors and one is needed: wrap the model so that forward returns the "
+                "one to study (for example the class scores)"
+            )
+        return network
 
     @property
     def has_data(self) -> bool:

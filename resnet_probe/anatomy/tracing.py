@@ -82,6 +82,11 @@ class Traced:
         value = self.values[node][batch]
         return tuple(value.shape) if isinstance(value, Tensor) else None
 
+    @property
+    def outputs(self) -> int:
+        """Number of tensors that the model returns."""
+        return len(self.result.all_input_nodes) if self.result.target is gathered else 1
+
     def operation(self, node: fx.Node) -> Operation:
         """What the node does."""
         return Operation(node, self)
@@ -93,13 +98,14 @@ def trace(model: nn.Module, shape: Sequence[int], *, leaves: Sequence[str | type
     What `forward` asks about that shape (`assert x.ndim == 4`, `if x.shape[-1] > 32`) is answered, for this shape only.
 
     Args:
-        model: any module whose `forward` takes one tensor and returns one tensor. It is not changed.
+        model: any module whose `forward` takes one tensor and returns tensors: one, or several in a tuple, list or
+            dict. It is not changed.
         shape: shape of one input without the batch dimension, e.g. `(3, 32, 32)`.
         leaves: module paths or classes to keep as one operation, for code that `torch.fx` cannot follow.
 
     Raises:
         UntraceableError: `forward` branches on values or on the number of images, mutates a tensor by index, or returns
-            no single tensor.
+            no tensor.
         ValueError: the model does not accept inputs of this shape.
     """
     shared = share_tensors(unwrap(model)).eval()
@@ -316,15 +322,20 @@ def _ends(module: fx.GraphModule, model: nn.Module) -> tuple[fx.Node, fx.Node]:
         if not node.users:
             module.graph.erase_node(node)
     output = next(n for n in module.graph.nodes if n.op == "output")
-    if len(output.all_input_nodes) != 1:
-        raise UntraceableError(
-            f"{type(model).__name__} returns {len(output.all_input_nodes)} tensors and one is needed: "
-            "wrap the model so that forward returns the one to study (for example the class scores)"
-        )
+    if not output.all_input_nodes:
+        raise UntraceableError(f"{type(model).__name__} returns no tensor")
     result = output.all_input_nodes[0]
+    if len(output.all_input_nodes) > 1:
+        with module.graph.inserting_before(output):
+            result = module.graph.call_function(gathered, (output.args[0],))
     output.args = (result,)
     module.recompile()
     return placeholders[0], result
+
+
+def gathered(values: Any) -> Any:
+    """Several outputs of a model, in the tuple, list or dict in which it returns them."""
+    return values
 
 
 def _explain(name: str, error: Exception, at: str) -> str:
@@ -350,3 +361,6 @@ def _is_of_a_model(file: Path) -> bool:
         return False
     standard = Path(sysconfig.get_path("stdlib"))
     return "site-packages" in file.parts or standard not in file.parents
+
+
+torch.fx.wrap("gathered")

@@ -52,6 +52,9 @@ def baseline(
         model: network in evaluation mode, on `device`.
         data: labelled images.
         others: also try the other known normalisations that fit the number of channels.
+
+    Raises:
+        ValueError: the model returns no single tensor.
     """
     if len(data) > SAMPLE:
         data = data.subset(torch.linspace(0, len(data) - 1, SAMPLE).long().tolist())
@@ -71,5 +74,15 @@ def baseline(
 
 def _wrong(model: nn.Module, data: Data, device: str, batch_size: int) -> Tensor:
     with torch.inference_mode():
-        parts = [CLASSIFICATION.wrong(model(x), y) for x, y in data.batches(batch_size, device=device)]
+        parts = [CLASSIFICATION.wrong(_scores(model, x), y) for x, y in data.batches(batch_size, device=device)]
     return torch.cat(parts)
+
+
+def _scores(model: nn.Module, images: Tensor) -> Tensor:
+    output = model(images)
+    if not isinstance(output, Tensor):
+        raise ValueError(
+            f"{type(model).__name__} returns a {type(output).__name__} and one tensor is needed: wrap the model so that "
+            "forward returns the class scores"
+        )
+    return output

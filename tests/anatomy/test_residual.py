@@ -336,3 +336,106 @@ def test_a_block_around_them_is_found_alone(which):
     x = images(2)
     with torch.no_grad():
         assert torch.allclose(net.delete(*blocks)(x), model.head(model.stem(x).mean((2, 3))), atol=1e-6)
+
+
+# -- several outputs, and parts of larger models -----------------------------------------------------------------------
+
+
+class Pyramid(nn.Module):
+    """A backbone that returns the value after every stage."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = conv(3)
+        self.blocks = nn.ModuleList(Block() for _ in range(3))
+
+    def forward(self, x, gone=()):
+        x, found = self.stem(x), {}
+        for i, block in enumerate(self.blocks):
+            x = torch.relu(x) if i in gone else block(x)
+            found[str(i)] = x
+        return found
+
+
+class Detector(nn.Module):
+    """What is around the backbone decides on values, which no trace can follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Module()
+        self.backbone.body = Pyramid()
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, images):
+        levels = self.backbone.body(torch.stack(images))
+        found = [self.head(level.mean((2, 3))) for level in levels.values() if level.sum() != 0]
+        return [{"scores": scores} for scores in torch.stack(found, 1)]
+
+
+def test_several_outputs_keep_their_structure():
+    model = trained(Pyramid)
+    net = unravel(model, SHAPE)
+    x = images(4)
+    assert net.anatomy.traced.outputs == 3
+    assert [unit.name for unit in net.blocks] == ["blocks.0", "blocks.1", "blocks.2"]
+    with torch.no_grad():
+        for gone in (0, 1, 2):
+            expected, edited = model(x, (gone,)), net.delete(f"blocks.{gone}")
+            for found in (edited(x), edited.to_module()(x)):
+                assert list(found) == list(expected)
+                assert all(torch.allclose(found[key], expected[key], atol=1e-6) for key in expected)
+
+
+def test_a_part_is_edited_in_its_place_and_restored():
+    model = trained(Detector)
+    example = list(images(3))
+    net = unravel(model, example, at="backbone.body")
+    body = model.backbone.body
+    with torch.no_grad():
+        before = model(example)
+        for gone in (0, 1, 2):
+            with net.delete(f"blocks.{gone}").install() as edited:
+                assert edited is model
+                found = model(example)
+            body.forward = lambda x, gone=gone: Pyramid.forward(body, x, (gone,))
+            expected = model(example)
+            del body.forward
+            for one, other in zip(found, expected, strict=True):
+                assert torch.allclose(one["scores"], other["scores"], atol=1e-6)
+        assert model.backbone.body is body
+        assert all(torch.equal(a["scores"], b["scores"]) for a, b in zip(model(example), before, strict=True))
+
+
+def test_a_place_that_is_not_there_is_refused():
+    model, example = trained(Detector), list(images(2))
+    with pytest.raises(LookupError, match=r"no module 'backbone.bod'; did you mean backbone.body\?"):
+        unravel(model, example, at="backbone.bod")
+    with pytest.raises(ValueError, match="the whole model was unraveled"), unravel(trained(Pyramid), SHAPE).install():
+        pass
+
+
+@pytest.mark.slow
+def test_a_detector_without_a_block_of_its_backbone_finds_the_boxes_that_surgery_by_hand_finds():
+    torchvision = pytest.importorskip("torchvision")
+    torch.manual_seed(0)
+    model = torchvision.models.detection.fasterrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, min_size=64, max_size=64, num_classes=5, box_score_thresh=0.0
+    ).eval()
+    example = list(torch.rand(2, 3, 64, 64))
+    net = unravel(model, example, at="backbone.body")
+    assert len(net.blocks) == 16
+    body = model.backbone.body
+    with torch.no_grad():
+        for unit in net.blocks:
+            layer, number = unit.name.split(".")
+            block = getattr(body, layer)[int(number)]
+            with net.delete(unit.name).install():
+                found = model(example)
+            if block.downsample is None:
+                block.forward = torch.relu
+            else:
+                block.forward = lambda x, block=block: torch.relu(block.downsample(x))
+            expected = model(example)
+            del block.forward
+            for one, other in zip(found, expected, strict=True):
+                assert all(torch.equal(one[key], other[key]) for key in other)

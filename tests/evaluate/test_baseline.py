@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_probe.data import NORMALIZATIONS, Data, normalizations_for
+from resnet_probe.data import NORMALIZATIONS, Data, load_data, normalizations_for
 from resnet_probe.evaluate import baseline as module
 from resnet_probe.evaluate.baseline import baseline
 
@@ -128,3 +128,12 @@ def test_without_others_there_is_no_second_opinion():
     found = baseline(Brightness(0), grey(levels, labels), others=False)
     assert found.better is None
     assert list(found.errors) == ["none"]
+
+
+def test_a_model_of_several_outputs_is_refused_in_one_line():
+    class Two(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)), x
+
+    with pytest.raises(ValueError, match="Two returns a tuple and one tensor is needed"):
+        baseline(Two(), load_data("fake", limit=4))
