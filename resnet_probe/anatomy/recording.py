@@ -22,8 +22,10 @@ __all__ = ["BATCHES", "Sizes", "first_line", "holds_tensor", "record", "refusal"
 
 BATCHES = (2, 3)  # two batch sizes tell which sizes depend on the batch, and how
 
-# Methods and attributes of a tensor that tell its shape.
-_TELL_SHAPE = frozenset({"shape", "ndim", "size", "dim", "ndimension", "numel", "nelement"})
+# Methods and attributes of a tensor that tell its shape or its form, and none of its values.
+_TELL_SHAPE = frozenset({"shape", "ndim", "size", "dim", "ndimension", "numel", "nelement"}) | {
+    *("is_nested", "is_sparse", "is_quantized", "is_floating_point", "is_complex", "layout"),
+}
 
 
 def holds_tensor(value: Any) -> bool:

@@ -169,7 +169,10 @@ def is_value_free(node: fx.Node) -> bool:
 
 
 def _graph(root: nn.Module, leaves: Sequence[str | type[nn.Module]], shape: tuple[int, ...]) -> fx.Graph:
-    """Trace into timm's no-trace blocks if that works (most are marked for in-place operations only), else around."""
+    """Trace into timm's no-trace blocks and torch's transformers if that works, else around.
+
+    Most of timm's are marked for in-place operations only.
+    """
     if isinstance(root, fx.GraphModule) and not leaves:
         return root.graph  # traced before; its nodes know the modules they came from, its code does not
     known = {name for name, _ in root.named_modules()}
@@ -178,7 +181,8 @@ def _graph(root: nn.Module, leaves: Sequence[str | type[nn.Module]], shape: tupl
         raise UntraceableError(
             f"cannot trace {name}: it has no module {unknown[0]!r}; leaves are paths of named_modules()"
         )
-    for open_blocks in (True, False) if "timm.models" in sys.modules else (True,):
+    closable = "timm.models" in sys.modules or any(isinstance(module, _CONTAINERS) for module in root.modules())
+    for open_blocks in (True, False) if closable else (True,):
         tracer = _Tracer(leaves, shape, open_blocks=open_blocks)
         try:
             return tracer.trace(root, concrete_args=_defaults(root))
@@ -275,7 +279,7 @@ class _Tracer(fx.Tracer):
         if module_qualified_name in self._names or isinstance(m, self._classes):
             return True
         if isinstance(m, _CONTAINERS):
-            return False
+            return not self._open_blocks
         if isinstance(m, self._marked_by_timm):
             has_layers_inside = any(True for child in m.children() for _ in child.parameters())
             return not (self._open_blocks and has_layers_inside)
