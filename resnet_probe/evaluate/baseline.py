@@ -82,7 +82,7 @@ def _scores(model: nn.Module, images: Tensor) -> Tensor:
     output = model(images)
     if not isinstance(output, Tensor):
         raise ValueError(
-            f"{type(model).__name__} returns a {type(output).__name__} and one tensor is needed: wrap the model so that "
-            "forward returns the class scores"
+            f"{type(model).__name__} returns a {type(output).__name__} and one tensor is needed: wrap the model so "
+            "that forward returns the class scores"
         )
     return output
