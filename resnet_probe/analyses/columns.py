@@ -50,7 +50,9 @@ NEWLY = _newly("the intact network's")
 PAIRED = paired_with("the intact network's")
 DIFFERENCE = (
     Column("difference", float, "of the error from the intact network's, on the same images", "points"),
-    Column("difference_low", float, "lower end of its 95 % interval over images (Tango 1998)", "points", method="tango"),
+    Column(
+        "difference_low", float, "lower end of its 95 % interval over images (Tango 1998)", "points", method="tango"
+    ),
     Column("difference_high", float, "upper end of it", "points"),
 )
 ERROR_RECALIBRATED = Column(

@@ -139,7 +139,9 @@ def evaluate(
     if not variants:
         raise ValueError("no variants to evaluate; give at least the intact network's steps")
     if enough and workers.count > 1:
-        raise ValueError("images are added one part after the other in one process; leave out --devices and --num-nodes")
+        raise ValueError(
+            "images are added one part after the other in one process; leave out --devices and --num-nodes"
+        )
     device = torch.device(device)
     data = _resident(data, device)
     tree = grow(list(variants.values()), network.is_identity)
@@ -163,8 +165,8 @@ def evaluate(
         finished = workers.known(journal)
         total = len(data) * len(variants)
         done = sum(len(range(*shards[i])) for i in finished) * len(variants)
-        if progress:
-            progress(done, total)
+        report = progress or (lambda done, total: None)
+        report(done, total)
         rows = list(journal.rows()) if journal and enough else []
         todo = [i for i in range(len(shards)) if enough or i not in finished]
         for number in todo[workers.rank :: workers.count]:
@@ -176,8 +178,7 @@ def evaluate(
                 if enough or not journal:
                     rows += made
                 done += (end - start) * len(variants) * workers.count
-                if progress:
-                    progress(min(done, total), total)
+                report(min(done, total), total)
             if enough and enough(found := scores_of(list(variants), [r for r in rows if r.shard <= number], task)):
                 return found
     return scores_of(list(variants), workers.gather(rows, journal), task)

@@ -159,7 +159,7 @@ def test_laws_of_the_sequence():
 def test_whenever_one_looks_the_sequence_misses_in_at_most_5_percent(rate, share):
     """Of 500 sequences of 1,000 images, all that leave out the true difference at any image count."""
     generator = np.random.default_rng(2)
-    changed, wrong = (generator.random((2, 500, 1000)) < np.array([rate, share])[:, None, None])
+    changed, wrong = generator.random((2, 500, 1000)) < np.array([rate, share])[:, None, None]
     differences = changed * (2 * wrong.astype(np.int8) - 1)
     truth = rate * (2 * share - 1)
     lost = np.concatenate([capital(part, truth).max(-1) >= 20 for part in np.split(differences, 10)])

@@ -104,7 +104,8 @@ def plot(result: Result) -> Figure:
 
     Filled markers are units that keep the shape of their input, open ones those that resize; whiskers are the 95 %
     intervals, the dashed line is the intact network. Where images were added until the differences were known, whiskers
-    are the confidence sequences of the differences, and the legend has the number of images. Several networks in one table are drawn over relative position.
+    are the confidence sequences of the differences, and the legend has the number of images. Several networks in one
+    table are drawn over relative position.
     """
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
@@ -121,7 +122,7 @@ def plot(result: Result) -> Figure:
             if until := result.about(network).get("until"):
                 images = f"{rows[0]['images']:,} of {until['available']:,} images"
                 axes.plot([], [], color=looks[network]["color"], linestyle="", marker="|", markersize=6,
-                          label=f"difference by {images}")  # fmt: skip
+                          label=f"confidence sequence, {images}")  # fmt: skip
         colour, marker = (INK, "o") if many else (looks[networks[0]][key] for key in ("color", "marker"))
         intact = next(row["error"] for row in result.rows if row["block"] == INTACT)
         axes.plot([], [], color=colour, linewidth=0.8, linestyle=DASHED,
