@@ -241,14 +241,15 @@ def of_a_sequence(generator: np.random.Generator, m: int, images: tuple[int, ...
     )  # fmt: skip
     looks = np.arange(step, max(images) + 1, step)
     lost = {}
-    for name, interval in (("", confidence_sequence), (", Tango", paired_difference)):
+    # nearer to the truth than so many standard deviations no interval leaves it out
+    for name, interval, nearest in (("", confidence_sequence, 2.3), (", Tango", paired_difference, 1.6)):
         cached = lru_cache(None)(interval)
         for rate in rates:
             shares = [0.75 * rate, 0.25 * rate, 1 - rate]
             counts = generator.multinomial(step, shares, (m, len(looks)))[:, :, :2].cumsum(1)
             away = np.abs(counts[..., 0] - counts[..., 1] - looks * rate / 2) / np.sqrt(looks * (rate - rate**2 / 4))
             out = np.zeros(away.shape, dtype=bool)
-            for run, look in np.argwhere(away > 1.5):  # nearer than that no interval leaves it out
+            for run, look in np.argwhere(away > nearest):
                 _, low, high = cached(*counts[run, look].tolist(), int(looks[look]))
                 out[run, look] = not low <= 50 * rate <= high
             lost[f"{percent(rate)}{name}"] = out
