@@ -36,6 +36,7 @@ from resnet_probe.probes import ImageMoments
 from resnet_probe.statistics import (
     bonferroni,
     bootstrap_mean,
+    confidence_sequence,
     false_discovery,
     mcnemar,
     over_seeds,
@@ -225,6 +226,35 @@ def of_mcnemar(generator: np.random.Generator, m: int, images: tuple[int, ...]) 
         for rate in RATES:
             counts = generator.multinomial(n, [rate / 2, rate / 2, 1 - rate], m)[:, :2].tolist()
             study.rows[f"{n:,}"].append(100 * float(np.mean([test(b, c) < 0.05 for b, c in counts])))
+    return study
+
+
+def of_a_sequence(generator: np.random.Generator, m: int, images: tuple[int, ...]) -> Study:
+    rates, step = (0.005, 0.02, 0.1, 0.3), 250
+    study = Study(
+        "Difference of two errors, looked at again and again (confidence sequence)",
+        f"The two networks disagree on the share of images of the column; of these three in four are newly wrong. How "
+        f"many runs ever leave out the true difference, in per cent, if the interval is looked at after every {step} "
+        "images up to the row's number. Beside it Tango's interval, which is for a fixed number of images.",
+        "images", (*map(percent, rates), *(f"{percent(rate)}, Tango" for rate in rates)), m, bounds=(0, 5),
+        beside=tuple(f"{percent(rate)}, Tango" for rate in rates),
+    )  # fmt: skip
+    looks = np.arange(step, max(images) + 1, step)
+    lost = {}
+    # nearer to the truth than so many standard deviations no interval leaves it out
+    for name, interval, nearest in (("", confidence_sequence, 2.3), (", Tango", paired_difference, 1.6)):
+        cached = lru_cache(None)(interval)
+        for rate in rates:
+            shares = [0.75 * rate, 0.25 * rate, 1 - rate]
+            counts = generator.multinomial(step, shares, (m, len(looks)))[:, :, :2].cumsum(1)
+            away = np.abs(counts[..., 0] - counts[..., 1] - looks * rate / 2) / np.sqrt(looks * (rate - rate**2 / 4))
+            out = np.zeros(away.shape, dtype=bool)
+            for run, look in np.argwhere(away > nearest):
+                _, low, high = cached(*counts[run, look].tolist(), int(looks[look]))
+                out[run, look] = not low <= 50 * rate <= high
+            lost[f"{percent(rate)}{name}"] = out
+    for n in images:
+        study.rows[f"{n:,}"] = [100 * float(lost[column][:, looks <= n].any(1).mean()) for column in study.columns]
     return study
 
 
@@ -901,6 +931,7 @@ def studies(quick: bool = False, seed: int = 0) -> list[Study]:
         lambda g: of_norms(g, some),
         lambda g: of_responses(g, few),
         lambda g: of_ratios(g, few),
+        lambda g: of_a_sequence(g, few, (1000, 2500) if quick else (1000, 10_000)),
     ]  # fmt: skip
     found = []
     for job, stream in zip(jobs, np.random.SeedSequence(seed).spawn(len(jobs)), strict=True):

@@ -35,6 +35,7 @@ LAYERS = {
     "training": 2,
     "checkpoint": 2,
     "surgery": 2,
+    "export": 2,
     "analyses": 3,
     "report": 4,
     "claims": 4,
@@ -45,6 +46,7 @@ LAYERS = {
 SIDEWAYS = {
     ("unraveled", "anatomy"),
     ("surgery", "checkpoint"),
+    ("export", "checkpoint"),
     ("cli", "commands"),
     ("__main__", "cli"),
 }

@@ -1,6 +1,10 @@
 """Columns that tables have in common."""
 
+from dataclasses import asdict
+from typing import Any
+
 from resnet_probe.analyses.declaration import Column
+from resnet_probe.statistics import confidence_sequence, paired
 
 NETWORK = Column("network", str, "the checkpoint's file stem, or the name of the architecture")
 BLOCK = Column("block", str, "path of the block or layer in the network")
@@ -21,8 +25,7 @@ ERROR_HIGH = Column("error_high", float, "upper end of it", "%", "high")
 def paired_with(other: str) -> tuple[Column, ...]:
     """What `statistics.paired` says of a row and another on the same images; `other` is a genitive."""
     return (
-        Column("newly_wrong", int, f"images that are wrong here and were right in {other} predictions"),
-        Column("newly_right", int, f"images that are right here and were wrong in {other} predictions"),
+        *_newly(other),
         Column("increase", float, f"of the error over {other}", "points"),
         Column(
             "increase_low",
@@ -36,9 +39,40 @@ def paired_with(other: str) -> tuple[Column, ...]:
     )
 
 
+def _newly(other: str) -> tuple[Column, Column]:
+    return (
+        Column("newly_wrong", int, f"images that are wrong here and were right in {other} predictions"),
+        Column("newly_right", int, f"images that are right here and were wrong in {other} predictions"),
+    )
+
+
+NEWLY = _newly("the intact network's")
 PAIRED = paired_with("the intact network's")
+DIFFERENCE = (
+    Column("difference", float, "of the error from the intact network's, on the same images", "points"),
+    Column(
+        "difference_low", float, "lower end of its 95 % interval over images (Tango 1998)", "points", method="tango"
+    ),
+    Column("difference_high", float, "upper end of it", "points"),
+)
 ERROR_RECALIBRATED = Column(
     "error_recalibrated", float, "error with re-estimated batch-norm statistics", "%", "error, BN re-estimated"
 )
 
 INTACT_ITSELF: dict[str, None] = dict.fromkeys(column.key for column in PAIRED)  # what they say of the intact network
+
+
+def against_intact(intact: Any, flags: Any, *, sequence: bool = False) -> dict[str, Any]:
+    """The cells of `PAIRED` and `DIFFERENCE`, from the wrong flags `(images,)` of the intact network and of another.
+
+    Where the number of images was not fixed beforehand (`sequence`), the interval is a confidence sequence's, and what
+    needs a fixed number is empty. In the row of the intact network, which has no other (`intact` is None), all are.
+    """
+    if intact is None:
+        return {**INTACT_ITSELF, **dict.fromkeys(column.key for column in DIFFERENCE)}
+    found = asdict(paired(intact, flags))
+    difference, low, high = found["increase"], found["increase_low"], found["increase_high"]
+    if sequence:
+        difference, low, high = confidence_sequence(found["newly_wrong"], found["newly_right"], len(flags))
+        found |= dict.fromkeys(("increase_low", "increase_high", "p"))
+    return {**found, "difference": difference, "difference_low": low, "difference_high": high}

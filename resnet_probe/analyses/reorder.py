@@ -15,7 +15,7 @@ from resnet_probe.analyses.declaration import Analysis, Claim, Column, Fact, Nee
 from resnet_probe.analyses.facts import rank_correlation
 from resnet_probe.analyses.parsing import numbers, written_numbers
 from resnet_probe.figures.looks import DASHED
-from resnet_probe.statistics import bootstrap_mean, paired, spearman, two_way, wilson
+from resnet_probe.statistics import bootstrap_mean, spearman, two_way, wilson
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,6 +51,7 @@ REORDER = Table(
         Column("order", str, "indices of all blocks as they stand"),
         *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED, c.ERROR_LOW, c.ERROR_HIGH, *c.PAIRED),
         Column("distance", int, "fewest swaps that lead to the order (Cayley's distance); swaps can undo each other"),
+        *c.DIFFERENCE,
     ),
     question="How does the error rise as blocks change places?",
     source="Veit et al. 2016, Fig. 5b",
@@ -143,8 +144,8 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
                 "changed": score.changed,
                 "error_low": low,
                 "error_high": high,
-                **(asdict(paired(scores[_key(trained)].flags, score.flags)) if number else c.INTACT_ITSELF),
                 "distance": distance(order),
+                **c.against_intact(scores[_key(trained)].flags if number else None, score.flags),
             }
         )
         counts[number] = counts.get(number, 0) + 1

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from resnet_probe.data import Data
 from resnet_probe.unraveled import UnraveledNetwork
 
@@ -90,6 +92,12 @@ class Subject:
     def without_images(self) -> Subject:
         """The same network, to be measured without images."""
         return Subject(self.name, self.unraveled, checkpoint=self.checkpoint, trained=self.trained)
+
+    def shuffled(self, seed: int) -> Subject:
+        """The same network with its images in a random order."""
+        generator = torch.Generator().manual_seed(seed)
+        data = self.data.subset(torch.randperm(len(self.data), generator=generator))
+        return Subject(self.name, self.unraveled, data, checkpoint=self.checkpoint, trained=self.trained)
 
     def images(self, **which: Any) -> Data:
         """Another part of the data, by `split`, `limit` and `whole`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from statistics import NormalDist, fmean, median
 from typing import Any
@@ -11,7 +12,7 @@ from resnet_probe.analyses.registry import facts_of
 from resnet_probe.claims.conditions import chance, family_of, standard_error, unlike_veit, untaught
 from resnet_probe.claims.published import ALMOST_NOTHING, AT_CHANCE, JUMP, LEAST_RANK
 from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdict, between, spell, withheld
-from resnet_probe.statistics import bonferroni, bootstrap_mean, paired_difference, wilson
+from resnet_probe.statistics import bonferroni, bootstrap_mean, confidence_sequence, paired_difference, wilson
 from resnet_probe.tables import Run, SavedTable
 
 INTACT = "(intact)"
@@ -72,8 +73,12 @@ def _layers(table: SavedTable, network: str, deleted: Sequence[Mapping[str, Any]
     return Verdict(6, network, verdict, why, published_value=published, table=str(table.path), **about)
 
 
-def increase(intact: Mapping[str, Any], row: Mapping[str, Any], confidence: float = 0.95) -> tuple[float, float, float]:
+def increase(
+    intact: Mapping[str, Any], row: Mapping[str, Any], confidence: float = 0.95, *, sequence: bool = False
+) -> tuple[float, float, float]:
     """Increase of the error in percentage points, with Tango's score interval for paired differences.
+
+    Where the number of images was not fixed beforehand (`sequence`), with a confidence sequence instead.
 
     Tables that do not say how many images are newly wrong and newly right are given the most that their other columns
     allow, which makes the interval too wide rather than too narrow.
@@ -84,12 +89,14 @@ def increase(intact: Mapping[str, Any], row: Mapping[str, Any], confidence: floa
         together = row.get("changed", min(row["wrong"] + intact["wrong"], row["images"]))
         newly_right = max((together - more) // 2, -more, 0)
         newly_wrong = newly_right + more
-    return paired_difference(newly_wrong, newly_right, row["images"], confidence)
+    interval = confidence_sequence if sequence else paired_difference
+    return interval(newly_wrong, newly_right, row["images"], confidence)
 
 
 def _alone(table: SavedTable, network: str, intact: Mapping[str, Any], deleted: Sequence[Mapping[str, Any]]) -> Verdict:
     """Claim 7, first part: does any block that keeps the shape change more than almost nothing?"""
-    found = {row["block"]: increase(intact, row) for row in deleted if not row["resizes"]}
+    added = partial(increase, intact, sequence=table.about(network).get("until") is not None)
+    found = {row["block"]: added(row) for row in deleted if not row["resizes"]}
     if not found:
         return Verdict(
             7, network, CANNOT_SAY, "every block changes the shape of its input", table=str(table.path), statement=ALONE
@@ -98,7 +105,7 @@ def _alone(table: SavedTable, network: str, intact: Mapping[str, Any], deleted: 
     worst = max(found, key=lambda name: found[name][0])
     top, low, high = found[worst]
     # one block among many refutes the claim, so those intervals hold 95 % together
-    strict = {row["block"]: increase(intact, row, bonferroni(len(found))) for row in deleted if row["block"] in found}
+    strict = {row["block"]: added(row, bonferroni(len(found))) for row in deleted if row["block"] in found}
     above = [name for name, (_, bottom, _) in strict.items() if bottom > ALMOST_NOTHING]
     unclear = [name for name, (_, _, top) in found.items() if top > ALMOST_NOTHING and name not in above]
     kept = len(found) - len(above) - len(unclear)

@@ -26,6 +26,13 @@ from resnet_probe.commands.session import Session, with_leaves
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write, as safetensors."
 )
+@click.option(
+    "--export",
+    "forms",
+    type=click.Choice(("pt2", "onnx", "state_dict")),
+    multiple=True,
+    help="Write it once more, in a form that needs no resnet-probe. Repeat for several.",
+)
 @options.size
 @options.quiet
 def command(
@@ -37,6 +44,7 @@ def command(
     scaled: Sequence[str],
     reorder: str | None,
     out: Path,
+    forms: Sequence[str],
     size: int | None,
     quiet: bool,
 ) -> None:
@@ -44,6 +52,9 @@ def command(
 
     The file loads again with --ckpt in every command, and gives the same outputs bit for bit. Edits are made in the
     order delete, scale, reorder. `resnet-probe inspect` lists the blocks.
+
+    --export writes beside it: pt2 (torch.export, loads with torch alone), onnx, or state_dict (for networks of
+    torchvision and timm: plain weights, and a Python file that loads them). Each is tried before it is kept.
     """
     if ckpt is None:
         raise click.UsageError("no checkpoint given; give --ckpt FILE")
@@ -54,11 +65,14 @@ def command(
         other = out.with_suffix(".safetensors")
         raise click.UsageError(f"--out {out}: weights are written as safetensors; give a name such as {other}")
 
+    from resnet_probe import checkpoint
+    from resnet_probe.export import FORMS, write
     from resnet_probe.surgery import export
 
     session = Session()
     (chosen,) = with_leaves([session.load(ckpt, arch)], leaf)
-    _refuse_other(out.with_suffix(".safetensors"), ckpt, chosen.checkpoint.sha256)
+    for ending in (".safetensors", *(FORMS[form] for form in forms)):
+        _refuse_other(out.with_suffix(ending), ckpt, chosen.checkpoint.sha256)
     network = chosen.checkpoint.chain
     if network is not None and (leaf or size):
         raise click.UsageError(
@@ -66,11 +80,16 @@ def command(
         )
     network = network or session.sized(chosen, size)
     written = export(chosen.checkpoint, network, edits, out, leaves=leaf)
+    made = [written.weights, written.recipe]
+    if forms:
+        edited = checkpoint.load(written.weights, arch=arch)
+        for form in dict.fromkeys(forms):
+            made += write(form, edited, written.weights.with_suffix(FORMS[form]))
     facts = [
         ("parameters", f"{written.parameters_before:,} -> {written.parameters_after:,}"),
         *(("edit", f"{kind}: {_text(what)}") for edit in edits for kind, what in edit.items()),
         *(("note", note) for note in chosen.checkpoint.notes),
-        ("written", output.listing([written.weights, written.recipe])),
+        ("written", output.listing(made)),
     ]
     output.summarise(output.console(quiet), f"{chosen.name}, edited", facts)
 

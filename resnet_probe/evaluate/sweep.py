@@ -26,6 +26,7 @@ __all__ = ["Score", "Sweep", "evaluate", "require_same", "run_alone", "scores_of
 
 SHARD_STEPS = 60_000  # steps of one image that a shard should cost; a few seconds on two CPU cores
 CALIBRATION_IMAGES = 128
+LOOK = 250  # images from one look at the scores to the next
 LEAST_SHARDS = 8  # if the images are that many chunks
 SCALE = 2**24  # numbers are summed as integers, so that the order of shards cannot change the last digit
 CEILING = 1e5  # of one number; the loss of a network that overflows is no more than this per image, in nats
@@ -108,6 +109,7 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     task: Task = CLASSIFICATION,
     measure: Callable[[Any, Any], Mapping[str, Tensor]] | None = None,
+    enough: Callable[[Mapping[str, Score]], bool] | None = None,
 ) -> dict[str, Score]:
     """Evaluate variants of `network` over `data`; what they share is computed once.
 
@@ -123,17 +125,23 @@ def evaluate(
         task: what outputs and targets become.
         measure: a function of one's own instead: from outputs and targets of a batch to named measures of each example,
             as `tasks.Measured` takes it.
+        enough: asked after every 250 images, in the order of the data, whether the scores so far are enough; then no
+            more images are used. The answer must depend on the scores alone. In one process only.
 
     Returns:
         Per variant its score, in every process.
 
     Raises:
-        ValueError: no variants, unknown precision, memory for not even one image, or a class count that does not fit
-            the data.
+        ValueError: no variants, unknown precision, memory for not even one image, a class count that does not fit the
+            data, or `enough` in several processes.
         OSError: the journal cannot be written.
     """
     if not variants:
         raise ValueError("no variants to evaluate; give at least the intact network's steps")
+    if enough and workers.count > 1:
+        raise ValueError(
+            "images are added one part after the other in one process; leave out --devices and --num-nodes"
+        )
     device = torch.device(device)
     data = _resident(data, device)
     tree = grow(list(variants.values()), network.is_identity)
@@ -153,24 +161,26 @@ def evaluate(
         if workers.rank > 0:
             _require(journal, budget)
         executor.budget = budget
-        shards = _shards(len(data), budget, len(tree.edges))
+        shards = _cut(len(data), LOOK) if enough else _shards(len(data), budget, len(tree.edges))
         finished = workers.known(journal)
         total = len(data) * len(variants)
         done = sum(len(range(*shards[i])) for i in finished) * len(variants)
-        if progress:
-            progress(done, total)
-        rows = []
-        todo = [i for i in range(len(shards)) if i not in finished]
+        report = progress or (lambda done, total: None)
+        report(done, total)
+        rows = list(journal.rows()) if journal and enough else []
+        todo = [i for i in range(len(shards)) if enough or i not in finished]
         for number in todo[workers.rank :: workers.count]:
-            start, end = shards[number]
-            made = run_shard(executor, task, data.subset(slice(start, end)), number)
-            if journal:
-                journal.commit(made)
-            else:
-                rows += made
-            done += (end - start) * len(variants) * workers.count
-            if progress:
-                progress(min(done, total), total)
+            if number not in finished:
+                start, end = shards[number]
+                made = run_shard(executor, task, data.subset(slice(start, end)), number)
+                if journal:
+                    journal.commit(made)
+                if enough or not journal:
+                    rows += made
+                done += (end - start) * len(variants) * workers.count
+                report(min(done, total), total)
+            if enough and enough(found := scores_of(list(variants), [r for r in rows if r.shard <= number], task)):
+                return found
     return scores_of(list(variants), workers.gather(rows, journal), task)
 
 
@@ -225,6 +235,10 @@ def _shards(images: int, budget: ChunkPlan, edges: int) -> list[tuple[int, int]]
     """Ranges of images, each a few chunks long; enough of them for several processes, whether there are any or not."""
     chunks = min(SHARD_STEPS / max(edges, 1), images / LEAST_SHARDS) / budget.chunk
     size = max(1, round(chunks)) * budget.chunk
+    return _cut(images, size)
+
+
+def _cut(images: int, size: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, images)) for start in range(0, images, size)]
 
 

@@ -120,6 +120,7 @@ def _page(run: Run, claims: Result) -> str:
     page = environment.get_template("report.html").render(
         title=f"{_spell(networks)}: report" if networks else "Report",
         networks=networks,
+        edited=_edited(run),
         style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
         script=Markup(script),
         allowed=f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}",
@@ -260,6 +261,18 @@ def _origin(table: SavedTable) -> dict[str, str]:
         "device": str(settings.get("device") or "–"),
         "time": str(settings.get("time") or "not recorded").replace("T", " ").replace("+00:00", " UTC"),
     }
+
+
+def _edited(run: Run) -> dict[str, str]:
+    """Of each network that was edited before it was measured, what was done to it."""
+    found = {}
+    for table in run.tables:
+        for name in table.networks:
+            about = table.about(name)
+            if about.get("edits"):
+                notes = (str(note) for note in about.get("notes") or ())
+                found[name] = next((note for note in notes if note.startswith("an edited ")), "an edited network")
+    return found
 
 
 def _environments(run: Run) -> list[str]:

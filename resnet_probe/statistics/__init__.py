@@ -12,7 +12,7 @@ methods.py     all of them in words, for the docs and the report
 from resnet_probe.statistics.intervals import RankCorrelation, bootstrap_mean, spearman, wilson
 from resnet_probe.statistics.methods import METHODS, Method
 from resnet_probe.statistics.multiple import bonferroni, false_discovery
-from resnet_probe.statistics.paired import Paired, mcnemar, paired, paired_difference
+from resnet_probe.statistics.paired import Paired, confidence_sequence, mcnemar, paired, paired_difference
 from resnet_probe.statistics.ratios import ratio_of_means
 from resnet_probe.statistics.seeds import Replication, Seeds, over_seeds, replication
 from resnet_probe.statistics.two_way import TwoWay, two_way
@@ -27,6 +27,7 @@ __all__ = [
     "TwoWay",
     "bonferroni",
     "bootstrap_mean",
+    "confidence_sequence",
     "false_discovery",
     "mcnemar",
     "over_seeds",

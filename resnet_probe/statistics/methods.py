@@ -30,6 +30,11 @@ METHODS: dict[str, Method] = {
         "score interval for paired differences, Tango 1998, equations 10 to 14",
         "independent images, the same for both networks",
     ),
+    "sequence": Method(
+        "increase of an error, images added until it is known",
+        "confidence sequence by betting, Waudby-Smith and Ramdas 2024, with a mixture of constant bets",
+        "independent images in a random order, the same for both networks; one may look, and stop, at any time",
+    ),
     "mcnemar": Method(
         "whether an error changed",
         "exact McNemar test (the sign test of the images that changed)",

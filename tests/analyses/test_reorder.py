@@ -9,7 +9,7 @@ from resnet_probe.analyses import reorder
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
 from resnet_probe.tables import Result, read
-from tests.evaluate.cases import in_order, loop, network
+from tests.evaluate.cases import compared, in_order, loop, network
 
 GROUPS = [[0, 1, 2], [3], [4, 5]]
 
@@ -80,6 +80,8 @@ def test_each_row_is_the_model_with_its_blocks_in_that_order(case, table):
         wrong = int((predicted != data.labels).sum())
         assert (row["images"], row["wrong"], row["error"]) == (40, wrong, 2.5 * wrong)
         assert row["changed"] == int((predicted != outputs[0].argmax(1)).sum())
+        expected = compared(data.labels, outputs[0].argmax(1), predicted)
+        assert {key: row[key] for key in expected} == (expected if i else dict.fromkeys(expected))
         assert row["kendall_tau"] == pytest.approx(kendalltau(range(9), order).statistic)
         inverted = sum(a > b for a, b in combinations(order, 2))
         assert row["kendall_tau"] == pytest.approx(1 - 2 * inverted / 36)

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from resnet_probe import checkpoint
+from resnet_probe.claims import judge
+from resnet_probe.claims.verdicts import CANNOT_SAY
 from resnet_probe.cli import main
+from resnet_probe.tables import read, read_run
 from resnet_probe.unraveled import unravel
 from tests.commands.running import ran
 from tests.commands.subjects import BAD_FILES, is_one_line, write_bad, write_good
@@ -93,7 +96,17 @@ def test_the_file_works_in_every_command_and_a_second_time(capsys):
     assert re.search(r"residual blocks +4 in", capsys.readouterr().out)
     lesion = ["lesion", "--ckpt", "second.safetensors", "--limit", "20", "--format", "png", "--out", "out"]
     assert main(lesion) == 0
-    assert "over 4 single deletions" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "over 4 single deletions" in out
+    assert "an edited resnet14-w3: deleted layer2.1; layer1.0 scaled by 0.3; deleted layer3.0" in " ".join(out.split())
+    about = read(Path("out"), "lesion").about("second")
+    assert about["edits"] == both
+    assert any(note.startswith("an edited resnet14-w3: deleted layer2.1") for note in about["notes"])
+    judged = judge(read_run(["out"])).rows
+    assert {row["verdict"] for row in judged} == {CANNOT_SAY}
+    assert any("edited before it was measured" in row["why"] for row in judged)
+    assert main(["report", "--run", "out", "-q"]) == 0
+    assert "second</span> is an edited resnet14-w3: deleted layer2.1" in Path("out/report.html").read_text("utf-8")
 
 
 def test_the_size_of_the_images_is_asked_for_where_nothing_says_it(capsys):
@@ -105,6 +118,31 @@ def test_the_size_of_the_images_is_asked_for_where_nothing_says_it(capsys):
     assert "the size of the images that whole is made for is not known; give --size N" in err
     assert run(capsys, *words, "--size", "8", ckpt="whole.pt")[0] == 0
     assert checkpoint.load("edited.safetensors").input_size == 8
+
+
+@pytest.mark.slow
+def test_the_file_is_written_in_other_forms_too(capsys):
+    words = ["--delete", "layer2.1", "--export", "pt2", "--export", "pt2", "--out", "edited"]
+    code, out, err = run(capsys, *words)
+    assert (code, err) == (0, "")
+    assert "edited.safetensors, edited.recipe.json, edited.pt2" in out
+    model = torch.export.load("edited.pt2").module()
+    with torch.no_grad():
+        for count in (1, 5):
+            x = images(count, SHAPE)
+            assert torch.allclose(model(x), checkpoint.load("edited.safetensors").model(x), atol=1e-5)
+    code, _, err = run(capsys, *words[:3], "state_dict", "--out", "edited")
+    assert code == 2
+    assert is_one_line(err)
+    assert "neither torchvision nor timm can build" in err
+
+
+def test_another_form_is_written_over_by_the_same_checkpoint_only(capsys):
+    Path("edited.pt2").write_text("somebody's")
+    code, _, err = run(capsys, "--delete", "layer2.1", "--export", "pt2", "--out", "edited")
+    assert code == 2
+    assert "edited.pt2 is there and was not made from tiny.safetensors" in err
+    assert Path("edited.pt2").read_text() == "somebody's"
 
 
 def test_quiet_prints_nothing(capsys):

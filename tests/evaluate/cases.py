@@ -2,11 +2,13 @@
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
 from resnet_probe.data import Data
 from resnet_probe.models import resolve
+from resnet_probe.statistics import paired_difference
 from resnet_probe.unraveled import unravel
 
 SHAPE = (3, 8, 8)
@@ -31,6 +33,19 @@ def images(count=37, seed=1, classes=4):
     pixels = torch.randint(0, 256, (count, *SHAPE), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, classes, (count,), generator=generator)
     return Data("noise", "test", pixels, labels, tuple("abcdefgh"[:classes]), "0.5;0.25")
+
+
+def compared(right, before, after):
+    """What a row says against the intact network, from the answers of both: counts, difference and interval."""
+    counts = int(((before == right) & (after != right)).sum()), int(((before != right) & (after == right)).sum())
+    _, low, high = paired_difference(*counts, len(right))
+    return {
+        "newly_wrong": counts[0],
+        "newly_right": counts[1],
+        "difference": pytest.approx(100 * (counts[0] - counts[1]) / len(right)),
+        "difference_low": low,
+        "difference_high": high,
+    }
 
 
 class Shortcut(nn.Module):

@@ -6,7 +6,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import binom, binomtest, chi2
 from statsmodels.stats.contingency_tables import mcnemar as exact
 
-from resnet_probe.statistics import mcnemar, paired_difference
+from resnet_probe.statistics import confidence_sequence, mcnemar, paired, paired_difference
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (6, 0), (0, 7), (4, 4), (12, 31), (500, 430), (9000, 8700)])
@@ -96,11 +96,75 @@ def test_coverage_by_enumeration(newly_wrong, newly_right):
     assert 0.93 < covered < 0.97
 
 
+@pytest.mark.parametrize("function", [paired_difference, confidence_sequence])
 @pytest.mark.parametrize("counts", [(-1, 0, 10), (0, -1, 10), (6, 5, 10), (0, 0, 0)])
-def test_impossible_counts_are_refused(counts):
+def test_impossible_counts_are_refused(counts, function):
     with pytest.raises(ValueError, match=f"of {counts[2]} images"):
-        paired_difference(*counts)
+        function(*counts)
     with pytest.raises(ValueError, match=r"confidence of 1\.5"):
-        paired_difference(1, 1, 10, 1.5)
+        function(1, 1, 10, 1.5)
     with pytest.raises(ValueError, match="-1 newly wrong"):
         mcnemar(-1, 3)
+
+
+def test_flags_that_agree_on_every_image_say_nothing_of_a_difference():
+    for n in (1, 2, 30):
+        found = paired([True] * n, [True] * n)
+        assert (found.newly_wrong, found.newly_right, found.increase, found.p) == (0, 0, 0, 1)
+        assert found.increase_low == pytest.approx(-found.increase_high)
+        assert found.increase_low < 0
+
+
+# -- looked at again and again ----------------------------------------------------------------------------------------
+
+SHARES = 0.9 / 2 ** np.arange(10)
+
+
+def capital(differences, mean):
+    """What the gamblers have on average after each image, image by image; differences are -1, 0 or 1."""
+    d = np.asarray(differences, dtype=float)[..., None]
+    up = np.cumprod(1 - SHARES + SHARES * (1 + d) / (1 + mean), axis=-2)
+    down = np.cumprod(1 - SHARES + SHARES * (1 - d) / (1 - mean), axis=-2)
+    return (up.mean(-1) + down.mean(-1)) / 2
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.99])
+@pytest.mark.parametrize(("b", "c", "n"), [(0, 0, 1), (0, 0, 40), (1, 0, 3), (3, 9, 60), (60, 2, 200), (20, 20, 900)])
+def test_the_sequence_ends_where_the_gamblers_win_enough(b, c, n, confidence):
+    images = np.random.default_rng(0).permutation([1] * b + [-1] * c + [0] * (n - b - c))
+    difference, low, high = confidence_sequence(b, c, n, confidence)
+    assert difference == pytest.approx(100 * (b - c) / n)
+    for edge in (low, high):
+        assert capital(images, edge / 100)[-1] == pytest.approx(1 / (1 - confidence), rel=1e-6)
+
+
+def test_laws_of_the_sequence():
+    generator = np.random.default_rng(1)
+    for _ in range(10):
+        n = int(generator.integers(1, 400))
+        b, c, _rest = generator.multinomial(n, generator.dirichlet([1, 1, 4])).tolist()
+        difference, low, high = confidence_sequence(b, c, n)
+        fixed, fixed_low, fixed_high = paired_difference(b, c, n)
+        assert difference == fixed
+        assert -100 <= low <= fixed_low <= fixed_high <= high <= 100
+        assert confidence_sequence(c, b, n) == pytest.approx((-difference, -high, -low), abs=1e-9)
+        wider = confidence_sequence(b, c, n, 0.99)
+        assert wider[1] <= low
+        assert high <= wider[2]
+    assert confidence_sequence(5, 0, 5)[2] == 100 == -confidence_sequence(0, 5, 5)[1]
+    assert confidence_sequence(0, 0, 10**6)[2] < 0.001
+
+
+@pytest.mark.parametrize(("rate", "share"), [(0.005, 0.9), (0.02, 0.5), (0.1, 0.9), (0.3, 0.5)])
+def test_whenever_one_looks_the_sequence_misses_in_at_most_5_percent(rate, share):
+    """Of 500 sequences of 1,000 images, all that leave out the true difference at any image count."""
+    generator = np.random.default_rng(2)
+    changed, wrong = generator.random((2, 500, 1000)) < np.array([rate, share])[:, None, None]
+    differences = changed * (2 * wrong.astype(np.int8) - 1)
+    truth = rate * (2 * share - 1)
+    lost = np.concatenate([capital(part, truth).max(-1) >= 20 for part in np.split(differences, 10)])
+    assert lost.mean() <= 0.05 + 2 * (0.05 * 0.95 / 500) ** 0.5
+    for row in differences[:3]:
+        for n in (10, 1000):
+            _, low, high = confidence_sequence(*(int((row[:n] == kind).sum()) for kind in (1, -1)), n)
+            assert (low <= 100 * truth <= high) == (capital(row[:n], truth)[-1] < 20)

@@ -11,7 +11,7 @@ Source: Veit et al. 2016, sections 4.1 and 4.2, Figs. 3 and 5a. Pairs and re-est
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses import columns as c
@@ -53,6 +53,11 @@ class Parameters:
     draws: int = option(100, "Random sets for each K of --multi.", least=1, needs=("multi",))
     pairs: bool = option(False, "Delete every pair of units, and measure how they interact.")
     resizing: bool = option(False, "With --multi, draw units that change the shape too.", needs=("multi",))
+    until: float | None = option(
+        None,
+        "Add images until every difference is known within so many percentage points, then stop.",
+        metavar="POINTS",
+    )
     recalibrate: bool = option(False, "Measure again with batch-norm statistics re-estimated.")
     recalibrate_split: str = option("train", "Images for --recalibrate.", needs=("recalibrate",))
     recalibrate_limit: int = option(2000, "How many of them.", least=1, metavar="N", needs=("recalibrate",))
@@ -62,6 +67,11 @@ class Parameters:
             raise ValueError("--multi and --pairs given; give one of them, or neither for single deletions")
         if self.recalibrate and self.pairs:
             raise ValueError("--recalibrate goes with single deletions and --multi, not with --pairs")
+        if self.until is not None:
+            if not 0 < self.until < 100:
+                raise ValueError(f"--until {self.until:g}: give percentage points above 0 and below 100, such as 0.5")
+            if self.multi or self.pairs or self.recalibrate:
+                raise ValueError("--until goes with single deletions; leave out --multi, --pairs and --recalibrate")
 
 
 LESION = Table(
@@ -71,13 +81,16 @@ LESION = Table(
         *(c.NETWORK, c.BLOCK, c.INDEX, c.STAGE, c.RESIZES, c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED),
         Column("kind", str, "`block` or `layer`"),
         Column("shortcut", str, "what remains of a deleted block: `identity`, `zero-pad`, `conv1x1`, ..."),
-        *(c.ERROR_LOW, c.ERROR_HIGH, c.ERROR_RECALIBRATED, *c.PAIRED),
+        *(c.ERROR_LOW, c.ERROR_HIGH, c.ERROR_RECALIBRATED, *c.PAIRED, c.DIFFERENCE[0]),
+        replace(c.DIFFERENCE[1], meaning=f"{c.DIFFERENCE[1].meaning}; with --until, of a confidence sequence"),
+        c.DIFFERENCE[2],
     ),
     question="What happens to the error when one unit is deleted?",
     source="Veit et al. 2016, Fig. 3",
     spread=Spread(("block", "index"), ("error", "increase", "loss")),
     plots=(Plot("lesion", "resnet_probe.analyses.lesion.single:plot"),),
     facts="resnet_probe.analyses.lesion.facts:single",
+    methods=("sequence",),
     paper=("network", "block", "stage", "error", "increase", "p", "loss", "error_recalibrated"),
     headline="median lesion",
     claims=(
@@ -114,7 +127,7 @@ MULTI = Table(
         Column("deleted", int, "how many units are deleted"),
         Column("draw", int, "number of the set among those of that size, from 0"),
         Column("blocks", str, "the deleted units, separated by spaces"),
-        *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED, c.ERROR_RECALIBRATED, *c.PAIRED),
+        *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED, c.ERROR_RECALIBRATED, *c.PAIRED, *c.DIFFERENCE),
     ),
     question="How does the error rise with the number of deleted blocks?",
     source="Veit et al. 2016, Fig. 5a",
@@ -198,6 +211,7 @@ PAIRS = Table(
         Column("additive", float, "error that two independent deletions would give", "%"),
         Column("past_chance", bool, "whether that exceeds the error of guessing, so that the error cannot add up"),
         Column("interaction_loss", float, "loss of the pair less what two single deletions add up to", "nats"),
+        *(*c.NEWLY, *c.DIFFERENCE),
     ),
     question="Do blocks depend on each other?",
     command="lesion --pairs",

@@ -39,6 +39,11 @@ def single(table: Result, network: str) -> list[Fact]:
             mean = fmean(errors)
             text = f"{len(errors)}, mean error {mean:.4g} % when one of them is deleted"
             facts.append(Fact(f"units that {what}", text, mean, unit=PERCENT))
+    if until := table.about(network).get("until"):
+        text = f"within {until['widest']:.3g} points each, by confidence sequences over {intact['images']:,} images"
+        if until["widest"] > until["points"]:
+            text += f"; all there are, and too few for {until['points']:g} points"
+        facts.append(Fact("differences", text, until["widest"], unit="points"))
     again = [row["error_recalibrated"] for row in deleted if row.get("error_recalibrated") is not None]
     if again:
         text = f"median lesion {median(again):.4g} %, worst {max(again):.4g} %"

@@ -11,6 +11,7 @@ from itertools import combinations
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.columns import DIFFERENCE, NEWLY, against_intact
 from resnet_probe.analyses.lesion import PAIRS, Parameters
 from resnet_probe.analyses.lesion.facts import DISCOVERY
 from resnet_probe.statistics import false_discovery
@@ -52,6 +53,7 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
         middle = float(per_image.mean())
         error = float(per_image.std(ddof=1)) / len(per_image) ** 0.5 if len(per_image) > 1 else None
         margin = None if error is None else 1.96 * error
+        compared = against_intact(scores[""].flags, score.flags)
         additive = scores[a].error + scores[b].error - scores[""].error
         rows.append(
             {
@@ -70,6 +72,7 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
                 "additive": additive,
                 "past_chance": additive > chance,
                 "interaction_loss": score.loss - scores[a].loss - scores[b].loss + scores[""].loss,
+                **{column.key: compared[column.key] for column in (*NEWLY, *DIFFERENCE)},
             }
         )
     if score.images > 1:

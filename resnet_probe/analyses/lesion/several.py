@@ -12,9 +12,9 @@ from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.columns import INTACT_ITSELF
+from resnet_probe.analyses.columns import against_intact
 from resnet_probe.analyses.lesion import MULTI, SUMMARY, Parameters
-from resnet_probe.statistics import bootstrap_mean, paired, spearman, two_way
+from resnet_probe.statistics import bootstrap_mean, spearman, two_way
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
                 "loss": score.loss,
                 "changed": score.changed,
                 "error_recalibrated": again[key].error if again else None,
-                **(asdict(paired(scores[""].flags, score.flags)) if chosen else INTACT_ITSELF),
+                **against_intact(scores[""].flags if chosen else None, score.flags),
             }
         )
         counts[number] = counts.get(number, 0) + 1

@@ -6,15 +6,15 @@ A deleted residual block leaves its shortcut; a deleted layer of a network witho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.columns import INTACT_ITSELF
+from resnet_probe.analyses.columns import against_intact
 from resnet_probe.analyses.lesion import INTACT, LESION, Parameters
 from resnet_probe.figures.looks import DASHED
-from resnet_probe.statistics import paired, wilson
+from resnet_probe.statistics import confidence_sequence, wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
+    from resnet_probe.evaluate import Score
     from resnet_probe.tables import Result
 
 __all__ = ["plot", "run"]
@@ -33,17 +34,24 @@ INTACT_AGAIN: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 0.7}
 def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Result]:
     """Delete every residual block (every convolution of a network without blocks), one at a time.
 
+    With `until` the images come in a random order, drawn by the runtime's seed, and no more of them are used as soon as
+    the confidence sequence of every deletion's difference is at most twice that wide.
+
     Returns:
         Table `lesion`: the intact network first, then one row per unit from input to output.
 
     Raises:
-        ValueError: the network's class count does not fit the data.
+        ValueError: the network's class count does not fit the data; or several processes with `until`.
     """
-    network = subject.network
+    network, until = subject.network, parameters.until
     variants = {INTACT: network.steps} | {unit.name: network.delete(unit.name).steps for unit in network.surgical}
     split, limit = parameters.recalibrate_split, parameters.recalibrate_limit
     train = runtime.training_images(subject, split=split, limit=limit) if parameters.recalibrate else None
-    scores = runtime.evaluate(subject, variants, "lesion")
+    if until is None:
+        scores = runtime.evaluate(subject, variants, "lesion")
+    else:
+        shuffled = subject.shuffled(runtime.seed)
+        scores = runtime.evaluate(shuffled, variants, "lesion.until", enough=partial(_narrow, until))
     again = runtime.evaluate_recalibrated(subject, variants, train, "lesion") if train else {}
     plans = {unit.name: (i, unit.plan) for i, unit in enumerate(network.surgical)}
     rows = []
@@ -67,17 +75,37 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
                 "error_low": low,
                 "error_high": high,
                 "error_recalibrated": again[block].error if again else None,
-                **(asdict(paired(scores[INTACT].flags, score.flags)) if plan else INTACT_ITSELF),
+                **against_intact(scores[INTACT].flags if plan else None, score.flags, sequence=until is not None),
             }
         )
-    return [LESION.result(rows, classes=len(subject.data.classes))]
+    settings: dict[str, Any] = {"classes": len(subject.data.classes)}
+    if until is not None:
+        intact, *deleted = scores.values()
+        widest = max(_half_width(intact, score) for score in deleted)
+        settings["until"] = {"points": until, "widest": widest, "available": len(subject.data), "seed": runtime.seed}
+    return [LESION.result(rows, **settings)]
+
+
+def _narrow(until: float, scores: Mapping[str, Score]) -> bool:
+    """Whether the interval of every deletion's difference reaches at most so many points to either side."""
+    intact, *deleted = scores.values()
+    deleted.sort(key=lambda score: -int((score.flags != intact.flags).sum()))  # the widest interval comes first
+    return all(_half_width(intact, score) <= until for score in deleted)
+
+
+def _half_width(intact: Score, score: Score) -> float:
+    newly_wrong, newly_right = (int((a.flags & ~b.flags).sum()) for a, b in ((score, intact), (intact, score)))
+    _, low, high = confidence_sequence(newly_wrong, newly_right, score.images)
+    return (high - low) / 2
 
 
 def plot(result: Result) -> Figure:
     """Error after deleting each unit, by its position (Veit et al. 2016, Fig. 3).
 
     Filled markers are units that keep the shape of their input, open ones those that resize; whiskers are the 95 %
-    intervals, the dashed line is the intact network. Several networks in one table are drawn over relative position.
+    intervals, the dashed line is the intact network. Where images were added until the differences were known, whiskers
+    are the confidence sequences of the differences, and the legend has the number of images. Several networks in one
+    table are drawn over relative position.
     """
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
@@ -91,6 +119,10 @@ def plot(result: Result) -> Figure:
         for network in networks:
             rows = [row for row in result.rows if row["network"] == network]
             _draw(axes, rows, looks[network], label(network), relative=many)
+            if until := result.about(network).get("until"):
+                images = f"{rows[0]['images']:,} of {until['available']:,} images"
+                axes.plot([], [], color=looks[network]["color"], linestyle="", marker="|", markersize=6,
+                          label=f"confidence sequence, {images}")  # fmt: skip
         colour, marker = (INK, "o") if many else (looks[networks[0]][key] for key in ("color", "marker"))
         intact = next(row["error"] for row in result.rows if row["block"] == INTACT)
         axes.plot([], [], color=colour, linewidth=0.8, linestyle=DASHED,
@@ -119,8 +151,7 @@ def _draw(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name
     span = max(len(lesions) - 1, 1)
     x = [row["index"] / span if relative else row["index"] for row in lesions]
     y = [row["error"] for row in lesions]
-    below = [row["error"] - row["error_low"] for row in lesions]
-    above = [row["error_high"] - row["error"] for row in lesions]
+    below, above = zip(*map(_whiskers, lesions), strict=True)
     colour, marker = look["color"], look["marker"]
     axes.axhline(intact["error"], color=colour, linewidth=0.8, linestyle=DASHED, zorder=1)
     # solid: dashed lines are the intact networks
@@ -136,6 +167,13 @@ def _draw(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name
         for before, after in pairwise(lesions):
             if before["stage"] != after["stage"]:
                 axes.axvline(after["index"] - 0.5, color="0.85", linewidth=0.6, zorder=0)
+
+
+def _whiskers(row: Mapping[str, Any]) -> tuple[float, float]:
+    """How far the interval reaches down and up: that of the error, or that of the difference if images were added."""
+    if row.get("increase_low") is None and row.get("difference_low") is not None:
+        return row["difference"] - row["difference_low"], row["difference_high"] - row["difference"]
+    return row["error"] - row["error_low"], row["error_high"] - row["error"]
 
 
 def _what(rows: Sequence[dict[str, Any]]) -> str:

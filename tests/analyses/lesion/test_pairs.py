@@ -12,7 +12,7 @@ from resnet_probe.analyses.lesion import pairs
 from resnet_probe.analyses.lesion.facts import pairs as facts_of
 from resnet_probe.analyses.subject import Subject
 from resnet_probe.tables import read
-from tests.evaluate.cases import images, loop, network, without
+from tests.evaluate.cases import compared, images, loop, network, without
 
 
 def measured(net, data, name):
@@ -43,6 +43,8 @@ def test_interactions_are_those_of_brute_force(case, table):
         a, b = row["block_a"], row["block_b"]
         assert (row["network"], row["images"], row["wrong"]) == ("tiny", 40, wrong[a, b].sum())
         assert row["error"] == pytest.approx(error[a, b])
+        expected = compared(data.labels, outputs[()].argmax(1), outputs[a, b].argmax(1))
+        assert {key: row[key] for key in expected} == expected
         assert row["interaction"] == pytest.approx(error[a, b] - error[(a,)] - error[(b,)] + error[()], abs=1e-9)
         flags = [wrong[group].astype(float) for group in ((a, b), (a,), (b,), ())]
         values = 100 * (flags[0] - flags[1] - flags[2] + flags[3])

@@ -13,7 +13,7 @@ from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
 from resnet_probe.evaluate import recalibrate
 from resnet_probe.tables import read
-from tests.evaluate.cases import images, loop, without
+from tests.evaluate.cases import compared, images, loop, without
 
 
 def measured(net, data, *, train=None, **parameters):
@@ -77,6 +77,8 @@ def test_each_row_is_the_model_without_those_blocks(case, tables):
         wrong = int((out.argmax(1) != data.labels).sum())
         assert (row["images"], row["wrong"], row["error"]) == (40, wrong, 2.5 * wrong)
         assert row["changed"] == int((out.argmax(1) != intact).sum())
+        expected = compared(data.labels, intact, out.argmax(1))
+        assert {key: row[key] for key in expected} == (expected if row["deleted"] else dict.fromkeys(expected))
         assert len((row["blocks"] or "").split()) == row["deleted"]
         assert row["error_recalibrated"] is None
     assert [(row["deleted"], row["draw"]) for row in result.rows] == [

@@ -14,9 +14,9 @@ from resnet_probe.analyses.lesion.single import plot
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
 from resnet_probe.data import Data
-from resnet_probe.evaluate import Sweep, recalibrate
+from resnet_probe.evaluate import Sweep, evaluate, recalibrate, sweep
 from resnet_probe.models import resolve
-from resnet_probe.statistics import paired_difference
+from resnet_probe.statistics import confidence_sequence, paired_difference
 from resnet_probe.tables import Result, read
 from resnet_probe.unraveled import unravel
 from tests.networks import make, trained
@@ -86,6 +86,7 @@ def test_rows_are_those_of_a_loop_that_replaces_one_forward_after_the_other(arch
         assert row["increase"] == pytest.approx(row["error"] - first["error"])
         assert row["p"] == pytest.approx(mcnemar([[0, counts[0]], [counts[1], 0]], exact=True).pvalue)
         assert (row["increase_low"], row["increase_high"]) == paired_difference(*counts, 40)[1:]
+        assert [row[f"difference{end}"] for end in ("", "_low", "_high")] == list(paired_difference(*counts, 40))
         assert row["loss"] == pytest.approx(loss, rel=1e-5)
         assert row["index"] == index
         assert row["stage"] == int(row["block"][5])
@@ -97,6 +98,90 @@ def test_rows_are_those_of_a_loop_that_replaces_one_forward_after_the_other(arch
     assert len({row["loss"] for row in result.rows}) == len(result.rows)
     assert result.settings == {"classes": 4}
     assert result.columns == lesion.LESION.keys
+
+
+# -- images added until it is known -----------------------------------------------------------------------------------
+
+LOOK = 25
+
+
+@pytest.fixture
+def often(monkeypatch):
+    monkeypatch.setattr(sweep, "LOOK", LOOK)
+
+
+def until(points, model, data, folder=None, **how):
+    (result,) = lesion.run(
+        Subject("net", unravel(model, SHAPE), data), lesion.Parameters(until=points), Runtime(folder=folder, **how)
+    )
+    return result
+
+
+def stopped_by_hand(points, model, data, seed=0):
+    """A plain run on the images up to the first look at which all intervals are narrow, and these intervals."""
+    data = data.subset(torch.randperm(len(data), generator=torch.Generator().manual_seed(seed)))
+    network = unravel(model, SHAPE)
+    chains = [network.steps, *(network.delete(unit.name).steps for unit in network.blocks)]
+    intact, *others = (score.flags for score in evaluate(network, dict(enumerate(chains)), data).values())
+    for end in [*range(LOOK, len(data), LOOK), len(data)]:
+        counts = [((flags > intact)[:end].sum(), (flags < intact)[:end].sum()) for flags in others]
+        ends = [confidence_sequence(*pair, end) for pair in counts]
+        if all(high - low <= 2 * points for _, low, high in ends):
+            break
+    return lesioned(model, data.subset(slice(0, end))).rows, ends
+
+
+@pytest.mark.parametrize(("points", "images_used"), [(40.0, 50), (22.0, 100), (5.0, 190)])
+def test_images_are_added_until_every_interval_is_narrow(often, points, images_used):
+    model, data = trained(lambda: resolve("resnet8-w2", num_classes=4)), images(190)
+    result = until(points, model, data)
+    rows, ends = stopped_by_hand(points, model, data)
+    assert {row["images"] for row in result.rows} == {images_used} == {rows[0]["images"]}
+    same = ("block", "wrong", "error", "loss", "changed", "newly_wrong", "newly_right", "increase", "error_low")
+    assert [[row[key] for key in same] for row in result.rows] == [[row[key] for key in same] for row in rows]
+    for row, (difference, low, high) in zip(result.rows[1:], ends, strict=True):
+        assert (row["difference"], row["difference_low"], row["difference_high"]) == (difference, low, high)
+        assert (row["increase_low"], row["increase_high"], row["p"]) == (None, None, None)
+    widest = max(high - low for _, low, high in ends) / 2
+    assert result.settings["until"] == {"points": points, "widest": widest, "available": 190, "seed": 0}
+
+
+def test_the_order_of_the_images_is_drawn_by_the_seed(often):
+    model, data = trained(lambda: resolve("resnet8-w2", num_classes=4)), images(190)
+    one, other = (until(40.0, model, data, seed=seed) for seed in (0, 1))
+    assert one.rows != other.rows
+    assert (one.settings["until"]["seed"], other.settings["until"]["seed"]) == (0, 1)
+
+
+def test_a_run_that_was_interrupted_ends_in_the_same_table_and_a_narrower_one_goes_on(often, tmp_path):
+    model, data, seen = trained(lambda: resolve("resnet8-w2", num_classes=4)), images(190), []
+
+    def told(done, total):
+        seen.append(done)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        until(40.0, model, data, tmp_path, progress=lambda what: nullcontext(told))
+    wide, narrow = (until(points, model, data, tmp_path).rows for points in (40.0, 22.0))
+    assert wide == until(40.0, model, data).rows
+    assert narrow == until(22.0, model, data).rows
+    computed = []
+    again = until(40.0, model, data, tmp_path, progress=lambda what: nullcontext(lambda *d: computed.append(d)))
+    assert again.rows == wide
+    assert len(computed) == 1  # all was there
+
+
+@pytest.mark.parametrize("more", [{"multi": range(1, 3)}, {"pairs": True}, {"recalibrate": True}])
+def test_only_single_deletions_are_measured_until_they_are_known(more):
+    with pytest.raises(ValueError, match="--until goes with single deletions; leave out"):
+        lesion.Parameters(until=1.0, **more)
+
+
+@pytest.mark.parametrize("points", [0, -1.0, 100.0, float("nan")])
+def test_an_impossible_width_is_refused(points):
+    with pytest.raises(ValueError, match=f"--until {points:g}: give percentage points above 0 and below 100"):
+        lesion.Parameters(until=points)
 
 
 def test_layers_are_deleted_where_there_are_no_blocks():
