@@ -350,6 +350,20 @@ class Buffers(Small):
         return x + self.one(x)
 
 
+class Bypassed(Small):
+    """Two blocks, and a way around both of them (Lim et al. 2017, the body of EDSR)."""
+
+    def __init__(self):
+        super().__init__(one=conv(), two=conv(), last=conv())
+
+    def middle(self, x, gone=()):
+        y = x
+        for name in ("one", "two"):
+            if name not in gone:
+                y = y + F.relu(getattr(self, name)(y))
+        return x + self.last(y)
+
+
 class Plain(nn.Sequential):
     """Layers one after the other, as VGG."""
 

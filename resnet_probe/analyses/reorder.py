@@ -118,7 +118,8 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     check(subject, parameters)
     runtime = runtime or Runtime()
     network, draws, seed = subject.network, parameters.draws, runtime.seed
-    names = [unit.name for unit in network.blocks]
+    names = [unit.name for unit in network.links]
+    subject.tell_inside(runtime.say, "reordered")
     orders = draw_orders(_groups(network), len(names), list(parameters.swaps), draws, seed)
     trained = tuple(range(len(names)))
     listed = [(0, trained), *orders]
@@ -234,8 +235,8 @@ def check(subject: Subject, parameters: Parameters) -> None:
     Raises:
         ValueError: there are none.
     """
-    if not subject.network.blocks:
-        raise ValueError(f"{subject.name} has no residual blocks, so there is nothing to reorder")
+    if not subject.network.links:
+        raise ValueError(f"{subject.name} has no residual blocks along its chain, so there is nothing to reorder")
     _swappable(_groups(subject.network))
 
 
@@ -250,7 +251,7 @@ def _swappable(groups: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
 def _groups(network: UnraveledNetwork) -> list[list[int]]:
     """Places of blocks that can stand for each other."""
     groups: dict[Any, list[int]] = {}
-    for i, unit in enumerate(network.blocks):
+    for i, unit in enumerate(network.links):
         groups.setdefault((unit.plan.in_shape, unit.plan.out_shape), []).append(i)
     return list(groups.values())
 

@@ -73,6 +73,12 @@ class Subject:
             )
         return network
 
+    def tell_inside(self, say: Callable[[str], None], what: str) -> None:
+        """Say that blocks inside a unit are not `what`, where there are some."""
+        blocks, links = self.network.blocks, self.network.links
+        if inside := len(blocks) - len(links):
+            say(f"note: {inside} of {len(blocks)} residual blocks lie inside units of the chain and are not {what}")
+
     @property
     def has_data(self) -> bool:
         """Whether there are images."""

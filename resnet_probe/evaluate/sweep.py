@@ -212,7 +212,8 @@ def require_same(journal: Journal, task: Task, variants: Mapping[str, Sequence[S
     journal.require("task", [task.name, dict(task.columns), task.identity])
     digest = hashlib.sha256()
     for chain in variants.values():
-        digest.update("".join(f"{step.unit} {step.mode} {step.scale!r}," for step in chain).encode() + b"\n")
+        steps = (f"{step.unit} {step.mode} {step.scale!r}{step.factors or ''}," for step in chain)
+        digest.update("".join(steps).encode() + b"\n")
     journal.require("list of variants", digest.hexdigest())
 
 

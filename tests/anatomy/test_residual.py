@@ -7,7 +7,7 @@ from torch import nn
 
 from resnet_probe import unravel
 from resnet_probe.anatomy import dissect
-from tests.networks import SHAPE, Block, Small, conv, images, trained
+from tests.networks import SHAPE, Block, Bypassed, Small, conv, images, trained
 
 
 def network(middle, **parts):
@@ -36,20 +36,6 @@ class Conditioned(Small):
             if name not in gone:
                 x = x + getattr(self, name)(F.relu(x * shift))
         return x
-
-
-class Bypassed(Small):
-    """Two blocks, and a way around both of them (Lim et al. 2017, the body of EDSR)."""
-
-    def __init__(self):
-        super().__init__(one=conv(), two=conv(), last=conv())
-
-    def middle(self, x, gone=()):
-        y = x
-        for name in ("one", "two"):
-            if name not in gone:
-                y = y + F.relu(getattr(self, name)(y))
-        return x + self.last(y)
 
 
 class Streams(Small):

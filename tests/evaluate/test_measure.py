@@ -11,6 +11,7 @@ from resnet_probe.evaluate import Journal, JournalError, Sweep, evaluate
 from resnet_probe.tasks import Measured
 from resnet_probe.unraveled import unravel
 from tests.evaluate.cases import images, network, without
+from tests.networks import SHAPE, Bypassed, trained
 
 
 def wrong_by_class(outputs, labels):
@@ -161,3 +162,13 @@ def test_a_measure_of_another_shape_is_named():
     _, net = network("resnet8-w4")
     with pytest.raises(ValueError, match=r"gives \(1, 4\) for scores on 1 examples; return a mapping"):
         evaluate(net, {"": net.steps}, images(8), measure=lambda outputs, labels: {"scores": outputs})
+
+
+def test_other_variants_inside_a_unit_are_refused_too(tmp_path):
+    net = unravel(trained(Bypassed), SHAPE)
+    first, second = (unit.name for unit in net.blocks)
+    data, journal = images(8, classes=5), Journal.open(tmp_path / "j", {})
+    evaluate(net, {"edited": net.delete(first).steps}, data, journal=journal)
+    with pytest.raises(JournalError, match="another list of variants"):
+        evaluate(net, {"edited": net.delete(second).steps}, data, journal=journal)
+    journal.close()

@@ -45,6 +45,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
             runtime.say(f"note: {file} is not of {subject.name}, so its damage is left out")
             file = None
     lesion = _lesion(file, subject) if file else None  # before anything is computed, so that a wrong one is found
+    subject.tell_inside(runtime.say, "measured")
     result = _measured(subject, runtime, adapter=parameters.adapter)
     if lesion is None:
         return [result]
@@ -61,7 +62,9 @@ def check(subject: Subject, parameters: Parameters) -> None:
         ValueError: there are none.
     """
     if not subject.network.links:
-        raise ValueError(f"{subject.name} has no residual blocks, so there is no iterative inference to measure")
+        raise ValueError(
+            f"{subject.name} has no residual blocks along its chain, so there is no iterative inference to measure"
+        )
 
 
 def _lesion(file: Path, subject: Subject) -> Result:
@@ -137,7 +140,8 @@ def _measured(subject: Subject, runtime: Runtime, *, adapter: bool) -> Result:
     for index, (unit, block) in enumerate(zip(chain.blocks, sums, strict=True)):
         states = dict(zip(SPREADS, block.measures(), strict=True))
         row: dict[str, Any] = dict.fromkeys(ITERATIVE.keys)
-        row |= {"network": name, "block": unit.name, "index": index, "stage": unit.plan.stage}
+        place = subject.network.surgical.index(unit)
+        row |= {"network": name, "block": unit.name, "index": place, "stage": unit.plan.stage}
         row |= {"resizes": unit.plan.resizes, "images": images}
         for measure in SPREADS:
             row[measure], row[f"{measure}_std"] = _mean_std(states[measure])

@@ -111,6 +111,7 @@ def _gradients(each: _Chain, subject: Subject, parameters: Parameters, runtime: 
 
     runtime = runtime or Runtime()
     assert each.network is not None
+    subject.tell_inside(runtime.say, "divided into branch and shortcut")
     with runtime.progress(f"gradients of {each.name}") as report:
         return run_gradients(
             each.network, subject.data, name=each.name, samples=parameters.samples, seed=runtime.seed,
