@@ -133,20 +133,15 @@ def vgg(weights, x, gone=None):
     return F.linear(x.flatten(1), weights[name], weights[name.replace("weight", "bias")])
 
 
-def loop_over_layers(path, images, every=1):
+def loop_over_layers(path, images):
     weights = state(path)
     positions = [i for i in range(len(WIDTHS)) if WIDTHS[i] != "M"]
     names = [f"features.{3 * sum(w != 'M' for w in WIDTHS[:i]) + WIDTHS[:i].count('M')}" for i in positions]
     gone = dict(zip(["(intact)", *names], [None, *range(13)], strict=True))
-    return {
-        name: wrong(lambda x, layer=layer: vgg(weights, x, layer), images)
-        for name, layer in list(gone.items())[::every]
-    }
+    return {name: wrong(lambda x, layer=layer: vgg(weights, x, layer), images) for name, layer in gone.items()}
 
 
 # -- lesion -----------------------------------------------------------------------------------------------------------
-
-FIRST_OF_RESNET56 = [92, 138, 93, 100, 72, 76, 99, 157, 81, 234]
 
 
 def lesion(folder, path, capsys, *words):
@@ -173,32 +168,35 @@ def test_resnet20_lesion_by_lesion(tmp_path, capsys, images):
 
 @pytest.mark.slow
 def test_resnet56_lesion_by_lesion(tmp_path, capsys, images):
-    code, _, err = lesion(tmp_path, RESNET56, capsys, "--normalize", "imagenet")
+    code, _, err = lesion(tmp_path, RESNET56, capsys, "--normalize", "imagenet", "--limit", "200")
     assert (code, err) == (0, "")
     rows = read(tmp_path, "lesion").rows
     found = {row["block"]: row["wrong"] for row in rows}
-    looped = loop_over_blocks(RESNET56, 9, images, every=9)  # the first of each stage; a loop made the others once
-    assert len(looped) == 1 + 3
+    looped = loop_over_blocks(RESNET56, 9, first(images, 20), every=4)
+    assert len(looped) == 1 + 9
     assert looped.items() <= found.items()
     assert len(rows) == 1 + 27
-    assert [row["wrong"] for row in rows[: 1 + 10]] == [74, *FIRST_OF_RESNET56]
     assert [row["block"] for row in rows if row["resizes"]] == ["layer2.0", "layer3.0"]
     assert {row["shortcut"] for row in rows if row["resizes"]} == {"zero-pad"}
 
 
 @pytest.mark.slow
 def test_vgg16_lesion_by_lesion(tmp_path, capsys, images):
-    code, _, err = lesion(tmp_path, VGG, capsys, "--normalize", "imagenet")
+    code, _, err = lesion(tmp_path, VGG, capsys, "--normalize", "imagenet", "--limit", "200")
     assert (code, err) == (0, "")
     intact, *rows = read(tmp_path, "lesion").rows
-    found = {row["block"]: row["wrong"] for row in (intact, *rows)}
-    looped = loop_over_layers(VGG, images, every=6)
-    assert len(looped) == 3
-    assert looped.items() <= found.items()
-    assert intact["wrong"] == 117
+    looped = loop_over_layers(VGG, first(images, 20))
+    assert {row["block"]: row["wrong"] for row in (intact, *rows)} == looped
     assert len(rows) == 13
-    assert all(846 <= row["wrong"] <= 962 for row in rows)
+    assert all(row["wrong"] > 160 for row in rows)  # chance: 180
     assert {row["kind"] for row in rows} == {"layer"}
+
+
+def first(images, number):
+    """The first images of each class, which `--limit` keeps."""
+    pixels, labels = images
+    kept = torch.cat([torch.nonzero(labels == label)[:number, 0] for label in range(10)])
+    return pixels[kept], labels[kept]
 
 
 def test_the_right_normalization_is_found_or_named(tmp_path, capsys):

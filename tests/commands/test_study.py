@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,10 +7,10 @@ import pytest
 from resnet_probe.analyses.lesion import single
 from resnet_probe.cli import main
 from resnet_probe.tables import read
-from tests.commands.subjects import write_good
+from tests.commands.subjects import STUDIED, study, write_good
 
 SHARED = Path(__file__).parents[3] / "shared"
-WORDS = ("--quick", "--limit", "30", "--draws", "2", "--format", "svg")
+WORDS = STUDIED
 pytestmark = pytest.mark.slow
 
 
@@ -22,11 +23,10 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def studied(files, tmp_path_factory):
-    out = tmp_path_factory.mktemp("study")
-    words = ["study", str(files / "tiny.safetensors"), "--against", str(files / "other.safetensors"), "--out", str(out)]
-    assert main([*words, *WORDS, "--quiet"]) == 0
-    return out, [*words, *WORDS]
+def studied(tmp_path_factory):
+    whole, words = study(tmp_path_factory)
+    out = shutil.copytree(whole, tmp_path_factory.mktemp("study") / "out")
+    return out, [*words, "--out", str(out)]
 
 
 def tables(folder):
@@ -53,7 +53,7 @@ def test_each_table_has_the_command_line_that_makes_it_alone(studied, tmp_path):
     made = read(out / "tiny", "reorder")
     words = made.settings["command"].split()
     assert words[:2] == ["resnet-probe", "reorder"]
-    words = [str(tmp_path) if word == str(out / "tiny") else word for word in words]
+    words[words.index("--out") + 1] = str(tmp_path)
     assert main(words[1:]) == 0
     assert (tmp_path / "reorder.csv").read_bytes() == (out / "tiny" / "reorder.csv").read_bytes()
 
