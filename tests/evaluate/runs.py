@@ -114,7 +114,9 @@ def _run(code, words, said):
     for number, path in enumerate(said, 1):
         os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), number)
     os.chdir(ROOT)
-    os.environ.update(environment())
+    kept = environment()
+    os.environ.clear()
+    os.environ.update(kept)
     torch.set_num_threads(1)
     warnings.filterwarnings("error", category=ResourceWarning)
     signal.signal(signal.SIGINT, signal.default_int_handler)
