@@ -1,5 +1,4 @@
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -24,9 +23,8 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory):
-    whole, words = study(tmp_path_factory)
-    out = shutil.copytree(whole, tmp_path_factory.mktemp("study") / "out")
-    return out, [*words, "--out", str(out)]
+    """A finished study, which others read, too."""
+    return study(tmp_path_factory)
 
 
 def tables(folder):
@@ -34,7 +32,7 @@ def tables(folder):
 
 
 def test_one_command_makes_every_table_and_the_report(studied):
-    out, _ = studied
+    out = studied
     names = set(tables(out))
     assert {f"{name}.csv" for name in ("compare", "lesion", "responses", "paths", "claims")} <= names
     alone = ("inspect", "lesion_multi", "reorder", "paths", "gradients", "iterative", "iterative_ranks")
@@ -49,7 +47,7 @@ def test_one_command_makes_every_table_and_the_report(studied):
 
 
 def test_each_table_has_the_command_line_that_makes_it_alone(studied, tmp_path):
-    out, _ = studied
+    out = studied
     made = read(out / "tiny", "reorder")
     words = made.settings["command"].split()
     assert words[:2] == ["resnet-probe", "reorder"]
@@ -58,16 +56,16 @@ def test_each_table_has_the_command_line_that_makes_it_alone(studied, tmp_path):
     assert (tmp_path / "reorder.csv").read_bytes() == (out / "tiny" / "reorder.csv").read_bytes()
 
 
-def test_a_second_study_keeps_what_is_there(studied, capsys):
-    out, words = studied
+def test_a_second_study_keeps_what_is_there_and_makes_again_what_is_gone_or_of_other_options(files, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["study", str(files / "tiny.safetensors"), "--against", str(files / "other.safetensors"), *WORDS]
+    words += ["--out", str(out)]
+    assert main(words) == 0
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.csv") if path.stem != "claims"}
+    capsys.readouterr()
     assert main(words) == 0
     assert "0 done, 7 kept, 0 failed" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before
-
-
-def test_what_is_gone_or_of_other_options_is_made_again(studied, capsys):
-    out, words = studied
     before = tables(out)
     (out / "tiny" / "reorder.csv").unlink()
     (out / "tiny" / "reorder.journal").unlink()

@@ -98,7 +98,7 @@ def test_a_wide_screen_is_filled_and_a_narrow_one_has_one_column(browser, addres
 
 
 def test_the_report_of_a_study_is_whole_and_can_be_read_by_everyone(browser, tmp_path_factory):
-    address = (study(tmp_path_factory)[0] / "report.html").as_uri()
+    address = (study(tmp_path_factory) / "report.html").as_uri()
     for width in WIDTHS:
         for scheme in ("light", "dark"):
             shown, complaints = look(browser, address, width=width, scheme=scheme)
