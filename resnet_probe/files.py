@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 PATIENCE_S = 60.0  # how long to wait for another process that writes
@@ -31,9 +31,17 @@ def regular(path: Path) -> Path:
         raise ValueError(f"{path} is {kind}; give a regular file")
     if about.st_size == 0 and is_kernel(path):
         raise ValueError(f"{path} is a file of the kernel; give a regular file")
-    if about.st_size > HOLES and 512 * getattr(about, "st_blocks", about.st_size) < about.st_size // 64:
+    thin = 512 * getattr(about, "st_blocks", about.st_size) < about.st_size // 64  # some file systems count no blocks
+    if about.st_size > HOLES and thin and _has_holes(path):
         raise ValueError(f"{path} is {about.st_size:,} bytes of holes; give a file with content")
     return path
+
+
+def _has_holes(path: Path) -> bool:
+    """Whether a file has a hole before its end; a file system that does not tell says no."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        return file.seek(0, getattr(os, "SEEK_HOLE", os.SEEK_END)) < size
 
 
 def is_kernel(path: Path) -> bool:
@@ -87,6 +95,22 @@ def database(path: Path, schema: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time in this part of the program, for a folder; all at once where there are no such locks."""
+    try:
+        import fcntl  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        yield
+        return
+    with ExitStack() as held:
+        with suppress(OSError):  # some network file systems lock no folders
+            opened = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, opened)
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -1,19 +1,18 @@
 """No command asks a network for anything where its data are local; seen from a process that notes every attempt."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from torchvision import datasets
 
 from resnet_probe import checkpoint
 from resnet_probe.models import resolve
+from tests.evaluate.runs import Fork, finish
 from tests.networks import trained
 
 PROGRAM = """
-import sys
+import os, sys
+
+os.chdir(sys.argv.pop(1))
+os.environ["XDG_CACHE_HOME"] = "cache"
 
 asked = []
 
@@ -37,12 +36,8 @@ def network(folder):
 
 def run(tmp_path, *words):
     """Exit code of a command, and what it asked of a network."""
-    places = {"PYTHONPATH": str(Path(__file__).parents[1]), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words],
-        cwd=tmp_path, env={**os.environ, **places}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stderr.splitlines()[-1]
+    code, _, err = finish(Fork(PROGRAM, tmp_path, *words))
+    return code, err.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -1,16 +1,16 @@
 """An analysis of another package (`tests/toy`) is everywhere where ours are, and no file of this package knows it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from resnet_probe.tables import read
-from tests.evaluate.runs import environment, shards
+from tests.evaluate.runs import COMMAND, Fork, finish, shards
 
 TOY = Path(__file__).parent / "toy"
 FIXED = ("--data", "digits", "--normalize", "none", "--limit", "64", "--format", "svg")
+# An installed package comes before what a process imports; a fork finds it in time, too: nothing was listed yet.
+HERE = "import sys; sys.path.insert(0, sys.argv.pop(1))\n"
 # The command, killed as soon as two shards are in the journal.
 KILLED = """
 import os, sys
@@ -26,20 +26,18 @@ cli.main(sys.argv[1:])
 """
 
 
-def program(*words, code=("-m", "resnet_probe"), folder=TOY):
-    place = environment()
-    place["PYTHONPATH"] = f"{folder}:{place['PYTHONPATH']}"
-    command = [sys.executable, *code, *map(str, words)]
-    return subprocess.run(command, env=place, capture_output=True, text=True, check=False, timeout=300)
+def program(*words, code=COMMAND, folder=TOY):
+    """Exit code, and what was printed."""
+    return finish(Fork(HERE + code, folder, *words))
 
 
 @pytest.fixture(scope="module")
 def halved(tiny, tmp_path_factory):
     """What an undisturbed run writes, and says."""
     out = tmp_path_factory.mktemp("halved")
-    done = program("halve", "--ckpt", tiny, "--out", out, "--batch-size", "8", *FIXED)
-    assert (done.returncode, done.stderr) == (0, "")
-    return out, done.stdout
+    code, said, err = program("halve", "--ckpt", tiny, "--out", out, "--batch-size", "8", *FIXED)
+    assert (code, err) == (0, "")
+    return out, said
 
 
 def test_it_takes_few_lines():
@@ -47,11 +45,11 @@ def test_it_takes_few_lines():
 
 
 def test_it_is_in_the_help_and_its_options_have_theirs():
-    assert "Halve each branch and measure the error." in program("--help").stdout
-    text = program("halve", "--help").stdout
+    assert "Halve each branch and measure the error." in program("--help")[1]
+    text = program("halve", "--help")[1]
     assert "Divide the branches by N." in text
     assert "--fresh" in text
-    assert program("halve", "--arch", "resnet8", "--factor", "0").returncode == 2
+    assert program("halve", "--arch", "resnet8", "--factor", "0")[0] == 2
 
 
 def test_it_writes_its_table_and_figure_and_says_what_they_say(halved):
@@ -67,24 +65,24 @@ def test_it_writes_its_table_and_figure_and_says_what_they_say(halved):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_in_the_same_table(tiny, halved, tmp_path):
     words = ("halve", "--ckpt", tiny, "--out", tmp_path, "--batch-size", "8", *FIXED)
-    assert program(*words, code=("-c", KILLED)).returncode == 9
+    assert program(*words, code=KILLED)[0] == 9
     assert len(shards(tmp_path, "halved.journal")) == 2
     assert not (tmp_path / "halved.csv").exists()
-    assert program(*words).returncode == 0
+    assert program(*words)[0] == 0
     assert (tmp_path / "halved.csv").read_bytes() == (halved[0] / "halved.csv").read_bytes()
 
 
 @pytest.mark.slow
 def test_it_is_replotted(halved, tmp_path):
-    assert program("replot", "--run", halved[0], "--out", tmp_path, "--format", "png").returncode == 0
+    assert program("replot", "--run", halved[0], "--out", tmp_path, "--format", "png")[0] == 0
     assert (tmp_path / "halved.png").stat().st_size > 1000
 
 
 @pytest.mark.slow
 def test_it_stands_in_a_study_in_the_report_and_among_the_claims(tiny, tmp_path):
-    done = program("study", tiny, "--out", tmp_path, "--quick", "--draws", "1", *FIXED)
-    assert done.returncode == 0, done.stderr
-    assert "Halved branches of tiny" in done.stdout
+    code, said, err = program("study", tiny, "--out", tmp_path, "--quick", "--draws", "1", *FIXED)
+    assert code == 0, err
+    assert "Halved branches of tiny" in said
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert ">Halving one branch</h2>" in page
     assert "What happens to the error when one branch is halved?" in page
@@ -101,8 +99,8 @@ def test_one_that_cannot_be_imported_is_one_line_and_the_others_work(tmp_path):
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 0.1\n", encoding="utf-8")
     (about / "entry_points.txt").write_text("[resnet_probe.analyses]\nbad = no_such:X\n", encoding="utf-8")
-    done = program("--help", folder=tmp_path)
-    assert done.returncode == 0
-    assert "lesion" in done.stdout
-    assert len(done.stderr.splitlines()) == 1
-    assert "the analysis bad (no_such:X) is left out: No module named 'no_such'" in done.stderr
+    code, said, err = program("--help", folder=tmp_path)
+    assert code == 0
+    assert "lesion" in said
+    assert len(err.splitlines()) == 1
+    assert "the analysis bad (no_such:X) is left out: No module named 'no_such'" in err

@@ -42,7 +42,7 @@ def require_affordable(path: Path, model: nn.Module, shape: tuple[int, ...]) -> 
     if max(outputs) > MOST_OUTPUT:
         raise CheckpointError(
             f"{path} says its network is for inputs of {_short(shape)}, of which one layer makes {max(outputs):,} "
-            f"bytes; at most {MOST_OUTPUT:,} are allowed: save it with the size of its images"
+            f"bytes; above {MOST_OUTPUT:,} a file is not believed: give --size, or save it with the size of its images"
         )
 
 

@@ -58,10 +58,11 @@ class Checkpoint:
     chain: UnraveledNetwork | None = None
 
 
-def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
+def load(path: str | Path, *, arch: str | None = None, size: int | None = None) -> Checkpoint:
     """Load the checkpoint `path`.
 
-    `arch` settles what the network is, in place of the weights or of the file's own description.
+    `arch` settles what the network is, in place of the weights or of the file's own description. `size`: side of the
+    images it will get, in pixels; where it is given, the file may say that its network is for images of any size.
 
     Nothing of the file is run, and torch's random state stays as it is. A factory named by `arch` is the user's code
     and does run. Raises CheckpointError if the file cannot be read safely, or if its weights fit no known network or
@@ -76,7 +77,7 @@ def load(path: str | Path, *, arch: str | None = None) -> Checkpoint:
     if called and actual and called[1] != actual[1]:
         notes.append(f"the file is called {called[0]}, its weights are those of {canonical}")
     input_size = _input_size(canonical, model, weights)
-    if weights.own and input_size is not None:
+    if weights.own and input_size is not None and size is None:
         require_affordable(path, model, (_channels(shapes), input_size, input_size))
     chain = _edited(path, model, weights.metadata) if weights.own and weights.metadata.get("edits") else None
     if chain is not None:

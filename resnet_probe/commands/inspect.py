@@ -44,7 +44,7 @@ def command(
         raise click.UsageError(f"two checkpoints given, {checkpoint} and {ckpt}; give one")
     output.refuse_tables_nowhere(out)
     session = Session()
-    (chosen,) = with_leaves([session.load(checkpoint or ckpt, arch)], leaf)
+    (chosen,) = with_leaves([session.load(checkpoint or ckpt, arch, size=size)], leaf)
     folder = output.run_folder(out, "inspect", chosen.name) if out else None
 
     from resnet_probe.analyses import inspect

@@ -82,8 +82,10 @@ class Session:
 
     # -- networks ------------------------------------------------------------------------------------------------------
 
-    def load(self, path: Path | None, arch: str | None = None, *, seed: int = 0) -> Loaded:
+    def load(self, path: Path | None, arch: str | None = None, *, seed: int = 0, size: int | None = None) -> Loaded:
         """A checkpoint, read as `arch` if that is given, or without one the network `arch` with random weights.
+
+        `size`: side of its images, where the user has told it.
 
         Raises:
             click.UsageError: neither is given.
@@ -92,7 +94,7 @@ class Session:
         from resnet_probe import checkpoint
 
         if path is not None:
-            return Loaded(self._once((path.resolve(), arch), lambda: checkpoint.load(path, arch=arch)))
+            return Loaded(self._once((path.resolve(), arch), lambda: checkpoint.load(path, arch=arch, size=size)))
         if arch is None:
             raise click.UsageError(NO_NETWORK)
         return Loaded(self._once((arch, seed), lambda: checkpoint.untrained(arch, seed=seed)), trained=False)
@@ -112,7 +114,8 @@ class Session:
         if len(ckpts) > 1 and archs:
             raise click.UsageError("--arch says what one checkpoint is; give it with a single --ckpt")
         arch = archs[0] if archs else None
-        found = [self.load(path, arch) for path in ckpts] or [self.load(None, arch, seed=request.seed)]
+        found = [self.load(path, arch, size=request.size) for path in ckpts]
+        found = found or [self.load(None, arch, seed=request.seed)]
         found = _distinct(found, ckpts)
         if request.untrained and not ckpts:
             raise click.UsageError("--untrained without --ckpt given; --arch NAME alone is an untrained network")
@@ -146,7 +149,8 @@ class Session:
                 f"order, {AUTO} where the weights tell"
             )
         kinds = [None if kind == AUTO else kind for kind in read_as or [AUTO] * len(ckpts)]
-        found = _distinct([self.load(path, kind) for path, kind in zip(ckpts, kinds, strict=True)], ckpts)
+        pairs = zip(ckpts, kinds, strict=True)
+        found = _distinct([self.load(path, kind, size=request.size) for path, kind in pairs], ckpts)
         if not archs:
             return found
         spec = request.data or (found[0].checkpoint.metadata.get("data") if found else None)

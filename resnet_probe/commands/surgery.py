@@ -70,7 +70,7 @@ def command(
     from resnet_probe.surgery import export
 
     session = Session()
-    (chosen,) = with_leaves([session.load(ckpt, arch)], leaf)
+    (chosen,) = with_leaves([session.load(ckpt, arch, size=size)], leaf)
     for ending in (".safetensors", *(FORMS[form] for form in forms)):
         _refuse_other(out.with_suffix(ending), ckpt, chosen.checkpoint.sha256)
     network = chosen.checkpoint.chain

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from resnet_probe.files import database, transaction
+from resnet_probe.files import alone, database, transaction
 
 __all__ = ["Journal", "JournalError", "Row"]
 
@@ -82,10 +82,33 @@ class Journal:
             JournalError: there is a journal of something else; the message names what differs. Or the file is no
                 journal, or is damaged.
         """
-        if fresh:
-            for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
-                file.unlink(missing_ok=True)
         expected = {key: json.dumps(value, sort_keys=True) for key, value in {**about, "format": FORMAT}.items()}
+        with alone(path.parent):  # or one would remove the files that another is just opening
+            if fresh:
+                for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+                    file.unlink(missing_ok=True)
+            journal, found = cls._begun(path, expected)
+        different = [key for key in expected | found if expected.get(key) != found.get(key)]
+        if different:
+            key = different[0]
+            journal.close()
+            raise JournalError(
+                f"{path} holds results of another {key.replace('_', ' ')} ({found.get(key)}, now {expected.get(key)}); "
+                "give another --out, or --fresh to start over",
+                different,
+            )
+        try:
+            damage = journal._damage()
+        except (sqlite3.DatabaseError, ValueError) as error:
+            damage = " ".join(str(error).split())
+        if damage:
+            journal.close()
+            raise JournalError(f"{path} is damaged ({damage}); give another --out, or --fresh to start over")
+        return journal
+
+    @classmethod
+    def _begun(cls, path: Path, expected: dict[str, str]) -> tuple[Journal, dict[str, str]]:
+        """The journal, and what it belongs to: what is expected where it has no results yet."""
         try:
             connection = database(path, _SCHEMA)
             journal = cls(connection, path)
@@ -98,23 +121,7 @@ class Journal:
                     found = expected
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # some of SQLite's own messages are not UTF-8
             raise _explained(path, error) from error
-        different = [key for key in expected | found if expected.get(key) != found.get(key)]
-        if different:
-            key = different[0]
-            connection.close()
-            raise JournalError(
-                f"{path} holds results of another {key.replace('_', ' ')} ({found.get(key)}, now {expected.get(key)}); "
-                "give another --out, or --fresh to start over",
-                different,
-            )
-        try:
-            damage = journal._damage()
-        except (sqlite3.DatabaseError, ValueError) as error:
-            damage = " ".join(str(error).split())
-        if damage:
-            connection.close()
-            raise JournalError(f"{path} is damaged ({damage}); give another --out, or --fresh to start over")
-        return journal
+        return journal, found
 
     def _damage(self) -> str:
         """What is not as it was written, in a few words; empty if all is."""

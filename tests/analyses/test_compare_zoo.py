@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from torchvision.models import get_model_weights
@@ -7,6 +9,7 @@ from resnet_probe.analyses.compare import variants
 from resnet_probe.analyses.compare.published import ZOO
 from resnet_probe.anatomy.multiply_adds import counted
 from resnet_probe.tables import Result
+from tests.evaluate.runs import once
 
 QUICK = tuple(entry for entry in ZOO if entry.arch != "resnet1202")
 
@@ -14,9 +17,14 @@ pytestmark = pytest.mark.slow  # all networks of the papers are counted
 
 
 @pytest.fixture(scope="module")
-def rows():
+def rows(tmp_path_factory):
     """Seconds, once for all tests."""
-    return {row["network"]: row for row in compare.run_zoo(entries=QUICK).rows}
+    path = once(tmp_path_factory, "zoo", lambda folder: write(folder / "rows", compare.run_zoo(entries=QUICK).rows))
+    return {row["network"]: row for row in json.loads((path / "rows").read_text(encoding="utf-8"))}
+
+
+def write(path, rows):
+    path.write_text(json.dumps([dict(row) for row in rows]), encoding="utf-8")
 
 
 def cifar_resnet(depth):

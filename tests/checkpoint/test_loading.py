@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from resnet_probe import cli
 from resnet_probe.checkpoint import CheckpointError, load, save
 from resnet_probe.models import resolve
 from tests.networks import trained
@@ -502,6 +503,13 @@ def test_a_description_that_asks_for_all_memory(tmp_path, metadata, problem):
 def test_a_description_may_ask_for_large_images(tmp_path):
     path = save(tmp_path / "a.safetensors", resolve("resnet8-w4"), arch="resnet8-w4", metadata={"input_size": 1024})
     assert load(path).input_size == 1024
+
+
+def test_a_user_who_says_the_size_is_believed(tmp_path):
+    path = save(tmp_path / "a.safetensors", resolve("resnet8-w8"), arch="resnet8-w8", metadata={"input_size": 3000})
+    assert load(path, size=3000).input_size == 3000
+    assert cli.main(["inspect", str(path)]) == 2
+    assert cli.main(["inspect", str(path), "--size", "32"]) == 0
 
 
 @pytest.mark.timeout(60)

@@ -30,7 +30,6 @@ def images():
     ("file", "arch", "wrong"),
     [
         ("resnet20-12fca82f.th", "resnet20", 85),
-        ("resnet56-4bfd9763.th", "resnet56", 74),
         ("vgg16_half_jpeg.pth", "vgg16-w32", 117),
     ],
 )

@@ -7,8 +7,10 @@ import torch
 from PIL import Image
 
 from resnet_probe import checkpoint
+from resnet_probe.cli import main
 from resnet_probe.data import load_data
 from resnet_probe.models import resolve
+from tests.evaluate.runs import once
 from tests.networks import trained
 
 
@@ -18,6 +20,19 @@ def write_good(folder, name="tiny", arch="resnet14-w3", **metadata):
     fit(model)
     described = {"data": "digits", "normalize": "digits", "input_size": 8, **metadata}
     return checkpoint.save(folder / f"{name}.safetensors", model, arch=arch, metadata=described)
+
+
+STUDIED = ("--quick", "--limit", "30", "--draws", "2", "--format", "svg")
+
+
+def study(factory):
+    """The folder of a finished study of two networks, for all tests together."""
+
+    def make(folder):
+        files = [write_good(folder, name, arch) for name, arch in (("tiny", "resnet14-w3"), ("other", "plain14-w3"))]
+        assert main(["study", str(files[0]), "--against", str(files[1]), *STUDIED, "-q", "--out", f"{folder}/out"]) == 0
+
+    return once(factory, "study", make) / "out"
 
 
 def fit(model):

@@ -6,10 +6,10 @@ import pytest
 from resnet_probe.analyses.lesion import single
 from resnet_probe.cli import main
 from resnet_probe.tables import read
-from tests.commands.subjects import write_good
+from tests.commands.subjects import STUDIED, study, write_good
 
 SHARED = Path(__file__).parents[3] / "shared"
-WORDS = ("--quick", "--limit", "30", "--draws", "2", "--format", "svg")
+WORDS = STUDIED
 pytestmark = pytest.mark.slow
 
 
@@ -22,11 +22,9 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def studied(files, tmp_path_factory):
-    out = tmp_path_factory.mktemp("study")
-    words = ["study", str(files / "tiny.safetensors"), "--against", str(files / "other.safetensors"), "--out", str(out)]
-    assert main([*words, *WORDS, "--quiet"]) == 0
-    return out, [*words, *WORDS]
+def studied(tmp_path_factory):
+    """A finished study, which others read, too."""
+    return study(tmp_path_factory)
 
 
 def tables(folder):
@@ -34,7 +32,7 @@ def tables(folder):
 
 
 def test_one_command_makes_every_table_and_the_report(studied):
-    out, _ = studied
+    out = studied
     names = set(tables(out))
     assert {f"{name}.csv" for name in ("compare", "lesion", "responses", "paths", "claims")} <= names
     alone = ("inspect", "lesion_multi", "reorder", "paths", "gradients", "iterative", "iterative_ranks")
@@ -49,25 +47,25 @@ def test_one_command_makes_every_table_and_the_report(studied):
 
 
 def test_each_table_has_the_command_line_that_makes_it_alone(studied, tmp_path):
-    out, _ = studied
+    out = studied
     made = read(out / "tiny", "reorder")
     words = made.settings["command"].split()
     assert words[:2] == ["resnet-probe", "reorder"]
-    words = [str(tmp_path) if word == str(out / "tiny") else word for word in words]
+    words[words.index("--out") + 1] = str(tmp_path)
     assert main(words[1:]) == 0
     assert (tmp_path / "reorder.csv").read_bytes() == (out / "tiny" / "reorder.csv").read_bytes()
 
 
-def test_a_second_study_keeps_what_is_there(studied, capsys):
-    out, words = studied
+def test_a_second_study_keeps_what_is_there_and_makes_again_what_is_gone_or_of_other_options(files, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["study", str(files / "tiny.safetensors"), "--against", str(files / "other.safetensors"), *WORDS]
+    words += ["--out", str(out)]
+    assert main(words) == 0
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.csv") if path.stem != "claims"}
+    capsys.readouterr()
     assert main(words) == 0
     assert "0 done, 7 kept, 0 failed" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before
-
-
-def test_what_is_gone_or_of_other_options_is_made_again(studied, capsys):
-    out, words = studied
     before = tables(out)
     (out / "tiny" / "reorder.csv").unlink()
     (out / "tiny" / "reorder.journal").unlink()

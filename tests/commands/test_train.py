@@ -15,7 +15,7 @@ from resnet_probe.data import load_data
 from resnet_probe.tables import read
 from tests.commands.running import ran
 from tests.commands.subjects import is_one_line
-from tests.evaluate.runs import PYTHON, finish, start
+from tests.evaluate.runs import COMMAND, PYTHON, Fork, finish, start
 
 QUICK = ("--arch", "resnet8-w4", "--data", "digits", "--limit", "60", "--epochs", "2", "--batch-size", "20",
          "--format", "png", "--out", "out")  # fmt: skip
@@ -221,15 +221,14 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
-def test_stopped_or_killed_at_a_random_moment_it_ends_in_the_same_bits(capsys, how):
-    words = [*QUICK[:-2], "--epochs", "8", "--save-every", "0.2", "--no-flip", "--out"]
+def test_stopped_or_killed_at_a_random_moment_it_ends_in_the_same_bits():
+    words = [*QUICK[:-2], "--epochs", "8", "--save-every", "0.2", "--no-flip", "-q", "--out"]
     # in a process of its own, too: another number of threads may end in other bits
-    code, _, err = finish(start(*PYTHON, "-m", "resnet_probe", "train", *words, str(Path("whole").resolve()), "-q"))
+    code, _, err = finish(Fork(COMMAND, "train", *words, Path("whole").resolve()))
     assert code == 0, err
     folder = Path("broken").resolve()
-    for wait in (0.3, 0.9):
-        process = start(*PYTHON, "-c", SLOWLY, "train", *words, str(folder), "-q")
+    for how, wait in ((signal.SIGTERM, 0.3), (signal.SIGKILL, 0.5), (signal.SIGINT, 0.7), (signal.SIGKILL, 0.1)):
+        process = Fork(SLOWLY, "train", *words, folder)
         begun = set(folder.glob("states/*.pt"))
         deadline = time.monotonic() + 120
         while set(folder.glob("states/*.pt")) <= begun and time.monotonic() < deadline:
@@ -237,10 +236,12 @@ def test_stopped_or_killed_at_a_random_moment_it_ends_in_the_same_bits(capsys, h
         time.sleep(wait)
         process.send_signal(how)
         code, _, err = finish(process)
-        if how != signal.SIGKILL:
+        if how == signal.SIGKILL:
+            assert code == -signal.SIGKILL
+        else:
             assert code == 130, err
             assert "finished work is kept, and the same command goes on from there" in err
-    code, _, err = finish(start(*PYTHON, "-m", "resnet_probe", "train", *words, str(folder), "-q"))
+    code, _, err = finish(Fork(COMMAND, "train", *words, folder))
     assert code == 0, err
     assert same(weights(folder / "resnet8-w4.safetensors"), weights("whole/resnet8-w4.safetensors"))
     expected, found = (read(Path(name), "curves") for name in ("whole", "broken"))
@@ -254,8 +255,7 @@ def test_two_processes_train_as_one_does(tmp_path):
     words = ["--arch", "resnet8-w4", "--data", "digits", "--limit", "61", "--epochs", "2", "--batch-size", "21",
              "--pad", "1", "--flip", "--format", "png", "-q", "--precision", "fp32",
              "--learning-rate", "0.02"]  # fmt: skip
-    one = start(*PYTHON, "-m", "resnet_probe", "train", *words, "--out", str(tmp_path / "one"))
-    code, _, err = finish(one)
+    code, _, err = finish(Fork(COMMAND, "train", *words, "--out", tmp_path / "one"))
     assert code == 0, err
     many = ["--devices", "2", "--accelerator", "cpu", "--sync-batch-norm", "--out", str(tmp_path / "two")]
     code, _, err = finish(start(*PYTHON, "-m", "resnet_probe", "train", *words, *many))

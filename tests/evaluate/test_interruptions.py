@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from resnet_probe import cli
-from tests.evaluate.runs import PYTHON, SLOWLY, finish, shards, start, words
+from tests.evaluate.runs import PYTHON, SLOWLY, Fork, finish, shards, start, words
 
 pytestmark = pytest.mark.slow
 ALL = 8  # shards of 192 images in batches of 8
@@ -25,7 +25,7 @@ def until(condition, process, seconds=120):
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tiny, table, tmp_path):
-    process = start(*PYTHON, "-c", SLOWLY, "0.5", *words(tiny, tmp_path))
+    process = Fork(SLOWLY, "0.5", *words(tiny, tmp_path))
     until(lambda: len(shards(tmp_path)) >= 2, process)
     process.send_signal(signal.SIGINT)
     code, out, err = finish(process)
@@ -40,7 +40,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tiny, table, tmp_path):
 
 
 def test_two_processes_share_one_folder(tiny, table, tmp_path):
-    both = [start(*PYTHON, "-c", SLOWLY, "0.02", *words(tiny, tmp_path)) for _ in range(2)]
+    both = [Fork(SLOWLY, "0.02", *words(tiny, tmp_path)) for _ in range(2)]
     for process in both:
         code, _, err = finish(process)
         assert (code, err) == (0, "")
@@ -52,7 +52,7 @@ def test_two_processes_share_one_folder(tiny, table, tmp_path):
 
 def test_two_processes_that_start_over_at_once_end_alike(tiny, table, tmp_path):
     words_twice = words(tiny, tmp_path, "--fresh")
-    both = [start(*PYTHON, "-c", SLOWLY, "0.02", *words_twice) for _ in range(2)]
+    both = [Fork(SLOWLY, "0.02", *words_twice) for _ in range(2)]
     for process in both:
         code, _, err = finish(process)
         assert (code, err) == (0, "")
@@ -146,7 +146,7 @@ def test_killed_at_twenty_random_moments(tiny, table, tmp_path):
     (tmp_path / "whole.csv").write_bytes(table)
     out = tmp_path / "out"
     out.mkdir()
-    process = start(*PYTHON, "-c", KILLER, str(out), str(tmp_path / "whole.csv"), *words(tiny, out))
+    process = Fork(KILLER, str(out), str(tmp_path / "whole.csv"), *words(tiny, out))
     code, printed, err = finish(process)
     assert code == 0, err
     moments = [int(word) for word in printed.split()]
@@ -166,7 +166,7 @@ sys.exit(cli.main(sys.argv[2:]))
 
 @pytest.mark.parametrize("size", [8_000, 36_000, 48_000])
 def test_a_full_disk_is_one_line_and_a_rerun_with_space_finishes(tiny, table, tmp_path, size):
-    code, out, err = finish(start(*PYTHON, "-c", FULL, str(size), *words(tiny, tmp_path)))
+    code, out, err = finish(Fork(FULL, str(size), *words(tiny, tmp_path)))
     assert (code, out) == (1, "")
     assert err.startswith(("error: cannot write to ", "error: cannot open "))
     assert err.count("\n") == 1

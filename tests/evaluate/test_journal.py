@@ -1,10 +1,12 @@
 import json
 import random
 import sqlite3
+from threading import Thread
 
 import pytest
 
 from resnet_probe.evaluate import Journal, JournalError
+from resnet_probe.evaluate import journal as journal_module
 from resnet_probe.evaluate.journal import Row
 
 ABOUT = {"checkpoint": "abc", "data_set": "def", "precision": "fp32", "deleted": [1, 2]}
@@ -29,6 +31,25 @@ def test_what_was_committed_is_there_when_it_is_opened_again(path):
     again = Journal.open(path, dict(reversed(ABOUT.items())))
     assert list(again.rows()) == rows(0) + rows(3)
     again.close()
+
+
+def test_none_starts_over_while_another_opens(path, monkeypatch):
+    """Its files would go, and SQLite would find some of the one and some of the other."""
+    opened, other = journal_module.database, Thread(target=lambda: Journal.open(path, ABOUT, fresh=True).close())
+    waits = []
+
+    def slowly(*args):
+        if not other.ident:
+            other.start()
+            other.join(0.2)
+            waits.append(other.is_alive())
+        return opened(*args)
+
+    monkeypatch.setattr(journal_module, "database", slowly)
+    journal = Journal.open(path, ABOUT, fresh=True)
+    other.join()
+    journal.close()
+    assert waits == [True]
 
 
 def test_a_commit_counts_although_the_file_was_never_closed(path):

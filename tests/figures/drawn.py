@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.text import Text
 
 from resnet_probe import figures
+from resnet_probe.figures.saving import _arranged
 from tests.figures.tables import FIGURES, TABLES
 
 
@@ -17,14 +18,22 @@ def draw(name, networks):
     return getattr(import_module(module), function)(*(TABLES[table](networks) for table in tables))
 
 
-def pixels(figure, dpi=100):
-    """The figure as an array (height, width, 4) of numbers from 0 to 255."""
+def looked_at(figure, dpi=100):
+    """What `save` would draw: the figure as an array (height, width, 4) of numbers from 0 to 255, and every text in it.
+
+    A text comes with its box in pixels.
+    """
     with figures.style():
+        FigureCanvasAgg(figure)
         figure.set_dpi(dpi)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        canvas.draw()  # with the ticks that go with the sizes found first, as in `save`
-        return np.asarray(canvas.buffer_rgba()).copy()
+        with _arranged(figure):
+            wide, high = figure.canvas.get_width_height()
+            recorder = _Recorder(wide, high, figure.dpi)
+            figure.draw(recorder)
+    of_several_lines = [text for text in figure.findobj(Text) if "\n" in text.get_text() and text.get_visible()]
+    seen = [text for text in recorder.seen if text is not None] + of_several_lines  # which are drawn line by line
+    texts = [(text.get_text(), text.get_window_extent()) for text in seen if text.get_text().strip()]
+    return np.asarray(recorder.buffer_rgba()).copy(), texts
 
 
 class _Recorder(RendererAgg):
@@ -36,14 +45,4 @@ class _Recorder(RendererAgg):
 
     def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None):  # noqa: PLR0917
         self.seen.append(mtext)
-
-
-def texts(figure):
-    """Every text that is drawn, with its box in pixels; lay the figure out first, by `pixels`."""
-    wide, high = figure.canvas.get_width_height()
-    recorder = _Recorder(wide, high, figure.dpi)
-    with figures.style():
-        figure.draw(recorder)
-    of_several_lines = [text for text in figure.findobj(Text) if "\n" in text.get_text() and text.get_visible()]
-    seen = [text for text in recorder.seen if text is not None] + of_several_lines  # which are drawn line by line
-    return [(text.get_text(), text.get_window_extent()) for text in seen if text.get_text().strip()]
+        super().draw_text(gc, x, y, s, prop, angle, ismath, mtext)

@@ -9,7 +9,7 @@ from tueplots import figsizes, fontsizes
 from resnet_probe import figures
 from resnet_probe.cli import main
 from resnet_probe.figures.looks import current
-from tests.figures.drawn import draw, pixels
+from tests.figures.drawn import draw, looked_at
 from tests.figures.tables import ONE
 
 MM = 72 / 25.4  # points
@@ -99,7 +99,7 @@ def test_what_is_drawn_on_an_enlarged_page_fills_it(tmp_path):
 def test_panels_stand_below_one_another_where_they_would_be_too_narrow():
     with figures.look(width="column"):
         figure = drawing("page", height=60, cols=3)
-    pixels(figure)
+    looked_at(figure)
     assert figure.get_size_inches() * 25.4 == pytest.approx((85, 180), abs=0.1)
     lefts = {round(axes.get_position().x0, 2) for axes in figure.axes}
     tops = [axes.get_position().y1 for axes in figure.axes]
@@ -115,7 +115,7 @@ def test_legends_have_as_many_columns_as_fit_and_panels_keep_their_size():
             for name in names:
                 axes.plot([0, 1], label=name)
             legend = figures.legend_above(figure)
-        pixels(figure)
+        looked_at(figure)
         assert legend.get_window_extent().width <= figure.bbox.width
         heights[legend._ncols] = axes.get_window_extent().height
     assert sorted(heights) == [1, 4]

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from resnet_probe.analyses import paths
-from resnet_probe.cli import main
 from resnet_probe.report.drawings import inline
 from resnet_probe.tables import Result
-from tests.commands.subjects import write_good
+from tests.commands.subjects import study
 from tests.report.pages import page, save_inspect, save_lesion, save_paths
 
 CHROMIUM = next(
@@ -98,12 +97,8 @@ def test_a_wide_screen_is_filled_and_a_narrow_one_has_one_column(browser, addres
         shown.context.close()
 
 
-def test_the_report_of_a_study_is_whole_and_can_be_read_by_everyone(browser, tmp_path):
-    words = [str(write_good(tmp_path, "tiny", "resnet14-w3")), "--against",
-             str(write_good(tmp_path, "other", "plain14-w3")), "--limit", "30", "--draws", "2"]  # fmt: skip
-    out = tmp_path / "out"
-    assert main(["study", *words, "--quick", "--format", "svg", "--quiet", "--out", str(out)]) == 0
-    address = (out / "report.html").as_uri()
+def test_the_report_of_a_study_is_whole_and_can_be_read_by_everyone(browser, tmp_path_factory):
+    address = (study(tmp_path_factory) / "report.html").as_uri()
     for width in WIDTHS:
         for scheme in ("light", "dark"):
             shown, complaints = look(browser, address, width=width, scheme=scheme)

@@ -2,12 +2,14 @@
 
 import os
 import socket
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
-from resnet_probe import checkpoint, cli
+from resnet_probe import checkpoint, cli, files
 from resnet_probe.data import DataError, load_data
 from resnet_probe.evaluate import Journal
 from resnet_probe.files import regular
@@ -58,6 +60,24 @@ def test_regular_files_only(tmp_path, strange):
         regular(path)
     (tmp_path / "b").write_text("x")
     assert regular(tmp_path / "b").read_text() == "x"
+
+
+def test_a_file_system_that_counts_no_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "HOLES", 2**14)
+    stat = Path.stat
+
+    def without_blocks(path):
+        about = stat(path)
+        return SimpleNamespace(st_mode=about.st_mode, st_size=about.st_size, st_blocks=0)
+
+    monkeypatch.setattr(Path, "stat", without_blocks)
+    full, hollow = tmp_path / "full", tmp_path / "hollow"
+    full.write_bytes(b"x" * 2**16)
+    hollow.touch()
+    os.truncate(hollow, 2**20)
+    assert regular(full) == full
+    with pytest.raises(ValueError, match="1,048,576 bytes of holes"):
+        regular(hollow)
 
 
 def test_checkpoints(tmp_path, strange):
