@@ -22,7 +22,7 @@ from resnet_probe.evaluate.journal import Journal, JournalError
 from resnet_probe.evaluate.precision import changed_by_precision
 from resnet_probe.evaluate.recalibrate import evaluate_recalibrated, recalibrate
 from resnet_probe.evaluate.sweep import Score, Sweep, evaluate
-from resnet_probe.evaluate.tree import Tree, grow
+from resnet_probe.evaluate.tree import Tree, grow, saving
 from resnet_probe.evaluate.workers import SOLO, Workers
 
 __all__ = [
@@ -45,4 +45,5 @@ __all__ = [
     "has_statistics",
     "recalibrate",
     "run_tree",
+    "saving",
 ]

@@ -19,7 +19,7 @@ from resnet_probe.evaluate.executors import CompiledExecutor, Executor
 from resnet_probe.evaluate.journal import Journal, Row
 from resnet_probe.evaluate.tree import grow
 from resnet_probe.evaluate.workers import SOLO, Workers
-from resnet_probe.tasks import CLASSIFICATION, Measured, Task
+from resnet_probe.tasks import CEILING, CLASSIFICATION, Measured, Task
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
 __all__ = ["Score", "Sweep", "evaluate", "require_same", "run_alone", "scores_of"]
@@ -29,7 +29,6 @@ CALIBRATION_IMAGES = 128
 LOOK = 250  # images from one look at the scores to the next
 LEAST_SHARDS = 8  # if the images are that many chunks
 SCALE = 2**24  # numbers are summed as integers, so that the order of shards cannot change the last digit
-CEILING = 1e5  # of one number; the loss of a network that overflows is no more than this per image, in nats
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from resnet_probe.unraveled import Step
 
-__all__ = ["Edge", "Tree", "grow"]
+__all__ = ["Edge", "Tree", "grow", "saving"]
 
 
 @dataclass(frozen=True)
@@ -94,3 +94,14 @@ def grow(variants: Sequence[Sequence[Step]], is_identity: Callable[[Step], bool]
             state = known[state, step].target
         finals.append(state)
     return Tree(tuple(known.values()), tuple(finals), max(free.values()))
+
+
+def saving(
+    variants: Sequence[Sequence[Step]],
+    is_identity: Callable[[Step], bool],
+    counts: Callable[[Step], bool] = lambda step: True,
+) -> tuple[int, int]:
+    """How many steps the tree of the variants runs, and how many a loop over them would; only those that count."""
+    run = sum(counts(edge.step) for edge in grow(variants, is_identity).edges)
+    looped = sum(counts(step) for steps in variants for step in steps if not is_identity(step))
+    return run, looped

@@ -55,6 +55,12 @@ METHODS: dict[str, Method] = {
         "two-way analysis of variance on the log odds, Satterthwaite's degrees of freedom",
         "draws and images are independent samples",
     ),
+    "shapley": Method(
+        "values and interactions of blocks over sets of them",
+        "Student's t over images; of sampled orders, two-way analysis of variance over images and pairs of an order "
+        "and its reverse, Satterthwaite's degrees of freedom",
+        "independent images; nearly normal means",
+    ),
     "interaction": Method(
         "interaction of a pair",
         "normal, of the mean over images of E(i,j) - E(i) - E(j) + E()",

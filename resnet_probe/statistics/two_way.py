@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, inf, log, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resnet_probe.statistics.intervals import wilson
+
+if TYPE_CHECKING:
+    import numpy
 
 
 @dataclass(frozen=True)
 class TwoWay:
-    """A mean over draws and images; in percent, None where it cannot be estimated.
+    """A mean over draws and images, in percent or the unit of its values; None where it cannot be estimated.
 
     Attributes:
         mean: over all draws and images.
@@ -85,15 +88,70 @@ def two_way(wrong: Any, population: int | None = None, confidence: float = 0.95)
         rows, columns, squares = flags.sum(1), flags.sum(0), float(np.square(flags).sum())
     rows, columns = rows / images, columns / draws
     mean = float(rows.mean())
-    kept = 1.0 if population is None else 1 - draws / population
-    of_images = float(columns.var(ddof=1)) / images if images > 1 else None
-    of_draws = kept * float(rows.var(ddof=1)) / draws if draws > 1 else None if kept else 0.0
+    of_draws, of_images, variance, freedom = _variances(rows, columns, squares, mean, population)
     alone = [None if part is None else 100 * sqrt(part) for part in (of_draws, of_images)]
-    if of_images is None or of_draws is None:
+    if variance is None:
         return TwoWay(100 * mean, None, None, None, *alone)
     if not 0 < mean < 1:
         low, high = wilson(round(mean) * images, images, confidence)  # the draws share the images
         return TwoWay(100 * mean, low, high, 0.0, *alone)
+    error = sqrt(variance)
+    reach = float(stdtrit(min(freedom, 1e12), (1 + confidence) / 2)) * error / (mean * (1 - mean))
+    odds = log(mean / (1 - mean))
+    return TwoWay(100 * mean, 100 * _share(odds - reach), 100 * _share(odds + reach), 100 * error, *alone)
+
+
+def two_way_mean(values: Any, population: int | None = None, confidence: float = 0.95) -> TwoWay:
+    """Mean of any numbers over draws and images, with Student's interval over both at once; in the unit of the values.
+
+    The variance is put together as in `two_way`; there is no other scale.
+
+    Args:
+        values: (draws, images).
+        population: as `two_way` takes it; with one draw of one, the interval is Student's over the images.
+        confidence: of the interval, between 0 and 1.
+
+    Assumes: as `two_way`; and means that are nearly normal.
+
+    Raises:
+        ValueError: not a matrix.
+    """
+    import numpy as np  # noqa: PLC0415
+    from scipy.special import stdtrit  # noqa: PLC0415
+
+    numbers = np.asarray(values, dtype=float)
+    if numbers.ndim != 2 or numbers.size == 0:
+        raise ValueError(f"values of shape {numbers.shape}; give (draws, images), at least one of each")
+    mean = float(numbers.mean())
+    centred = numbers - mean  # or squares of a large mean would drown the rest
+    rows, columns = centred.mean(1), centred.mean(0)
+    of_draws, of_images, variance, freedom = _variances(rows, columns, float(np.square(centred).sum()), 0.0, population)
+    alone = [None if part is None else sqrt(part) for part in (of_draws, of_images)]
+    if variance is None:
+        return TwoWay(mean, None, None, None, *alone)
+    reach = float(stdtrit(min(freedom, 1e12), (1 + confidence) / 2)) * sqrt(variance)
+    return TwoWay(mean, mean - reach, mean + reach, sqrt(variance), *alone)
+
+
+def _variances(
+    rows: numpy.ndarray, columns: numpy.ndarray, squares: float, mean: float, population: int | None
+) -> tuple[float | None, float | None, float | None, float]:
+    """Variance of a mean over the draws alone, over the images alone, and over both with its degrees of freedom.
+
+    Args:
+        rows, columns: means of the draws and of the images.
+        squares: sum of the squares of all numbers.
+        mean: of all numbers.
+        population: how many different draws there are.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    draws, images = len(rows), len(columns)
+    kept = 1.0 if population is None else 1 - draws / population
+    of_images = float(columns.var(ddof=1)) / images if images > 1 else None
+    of_draws = kept * float(rows.var(ddof=1)) / draws if draws > 1 else None if kept else 0.0
+    if of_images is None or of_draws is None:
+        return of_draws, of_images, None, inf
     noise = 0.0
     if draws > 1:
         around = [float(np.square(means - mean).sum()) for means in (rows, columns)]
@@ -101,11 +159,7 @@ def two_way(wrong: Any, population: int | None = None, confidence: float = 0.95)
         noise = kept * max(left, 0.0) / ((draws - 1) * (images - 1)) / (draws * images)
     variance = max(of_draws - noise, 0.0) + max(of_images - noise, 0.0) + noise
     spent = of_images**2 / (images - 1) + (of_draws**2 / (draws - 1) if draws > 1 else 0.0)
-    freedom = max(1.0, variance**2 / spent) if spent else inf
-    error = sqrt(variance)
-    reach = float(stdtrit(min(freedom, 1e12), (1 + confidence) / 2)) * error / (mean * (1 - mean))
-    odds = log(mean / (1 - mean))
-    return TwoWay(100 * mean, 100 * _share(odds - reach), 100 * _share(odds + reach), 100 * error, *alone)
+    return of_draws, of_images, variance, max(1.0, variance**2 / spent) if spent else inf
 
 
 def _share(odds: float) -> float:

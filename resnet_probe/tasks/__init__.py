@@ -4,7 +4,7 @@ task.py             `Task`: loss and measures of each example; `Measured`: a fun
 classification.py   wrong or right, changed or not, cross-entropy
 """
 
-from resnet_probe.tasks.classification import CLASSIFICATION, Classification
-from resnet_probe.tasks.task import Kind, Measured, Task
+from resnet_probe.tasks.classification import CLASSIFICATION, EACH_LOSS, Classification
+from resnet_probe.tasks.task import CEILING, Kind, Measured, Task
 
-__all__ = ["CLASSIFICATION", "Classification", "Kind", "Measured", "Task"]
+__all__ = ["CEILING", "CLASSIFICATION", "EACH_LOSS", "Classification", "Kind", "Measured", "Task"]

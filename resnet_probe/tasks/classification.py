@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from resnet_probe.tasks.task import Kind, Task
+from resnet_probe.tasks.task import CEILING, Kind, Task
+
 
 
 class Classification(Task):
@@ -16,11 +17,15 @@ class Classification(Task):
 
     Measures: `wrong`, whether the class with the highest score is not the label; `changed`, whether it is not that of
     the intact network; `loss`, the cross-entropy in nats.
+
+    Args:
+        each_loss: keep the loss of each image, not only their sum.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, each_loss: bool = False) -> None:
         self.name = "classification"
-        self.columns: Mapping[str, Kind] = {"wrong": "flag", "changed": "count", "loss": "sum"}
+        kind: Kind = "value" if each_loss else "sum"
+        self.columns: Mapping[str, Kind] = {"wrong": "flag", "changed": "count", "loss": kind}
 
     def predict(self, outputs: Tensor) -> Tensor:
         """The class with the highest score, `(N,)`."""
@@ -53,7 +58,7 @@ class Classification(Task):
         return {
             "wrong": predicted != targets,
             "changed": predicted != self.predict(intact),
-            "loss": self.loss(outputs.float(), targets).double(),
+            "loss": self.loss(outputs.float(), targets).double().nan_to_num(CEILING).clamp(max=CEILING),
         }
 
     def check(self, outputs: Tensor, classes: int, name: str) -> None:
@@ -70,3 +75,4 @@ class Classification(Task):
 
 
 CLASSIFICATION = Classification()
+EACH_LOSS = Classification(each_loss=True)

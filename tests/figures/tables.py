@@ -58,6 +58,45 @@ def lesion_pairs(names):
     return table("lesion_pairs", rows)
 
 
+def lesion_scales(names):
+    rows = [
+        {"network": names[0], "block": f"layer{b // 3 + 1}.{b % 3}", "index": b, "alpha": k / 8,
+         "loss": 0.3 + (1 + wave(b)) * (1 - k / 8) ** 2}
+        for b in range(9) for k in range(13)
+    ]  # fmt: skip
+    return table("lesion_scales", rows)
+
+
+def importance(names):
+    rows = []
+    for n, name in enumerate(names):
+        for measure, unit in (("loss", 0.3), ("accuracy", 9.0)):
+            for b in range(9):
+                row = {"network": name, "block": f"layer{b // 3 + 1}.{b % 3}", "index": b, "measure": measure}
+                for key, value in (("shapley", unit * wave(b, n)), ("lesion", unit * (2 * wave(b, n, 1) - 0.3))):
+                    row |= {key: value, f"{key}_low": value - unit / 8, f"{key}_high": value + unit / 6}
+                rows.append(row)
+    return table("importance", rows)
+
+
+def importance_subsets(names):
+    rows = [
+        {"network": names[0], "kept": kept, "blocks": str(s), "error": e, "error_low": 0.9 * e, "error_high": 1.05 * e}
+        for kept in range(6, -1, -1) for s in range(comb(6, kept)) for e in [90 - 80 * wave(s, kept) * (kept / 6) ** 2]
+    ]  # fmt: skip
+    return table("importance_subsets", rows, classes=10)
+
+
+def importance_pairs(names):
+    blocks = [f"layer{i // 3 + 1}.{i % 3}" for i in range(9)]
+    rows = [
+        {"network": names[0], "block_a": blocks[i], "block_b": blocks[j], "measure": measure, "interaction": value,
+         "interaction_low": value - 0.2, "interaction_high": value + 0.2}
+        for i in range(9) for j in range(i + 1, 9) for measure in ("loss", "accuracy") for value in [2 * wave(i, j) - 1]
+    ]  # fmt: skip
+    return table("importance_pairs", rows)
+
+
 def reorder(names):
     rows = [
         {"network": name, "kendall_tau": 1 - 0.02 * d, "order": str(d),
@@ -261,8 +300,9 @@ def over_seeds(name, key):
 TABLES = {
     maker.__name__: maker
     for maker in (
-        lesion, lesion_multi, lesion_pairs, reorder, paths, gradients, survival, responses, evaluate, evaluate_classes,
-        evaluate_reliability, iterative, iterative_ranks, curves, grid, grid_lesions, compare, zoo,
+        lesion, lesion_multi, lesion_pairs, lesion_scales, importance, importance_subsets, importance_pairs, reorder,
+        paths, gradients, survival, responses, evaluate, evaluate_classes, evaluate_reliability, iterative,
+        iterative_ranks, curves, grid, grid_lesions, compare, zoo,
     )
 }  # fmt: skip
 SEEDS = (("lesion_seeds", "block"), ("responses_seeds", "layer"), ("gradients_seeds", "length"),

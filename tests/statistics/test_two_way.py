@@ -6,7 +6,7 @@ from scipy.stats import t
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from resnet_probe.statistics import two_way, wilson
+from resnet_probe.statistics import two_way, two_way_mean, wilson
 
 
 def world(seed, draws, images):
@@ -109,3 +109,23 @@ def test_coverage_of_other_draws_on_other_images():
 def test_what_is_no_matrix_of_flags_is_refused(flags, population, words):
     with pytest.raises(ValueError, match=words):
         two_way(flags, population)
+
+
+def test_numbers_of_one_draw_have_students_interval_over_the_images():
+    values = np.random.default_rng(0).normal(3, 2, size=(1, 25))
+    found = two_way_mean(values, population=1)
+    low, high = t.interval(0.95, 24, values.mean(), values.std(ddof=1) / 5)
+    assert (found.mean, found.low, found.high) == pytest.approx((values.mean(), low, high))
+    assert two_way_mean(values).low is None
+
+
+def test_numbers_of_flags_have_the_same_variance_as_flags():
+    flags = np.random.default_rng(0).random((12, 40)) < np.random.default_rng(1).random((12, 1))
+    assert two_way_mean(100.0 * flags).error == pytest.approx(two_way(flags).error)
+    shifted = two_way_mean(100.0 * flags + 1e6)
+    assert shifted.error == pytest.approx(two_way(flags).error, rel=1e-6)
+
+
+def test_numbers_must_be_a_matrix():
+    with pytest.raises(ValueError, match="give \\(draws, images\\)"):
+        two_way_mean([1.0, 2.0])

@@ -3,9 +3,10 @@
 single.py    every block, one at a time -> lesion.csv
 several.py   random sets of blocks -> lesion_multi.csv, lesion_multi_summary.csv
 pairs.py     every pair, and how the two depend on each other -> lesion_pairs.csv
+scales.py    every block faded -> lesion_scales.csv
 facts.py     what the tables say
 
-Source: Veit et al. 2016, sections 4.1 and 4.2, Figs. 3 and 5a. Pairs and re-estimated statistics are ours.
+Source: Veit et al. 2016, sections 4.1 and 4.2, Figs. 3 and 5a. Pairs, fading and re-estimated statistics are ours.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.subject import Subject
     from resnet_probe.tables import Result
 
-__all__ = ["ANALYSIS", "INTACT", "LESION", "MULTI", "PAIRS", "SUMMARY", "Parameters", "run"]
+__all__ = ["ANALYSIS", "INTACT", "LESION", "MULTI", "PAIRS", "SCALES", "SUMMARY", "Parameters", "run"]
 
 VEIT = "Veit et al. 2016 (arXiv 1605.06431)"
 RULES = "resnet_probe.claims.lesions"
@@ -52,6 +53,7 @@ class Parameters:
     )
     draws: int = option(100, "Random sets for each K of --multi.", least=1, needs=("multi",))
     pairs: bool = option(False, "Delete every pair of units, and measure how they interact.")
+    scales: bool = option(False, "Scale the branch of each block, from 0 (deleted) through 1 (intact) to 1.5.")
     resizing: bool = option(False, "With --multi, draw units that change the shape too.", needs=("multi",))
     until: float | None = option(
         None,
@@ -63,15 +65,16 @@ class Parameters:
     recalibrate_limit: int = option(2000, "How many of them.", least=1, metavar="N", needs=("recalibrate",))
 
     def __post_init__(self) -> None:
-        if self.multi and self.pairs:
-            raise ValueError("--multi and --pairs given; give one of them, or neither for single deletions")
-        if self.recalibrate and self.pairs:
-            raise ValueError("--recalibrate goes with single deletions and --multi, not with --pairs")
+        given = [name for name in ("multi", "pairs", "scales") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"--{' and --'.join(given)} given; give one of them, or none for single deletions")
+        if self.recalibrate and (self.pairs or self.scales):
+            raise ValueError(f"--recalibrate goes with single deletions and --multi, not with --{given[0]}")
         if self.until is not None:
             if not 0 < self.until < 100:
                 raise ValueError(f"--until {self.until:g}: give percentage points above 0 and below 100, such as 0.5")
-            if self.multi or self.pairs or self.recalibrate:
-                raise ValueError("--until goes with single deletions; leave out --multi, --pairs and --recalibrate")
+            if other := next((name for name in (*given, "recalibrate") if getattr(self, name)), None):
+                raise ValueError(f"--until goes with single deletions; leave out --{other}")
 
 
 LESION = Table(
@@ -221,6 +224,25 @@ PAIRS = Table(
     blocks=True,
 )
 
+SCALES = Table(
+    "lesion_scales",
+    "Fading one block",
+    (
+        *(c.NETWORK, c.BLOCK, c.INDEX),
+        Column("alpha", float, "factor on the residual branch: 0 deletes the block, 1 leaves it as it is"),
+        *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED),
+        Column("slope", float, "dL/d(alpha) at 1: minus the first-order damage", "nats"),
+        *c.PAIRED,
+    ),
+    question="How does the loss change as one block fades?",
+    command="lesion --scales",
+    plots=(Plot("lesion_scales", "resnet_probe.analyses.lesion.scales:plot"),),
+    facts="resnet_probe.analyses.lesion.facts:scales",
+    headline="steepest block",
+    blocks=True,
+    listed=False,
+)
+
 MOST_DELETED = 20  # Veit et al. 2016, Fig. 5a
 
 
@@ -235,7 +257,7 @@ def _several(amount: Amount, census: Census) -> Mapping[str, Any] | None:
 
 
 def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtime | None = None) -> list[Result]:
-    """Delete every unit of a network one at a time, or random sets of units, or every pair.
+    """Delete every unit of a network one at a time, or random sets of units, or every pair; or fade every block.
 
     Args:
         subject: network and labelled images.
@@ -246,13 +268,14 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
         ValueError: nothing can be deleted, or not that many units.
     """
     # torch is needed to run, not to declare
-    from resnet_probe.analyses.lesion import pairs, several, single  # noqa: PLC0415
+    from resnet_probe.analyses.lesion import pairs, scales, several, single  # noqa: PLC0415
     from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415
     from resnet_probe.analyses.subject import require  # noqa: PLC0415
 
     require(subject, parameters, Parameters)
     check(subject, parameters)
-    how = pairs if parameters.pairs else several if parameters.multi else single
+    chosen = ((parameters.pairs, pairs), (parameters.scales, scales), (parameters.multi, several), (True, single))
+    how = next(module for wanted, module in chosen if wanted)
     return how.run(subject, parameters, runtime or Runtime())
 
 
@@ -268,6 +291,8 @@ def check(subject: Subject, parameters: Parameters) -> None:
             f"{subject.name} has no residual blocks and no layer that an identity could replace; "
             "`resnet-probe inspect` shows what it is made of"
         )
+    if parameters.scales and not subject.network.blocks:
+        raise ValueError(f"{subject.name} has no residual blocks, so there is no branch to scale")
     if parameters.pairs and units < 2:
         raise ValueError(f"{subject.name} has {units} units that can be deleted; pairs need two")
     if parameters.multi:
@@ -281,15 +306,15 @@ ANALYSIS = Analysis(
     help="Delete each block and measure the error.",
     description="""Delete each residual block at test time and measure the error (Veit et al. 2016, Fig. 3).
 
-    With --multi random sets of blocks (Fig. 5a), with --pairs every pair. In a network without residual blocks each
-    convolution is deleted instead, and an identity takes its place: first channels kept or zero channels added, strided
-    where the layer is. Writes tables, settings and figures. Finished work is kept in a file NAME.journal in the folder:
-    an interrupted run goes on where it stopped, --fresh starts over.""",
+    With --multi random sets of blocks (Fig. 5a), with --pairs every pair, with --scales each block faded. In a network
+    without residual blocks each convolution is deleted instead, and an identity takes its place: first channels kept or
+    zero channels added, strided where the layer is. Writes tables, settings and figures. Finished work is kept in a
+    file NAME.journal in the folder: an interrupted run goes on where it stopped, --fresh starts over.""",
     parameters=Parameters,
     needs=Needs(sweep=True),
     run="resnet_probe.analyses.lesion:run",
     check="resnet_probe.analyses.lesion:check",
-    tables=(LESION, MULTI, SUMMARY, PAIRS),
+    tables=(LESION, MULTI, SUMMARY, PAIRS, SCALES),
     study=(
         StudyStep("Single deletions in {network}", "lesion", _one_at_a_time),
         StudyStep("Several deletions in {network}", "lesion_multi", _several),

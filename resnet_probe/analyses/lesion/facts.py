@@ -11,7 +11,7 @@ from resnet_probe.analyses.declaration import Fact
 from resnet_probe.analyses.facts import rank_correlation
 from resnet_probe.tables import Result
 
-__all__ = ["means", "pairs", "several", "single"]
+__all__ = ["means", "pairs", "scales", "several", "single"]
 
 INTACT = "(intact)"
 PERCENT = "%"
@@ -112,3 +112,20 @@ def pairs(table: Result, network: str) -> list[Fact]:
         text = f"{shared:,} steps run instead of {looped:,}, {looped / shared:.3g} times fewer"
         facts.append(Fact("saving", text, looped / shared))
     return facts
+
+
+def scales(table: Result, network: str) -> list[Fact]:
+    """Of fading: the steepest slopes at the intact network, and how many blocks would be better weaker or stronger."""
+    rows = table.of(network)
+    intact = sorted((row for row in rows if row["alpha"] == 1), key=lambda row: row["slope"])
+    facts = []
+    for what, row in (("steepest block", intact[0]), ("flattest block", max(intact, key=lambda row: row["slope"]))):
+        text = f"{row['block']}, the loss changes by {row['slope']:.3g} nats per unit of its factor at 1"
+        facts.append(Fact(what, text, row["slope"], unit="nats"))
+    best: dict[Any, dict[str, Any]] = {}
+    for row in rows:
+        if row["block"] not in best or row["loss"] < best[row["block"]]["loss"]:
+            best[row["block"]] = row
+    weaker, stronger = (sum(sign * (row["alpha"] - 1) > 0 for row in best.values()) for sign in (-1, 1))
+    text = f"below 1 in {weaker}, above 1 in {stronger} of {len(best)} blocks; on the images that it is chosen on"
+    return [*facts, Fact("factor of the least loss", text)]

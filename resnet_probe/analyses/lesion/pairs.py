@@ -37,7 +37,7 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
     """
     import numpy as np  # noqa: PLC0415
 
-    from resnet_probe.evaluate import grow  # noqa: PLC0415 - torch is needed to run, not to plot
+    from resnet_probe.evaluate import saving  # noqa: PLC0415 - torch is needed to run, not to plot
 
     network = subject.network
     names = [unit.name for unit in network.surgical]
@@ -78,8 +78,7 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
     if score.images > 1:
         for row, q in zip(rows, false_discovery([row["p"] for row in rows]), strict=True):
             row["q"] = q
-    shared = len(grow(list(variants.values()), network.is_identity).edges)
-    looped = sum(len(grow([steps], network.is_identity).edges) for steps in variants.values())
+    shared, looped = saving(list(variants.values()), network.is_identity)
     settings = {
         "steps_run": shared,
         "steps_of_a_loop": looped,
