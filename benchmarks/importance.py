@@ -4,7 +4,7 @@
 
 All 512 subsets of the nine blocks of ResNet-20. The loop replaces the `forward` of deleted blocks by their shortcut and
 runs the images in batches of 250. Loop and engine take turns in one process; ratios are taken within a round.
-Preparation (unraveling, folding) counts. A loop over all subsets takes minutes, so `--every` runs each so-manieth subset
+Preparation (unraveling, folding) counts. A loop over all subsets takes minutes, so `--every N` runs every N-th subset
 of it and multiplies; the engine always runs all.
 """
 
@@ -16,8 +16,8 @@ from itertools import compress, product
 from pathlib import Path
 
 import torch
-
 from lesion_engine import plain_loop, sweep
+
 from resnet_probe.checkpoint import load
 from resnet_probe.data import load_data
 from resnet_probe.evaluate import saving

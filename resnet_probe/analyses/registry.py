@@ -26,6 +26,7 @@ OURS = (
     "resnet_probe.analyses.accuracy:ANALYSIS",
     "resnet_probe.analyses.lesion:ANALYSIS",
     "resnet_probe.analyses.importance:ANALYSIS",
+    "resnet_probe.analyses.prune:ANALYSIS",
     "resnet_probe.analyses.reorder:ANALYSIS",
     "resnet_probe.analyses.paths:ANALYSIS",
     "resnet_probe.analyses.responses:ANALYSIS",

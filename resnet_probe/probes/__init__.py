@@ -8,6 +8,7 @@
 recorder.py    attach, count calls, fold, detach: `record`
 reducers.py    what becomes of an activation: `Moments`, `ImageMoments`, `ChannelMoments`, `Extremes`, ...
 selection.py   which modules: a name, a glob, a list, a class or a predicate
+blocks.py      what residual blocks add to their input, image by image
 taps.py        points of a traced graph that no module's output shows
 """
 

@@ -1,6 +1,5 @@
 """Iterative inference: what each residual block does to its input and to the loss, and which of it predicts damage.
 
-measure.py    one forward and one backward pass per batch over the chain of units
 adapter.py    early exits from earlier stages, through a least-squares map
 table.py      `run` makes iterative.csv, with the measured damage of a lesion study where there is one
 ranks.py      `rank`: Spearman correlation of each measure with the damage -> iterative_ranks.csv

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from resnet_probe.analyses.iterative.measure import Chain
 from resnet_probe.data import Data
+from resnet_probe.probes.blocks import Chain
 from resnet_probe.tasks import CLASSIFICATION
 
 

@@ -110,8 +110,8 @@ def _measured(subject: Subject, runtime: Runtime, *, adapter: bool) -> Result:
     import torch  # noqa: PLC0415 - torch is needed to run, not to plot
 
     from resnet_probe.analyses.iterative.adapter import adapted_exits  # noqa: PLC0415
-    from resnet_probe.analyses.iterative.measure import BlockSums, Chain, add_batch  # noqa: PLC0415
     from resnet_probe.probes import combine_moments  # noqa: PLC0415
+    from resnet_probe.probes.blocks import BlockSums, Chain, add_batch  # noqa: PLC0415
 
     data, name = subject.data, subject.name
     batch_size, device = runtime.batch_size or BATCH, runtime.device

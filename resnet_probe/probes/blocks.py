@@ -1,4 +1,9 @@
-"""The measures of one batch: a forward pass over the chain that keeps every block's parts, and one backward pass."""
+"""What residual blocks do to a batch: a forward pass over the chain that keeps every block's parts, and one backward.
+
+- `Chain`: runs a network so that the parts of every block can be seen; `Visit`: those parts.
+- `update`: size and direction of what a block adds, for each image. `score_batch`: the same of every block.
+- `BlockSums`, `add_batch`: all measures of iterative inference, streamed.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from resnet_probe.probes import ChannelMoments, Moments, combine_moments, moments
+from resnet_probe.probes.reducers import ChannelMoments, Moments, combine_moments, moments
 from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Unit, UnraveledNetwork
+
 
 
 @dataclass
@@ -112,20 +118,20 @@ class BlockSums:
             last: representation after the last block of the stage, if this block's has the same shape.
         """
         with torch.no_grad():
-            f, s, out = (_rows(t) for t in (visit.branch, visit.shortcut, visit.representation))
+            f, s = _rows(visit.branch), _rows(visit.shortcut)
             g_in, g_out = _rows(at_input), _rows(at_output)
-            turned = _cosine(s, out)
+            own = update(visit, at_output)
             score = _rows(of_score)
             row = score if self.previous is None else torch.cat([self.previous, score])
             self.previous = row[-1:]
             each = (
-                f.norm(dim=1) / s.norm(dim=1),
+                own["ratio"],
                 _cosine(f, s),
                 _cosine(f, g_in) if f.shape == g_in.shape else f.new_full(f.shape[:1], torch.nan),
                 _cosine(f, g_out),
-                -(g_out * f).sum(1),
-                1 - turned,
-                turned.clamp(-1, 1).arccos() / torch.pi,
+                own["first_order"],
+                own["influence"],
+                own["angular"],
                 f.new_full(f.shape[:1], torch.nan) if at_exit is None else _cosine(f, _rows(at_exit)),
                 _cosine(row[1:], row[:-1]),
             )
@@ -138,13 +144,45 @@ class BlockSums:
             self._fold()
 
     def measures(self) -> Tensor:
-        """(measures, 3): number, mean and sum of squared deviations, in the order of `SPREADS`."""
+        """(measures, 3): number, mean and sum of squared deviations, in the order of `analyses.iterative.SPREADS`."""
         return combine_moments(torch.stack(self.per_image))
 
     def _fold(self) -> None:
         for states in (self.per_image, self.estimation, self.features):
             if len(states) >= 32:
                 states[:] = [combine_moments(torch.stack(states))]
+
+
+def update(visit: Visit, at_output: Tensor) -> dict[str, Tensor]:
+    """What a block adds, for each image, (N,); NaN where a vector is zero.
+
+    Args:
+        visit: the batch at this block.
+        at_output: gradient of each image's loss at the block's output.
+
+    Returns:
+        `ratio`: |F(h)| / |S(h)|; `first_order`: -<dL/dh_out, F(h)>, nats; `influence`: 1 - cos(S(h), h_next);
+        `angular`: arccos of the same cosine, over pi.
+    """
+    f, s, out, g_out = (_rows(t) for t in (visit.branch, visit.shortcut, visit.representation, at_output))
+    turned = _cosine(s, out)
+    return {
+        "ratio": f.norm(dim=1) / s.norm(dim=1),
+        "first_order": -(g_out * f).sum(1),
+        "influence": 1 - turned,
+        "angular": turned.clamp(-1, 1).arccos() / torch.pi,
+    }
+
+
+def score_batch(chain: Chain, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """What every block adds to a batch, by the names of `update`: each (blocks, N)."""
+    with torch.enable_grad():
+        logits, visits = chain.run(images.detach().requires_grad_())
+        outputs = [visit.output for visit in visits]
+        gradients = torch.autograd.grad(logits, outputs, CLASSIFICATION.gradient(logits.detach(), labels))
+    with torch.no_grad():
+        found = [update(visit, gradient) for visit, gradient in zip(visits, gradients, strict=True)]
+    return {name: torch.stack([each[name] for each in found]) for name in found[0]}
 
 
 def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: Tensor) -> tuple[int, float]:

@@ -1,0 +1,71 @@
+"""What the tables of pruning say."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import Any
+
+from resnet_probe.analyses.declaration import Fact
+from resnet_probe.analyses.prune import INTACT, ORDERS
+from resnet_probe.tables import Result
+
+__all__ = ["frontier", "stability"]
+
+POINTS = 1.0  # of error, within which a cut network counts as as good
+
+
+def frontier(table: Result, network: str) -> list[Fact]:
+    """Which images chose and reported, how far each order goes within a point of error, and what the search cost."""
+    rows, about = table.of(network), table.about(network)
+    chooses, reports = about["choose"], about["report"]
+    text = f"{chooses['images']:,} of {chooses['split']} chose, {reports['images']:,} of {reports['split']} report"
+    text += "; the same images, so the errors are too low" if about["same_images"] else ""
+    intact = rows[0]
+    facts = [
+        Fact("images", text),
+        Fact("intact", f"{intact['error']:.4g} % error, {intact['flops']:,} multiply-adds", intact["error"], unit="%"),
+    ]
+    orders = list(dict.fromkeys(row["order"] for row in rows if row["order"] != INTACT))
+    middle = max(1, len(about["players"]) // 3)
+    for order in orders:
+        mine = [row for row in rows if row["order"] == order]
+        here = [row for row in mine if row["removed"] == middle]
+        text = (
+            f"{fmean(row['error'] for row in here):.4g} % error with {middle} of {len(about['players'])} blocks removed"
+        )
+        if order == "random":
+            low, high = (pick(row["error"] for row in here) for pick in (min, max))
+            text += f", the mean of {len(here)} orders ({low:.4g} to {high:.4g})"
+        else:
+            text += f" ({here[0]['difference']:+.3g} points, {_interval(here[0])}); {_reach(mine)}"
+        facts.append(Fact(ORDERS[order], text, fmean(row["error"] for row in here), unit="%"))
+    costs = about["costs"].values()
+    runs, looped = (sum(cost[key] for cost in costs) for key in ("block_runs", "block_runs_of_a_loop"))
+    if runs:
+        text = f"{runs:,} block runs instead of {looped:,} to choose, {looped / runs:.3g} times fewer"
+        facts.append(Fact("saving", text, looped / runs))
+    return facts
+
+
+def _interval(row: dict[str, Any]) -> str:
+    return f"95 % interval {row['difference_low']:.3g} to {row['difference_high']:.3g}"
+
+
+def _reach(rows: list[dict[str, Any]]) -> str:
+    """How many blocks go before the error is told to be more than a point higher."""
+    told = [row["removed"] for row in rows if row["difference_low"] > POINTS]
+    reach = min(told) - 1 if told else rows[-1]["removed"]
+    return f"{reach} go before the error is surely more than {POINTS:g} point higher"
+
+
+def stability(table: Result, network: str) -> list[Fact]:
+    """Kendall's tau between the orders of two halves of the images, for each order."""
+    facts = []
+    for row in table.of(network):
+        if row["compared"] == "halves":
+            text = f"tau {row['kendall_tau']:.3f} between the orders of two halves of {row['images']:,} images"
+            if row["tau_low"] is not None:
+                text += f" ({row['tau_low']:.2f} to {row['tau_high']:.2f} over {row['repeats']} splits)"
+            text += f"; {100 * row['overlap']:.0f} % of the first {row['first']} blocks are the same"
+            facts.append(Fact(ORDERS[row["order"]], text, row["kendall_tau"], row["tau_low"], row["tau_high"], "tau"))
+    return facts

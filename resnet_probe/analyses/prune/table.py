@@ -1,0 +1,217 @@
+"""The tables of pruning: orders from the images that choose, the frontier on those that report."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from resnet_probe.analyses.prune import INTACT, MOST_EXHAUSTIVE, PRUNE, STABILITY, Parameters
+from resnet_probe.statistics import paired, wilson
+
+if TYPE_CHECKING:
+    from resnet_probe.analyses.prune.sets import Sets
+    from resnet_probe.analyses.runtime import Runtime
+    from resnet_probe.analyses.subject import Subject
+    from resnet_probe.data import Data
+    from resnet_probe.evaluate import Score
+    from resnet_probe.tables import Result
+
+__all__ = ["check", "run"]
+
+SEARCHES = ("greedy", "beam", "exhaustive", "runs")
+
+
+def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtime | None = None) -> list[Result]:
+    """Remove blocks in several orders, chosen on some images and measured on others.
+
+    Args:
+        subject: network and labelled images, and where others are found.
+        parameters: which orders, and which images choose and report.
+        runtime: where and how to compute; by default on the CPU, with nothing kept.
+
+    Returns:
+        Table `prune`: the intact network, then per order one row for each number of removed blocks; and table
+        `prune_stability`. The settings hold what each order cost, in block runs (residual branches computed for an
+        image), beside what a loop over the same sets would cost.
+
+    Raises:
+        ValueError: fewer than two blocks to remove, an order that does not fit their number, or images that would
+            choose and report.
+    """
+    from resnet_probe.analyses.prune.costs import costs_of  # noqa: PLC0415 - torch is needed to run, not to plot
+    from resnet_probe.analyses.prune.sets import Sets, chain_of  # noqa: PLC0415
+    from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415
+    from resnet_probe.analyses.subject import Subject, require  # noqa: PLC0415
+
+    require(subject, parameters, Parameters)
+    check(subject, parameters)
+    runtime = runtime or Runtime()
+    network, names = subject.network, _names(subject, parameters)
+    chooses, reports = _images(subject, parameters)
+    sets = Sets(Subject(subject.name, network, chooses, checkpoint=subject.checkpoint), names, runtime)
+    found, stability = _chosen(sets, parameters)
+    kept = dict.fromkeys([sets.all, *(each for paths in found.values() for path in paths for each in path)])
+    chains = {str(each): chain_of(network, names, each) for each in kept}
+    target = Subject(subject.name, network, reports, checkpoint=subject.checkpoint)
+    scores = runtime.evaluate(target, chains, "prune", {"players": names, "seed": runtime.seed})
+    total = costs_of(network)
+    greedy = found.get("greedy", [[]])[0]
+
+    def row(order: str, path: Sequence[int], removed: int, draw: int | None) -> dict[str, Any]:
+        each = path[removed]
+        parameters_left, flops = total(chains[str(each)])
+        return {
+            "network": subject.name,
+            "order": order,
+            "removed": removed,
+            "blocks": " ".join(names[i] for i in _sequence(path[: removed + 1], len(names))) or None,
+            "parameters": parameters_left,
+            "flops": flops,
+            "choose_images": len(chooses),
+            "draw": draw,
+            **_measured(scores, each, sets.all),
+            **_over(scores, each, greedy[removed] if greedy and order not in ("greedy", INTACT) else None),
+            "chosen_error": 100 * float(sets.wrong[each].mean()) if each in sets.wrong else None,
+            "chosen_loss": float(sets.losses[each].mean()) if each in sets.losses else None,
+        }
+
+    rows = [row(INTACT, [sets.all], 0, None)]
+    for order, paths in found.items():
+        for number, path in enumerate(paths):
+            draw = number if order == "random" else None
+            rows += [row(order, path, removed, draw) for removed in range(1, len(path))]
+    settings = {
+        "players": names, "seed": runtime.seed, "classes": len(subject.data.classes),
+        "index": [[block.name for block in network.blocks].index(name) for name in names],
+        "stages": [network.unit(name).plan.stage for name in names],
+        "choose": _about(chooses), "report": _about(reports), "same_images": _same(chooses, reports),
+        "costs": {name: vars(cost) for name, cost in sets.costs.items()},
+    }  # fmt: skip
+    about = {"network": subject.name, "images": len(chooses)}
+    return [PRUNE.result(rows, **settings), STABILITY.result([{**about, **each} for each in stability], **settings)]
+
+
+def check(subject: Subject, parameters: Parameters) -> None:
+    """Whether there are blocks to remove, and images of their own to choose them.
+
+    Raises:
+        ValueError: there are not.
+    """
+    count = len(_names(subject, parameters))
+    if count < 2:
+        more = "" if parameters.resizing else "; those that resize count only with --resizing"
+        raise ValueError(f"{subject.name} has {count} residual blocks to remove, and it takes two{more}")
+    if "exhaustive" in parameters.orders and count > MOST_EXHAUSTIVE:
+        raise ValueError(
+            f"the order exhaustive runs all sets, and {subject.name} has {count} blocks, more than {MOST_EXHAUSTIVE}; "
+            "give --orders without it"
+        )
+    if subject.has_data and not parameters.same_images:
+        _refuse_same(parameters.choose_split, parameters.report_split or subject.data.split)
+
+
+def _names(subject: Subject, parameters: Parameters) -> list[str]:
+    return [unit.name for unit in subject.network.blocks if parameters.resizing or not unit.plan.resizes]
+
+
+def _refuse_same(chooses: str, reports: str) -> None:
+    if chooses == reports:
+        raise ValueError(
+            f"the images of split {reports!r} would choose blocks and report on them, so errors would be too low; give "
+            "another --choose-split, or --same-images to have it so"
+        )
+
+
+def _images(subject: Subject, parameters: Parameters) -> tuple[Data, Data]:
+    """The images that choose, and those that report.
+
+    Raises:
+        ValueError: they are the same, and that was not asked for.
+    """
+    reports = subject.images(split=parameters.report_split) if parameters.report_split else subject.data
+    if parameters.same_images and parameters.choose_split == reports.split:
+        return reports, reports
+    chooses = subject.images(split=parameters.choose_split, limit=parameters.choose_limit)
+    if _same(chooses, reports) and not parameters.same_images:
+        _refuse_same(reports.split, reports.split)
+    return chooses, reports
+
+
+def _same(chooses: Data, reports: Data) -> bool:
+    return chooses.split == reports.split or chooses.fingerprint == reports.fingerprint
+
+
+def _about(data: Data) -> dict[str, Any]:
+    return {"name": data.name, "split": data.split, "images": len(data), "data_fingerprint": data.fingerprint}
+
+
+def _chosen(sets: Sets, parameters: Parameters) -> tuple[dict[str, list[list[int]]], list[dict[str, Any]]]:
+    """Per order its paths (one, but for random orders): the kept set for every number of removed blocks; and rows."""
+    from resnet_probe.analyses.prune import searches, stability  # noqa: PLC0415
+    from resnet_probe.analyses.prune.scores import order_by, scores  # noqa: PLC0415
+
+    wanted, seed, blocks = parameters.orders, sets.runtime.seed, len(sets.names)
+    everything = np.arange(sets.images)
+    found: dict[str, list[list[int]]] = {}
+    rows: list[dict[str, Any]] = []
+    for name, score in scores(sets, wanted, draws=parameters.draws).items():
+        found[name] = [_path(sets, order_by(score))]
+        if len(score) > 1:
+            again = stability.of_score(partial(order_by, score), sets.images, seed)
+            rows += [{"order": name, **each} for each in again]
+    if "greedy" in wanted:
+        path, *parts = searches.beam(sets, 1, [everything, *stability.halves(sets.images, seed)], "greedy")
+        found["greedy"] = [path]
+        once = stability.compared([tuple(_sequence(part, blocks) for part in parts)])
+        rows.append({"order": "greedy", "compared": "halves", **once})
+    if "beam" in wanted:
+        found["beam"] = searches.beam(sets, parameters.beam_width, [everything], "beam")
+    if "exhaustive" in wanted:
+        found["exhaustive"] = [searches.exhaustive(sets)]
+    if "runs" in wanted:
+        found["runs"] = [searches.best_runs(sets)]
+    if "random" in wanted:
+        generator = random.Random(seed)
+        found["random"] = [_path(sets, generator.sample(range(blocks), blocks)) for _ in range(parameters.draws)]
+    return {name: found[name] for name in wanted}, rows
+
+
+def _path(sets: Sets, order: Sequence[int]) -> list[int]:
+    """What is kept as blocks go in this order."""
+    return [sets.without(*order[:removed]) for removed in range(len(order) + 1)]
+
+
+def _sequence(path: Sequence[int], blocks: int) -> list[int]:
+    """The blocks that the last set of a path lacks, in the order in which they go for good; ties as they stand."""
+    gone = [i for i in range(blocks) if not path[-1] >> i & 1]
+
+    def step(block: int) -> int:
+        """Since when it is gone for good."""
+        return max((number for number, kept in enumerate(path) if kept >> block & 1), default=-1)
+
+    return sorted(gone, key=lambda block: (step(block), block))
+
+
+def _measured(scores: Mapping[str, Score], kept: int, everything: int) -> dict[str, Any]:
+    score, intact = scores[str(kept)], scores[str(everything)]
+    low, high = wilson(score.wrong, score.images)
+    found: dict[str, Any] = {"images": score.images, "wrong": score.wrong, "error": score.error, "loss": score.loss}
+    found |= {"error_low": low, "error_high": high}
+    names = ("newly_wrong", "newly_right", "difference", "difference_low", "difference_high", "p")
+    if kept == everything:
+        return found | dict.fromkeys(names)
+    against = paired(intact.flags, score.flags)
+    values = (against.newly_wrong, against.newly_right, against.increase, against.increase_low, against.increase_high)
+    return found | dict(zip(names, (*values, against.p), strict=True))
+
+
+def _over(scores: Mapping[str, Score], kept: int, greedy: int | None) -> dict[str, float | None]:
+    names = ("over_greedy", "over_greedy_low", "over_greedy_high")
+    if greedy is None:
+        return dict.fromkeys(names)
+    against = paired(scores[str(greedy)].flags, scores[str(kept)].flags)
+    return dict(zip(names, (against.increase, against.increase_low, against.increase_high), strict=True))
