@@ -27,7 +27,7 @@ import torch
 from scipy.special import ndtr, ndtri, stdtrit
 
 from resnet_probe.analyses.paths.effective import decay
-from resnet_probe.claims import iterative, sizes, training
+from resnet_probe.claims import iterative, pruning, sizes, training
 from resnet_probe.claims import lesions as rules
 from resnet_probe.claims.paths import gradients
 from resnet_probe.claims.responses import responses
@@ -40,6 +40,7 @@ from resnet_probe.statistics import (
     false_discovery,
     mcnemar,
     over_seeds,
+    paired,
     paired_difference,
     ratio_of_means,
     replication,
@@ -637,6 +638,29 @@ def _ranks(generator: np.random.Generator, correlation: float, blocks: int = 27)
     return _run("iterative_ranks", [row | dict(zip(("rho", "low", "high"), astuple(found), strict=True))], arch="n")
 
 
+def _values(generator: np.random.Generator, correlation: float, blocks: int = 27) -> Run:
+    """Shapley values and single lesions of blocks."""
+    a = generator.normal(size=blocks)
+    b = correlation * a + math.sqrt(1 - correlation**2) * generator.normal(size=blocks)
+    pairs = zip(a.tolist(), b.tolist(), strict=True)
+    rows = [{"network": "net", "measure": "accuracy", "lesion": x, "shapley": y} for x, y in pairs]
+    return _run("importance", rows, arch="n")
+
+
+def _cut(generator: np.random.Generator, first: float, second: float, images: int = 1000) -> Run:
+    """Two networks of these errors whose mistakes go together: greedy and one ranking, or intact and fine-tuned."""
+    common = generator.normal(size=images)
+    flags = [common + generator.normal(size=images) < 2**0.5 * ndtri(error) for error in (first, second)]
+    found = paired(*flags)
+    interval = found.increase, found.increase_low, found.increase_high
+    row = {"network": "net", "removed": 3}
+    over = dict(zip(("over_greedy", "over_greedy_low", "over_greedy_high"), interval, strict=True))
+    healed = dict(zip(("difference", "difference_low", "difference_high"), interval, strict=True))
+    intact = {"network": "net", "order": "(intact)", "removed": 0, "images": images, "wrong": 80, "error": 8.0}
+    rows = [intact, row | {"order": "lesion_loss"} | over, row | {"order": "greedy", "healing": "trained"} | healed]
+    return _run("prune", rows, arch="n", players=list("abcdefghi"))
+
+
 def _path_norms(generator: np.random.Generator, logarithm: Callable[[np.ndarray], np.ndarray]) -> Run:
     """200 sampled paths of each of 20 lengths, log-normal, 0.5 of the logarithm."""
     lengths = np.arange(20)
@@ -751,6 +775,18 @@ def of_claims(generator: np.random.Generator, m: int) -> Study:
         "15: no difference (either verdict is false)": (
             training.deeper, 0,
             lambda: _next_depth(generator, "resnet", 0.0), lambda: _next_depth(generator, "resnet", 0.0),
+        ),
+        "24: rank correlation of 0.9 over 27 blocks; of 0.2": (
+            pruning.shapley, 0, lambda: _values(generator, 0.908), lambda: _values(generator, 0.209)
+        ),
+        "25: one ranking adds 5 points over greedy; 5 fewer": (
+            pruning.greedy, 0, lambda: _cut(generator, 0.15, 0.20), lambda: _cut(generator, 0.20, 0.15)
+        ),
+        "25: no difference (either verdict is false)": (
+            pruning.greedy, 0, lambda: _cut(generator, 0.15, 0.15), lambda: _cut(generator, 0.15, 0.15)
+        ),
+        "26: fine-tuned as good as intact; 3 points worse": (
+            pruning.healing, 0, lambda: _cut(generator, 0.08, 0.08), lambda: _cut(generator, 0.08, 0.11)
         ),
     }  # fmt: skip
     study = Study(

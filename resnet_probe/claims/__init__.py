@@ -3,8 +3,8 @@
 - `judge`: all verdicts on a run, as the table `claims`.
 - `published`: the numbers of the papers, each with paper and section.
 - `verdicts`: what a verdict is.
-- `sizes`, `training`, `responses`, `lesions`, `paths`, `iterative`: the rules, by family of claims. Each takes a run
-  and yields a verdict for every network that its tables can speak to. Which claims there are stands with the tables of
+- `sizes`, `training`, `responses`, `lesions`, `paths`, `iterative`, `pruning`: the rules, by family of claims. Each
+  takes a run and yields a verdict for every network that its tables can speak to. Which claims there are stands with the tables of
   the analyses.
 - `seeds`: the same claims over several trainings of one architecture.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+
 HE_2015 = "He et al. 2015 (arXiv 1512.03385)"
 HE_2016 = "He et al. 2016 (arXiv 1603.05027)"
 VEIT = "Veit et al. 2016 (arXiv 1605.06431)"
@@ -89,6 +90,8 @@ LITTLE = 0.84
 AT_CHANCE = 0.9
 # Claim 7. Ours: percentage points of error that count as almost nothing.
 ALMOST_NOTHING = 5.0
+# Claim 26. Ours: percentage points of error within which a healed network counts as recovered.
+RECOVERED = 1.0
 
 
 @dataclass(frozen=True)

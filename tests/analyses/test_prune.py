@@ -12,11 +12,14 @@ from scipy.stats import kendalltau
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_probe.analyses import prune
-from resnet_probe.analyses.prune import ORDERS, Parameters, stability
+from resnet_probe.analyses.prune import ORDERS, Parameters, heal, stability
 from resnet_probe.analyses.registry import facts_of
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
+from resnet_probe.checkpoint import load, save
+from resnet_probe.evaluate import recalibrate
 from resnet_probe.statistics import paired_difference
+from resnet_probe.unraveled import unravel
 from tests.analyses.running import tables as tables_of
 from tests.evaluate.cases import images, loop, network, without
 
@@ -266,3 +269,49 @@ def test_an_interrupted_run_goes_on_where_it_stopped(case, tmp_path):
     assert {"prune.journal", "prune.lesion.journal", "prune.greedy-2.journal"} <= journals
     again = measured(case, Runtime(folder=tmp_path), orders=("greedy", "lesion"))
     assert [again[name].rows for name in again] == [first[name].rows for name in first]
+
+
+def test_cut_networks_are_healed_and_kept(case, tmp_path):
+    model, _, chooses, reports = case
+    save(tmp_path / "tiny.safetensors", model, arch="resnet14-w4", metadata={"input_size": 8})
+    source = load(tmp_path / "tiny.safetensors")
+
+    def more(*, split, limit=None):
+        return (chooses if split == "train" else reports).subset(slice(limit))
+
+    one = Subject("tiny", unravel(source.model, (3, 8, 8)), reports, checkpoint=source, images=more)
+    how = Parameters(orders=("last",), resizing=True, heal=5, save=2)
+    before = {name: value.clone() for name, value in source.model.state_dict().items()}
+    table, _ = prune.run(one, how, Runtime(folder=tmp_path))
+    healed = [row for row in table.rows if row["healing"]]
+    assert [(row["removed"], row["healing"]) for row in healed] == [
+        (removed, healing) for removed in (1, 3, 4, 2) for healing in ("statistics", "trained")
+    ]
+    assert all(torch.equal(value, before[name]) for name, value in source.model.state_dict().items())
+    for row in healed:
+        names = row["blocks"].split()
+        assert names == NAMES[::-1][: row["removed"]]
+        if row["healing"] == "statistics":
+            edited = without(model, *names)
+            recalibrate(edited, chooses)
+        else:
+            edited = load(tmp_path / f"tiny-without-{row['removed']}-healed.safetensors").model
+        out = loop({"": edited}, reports)[""]
+        assert row["loss"] == pytest.approx(F.cross_entropy(out, reports.labels).item(), abs=1e-4)
+        assert row["wrong"] == (out.argmax(1) != reports.labels).sum()
+    kept = load(tmp_path / "tiny-without-2.safetensors").model
+    (cut,) = (row for row in table.rows if row["removed"] == 2 and not row["healing"])
+    loss = F.cross_entropy(loop({"": kept}, reports)[""], reports.labels).item()
+    assert cut["loss"] == pytest.approx(loss, abs=1e-5)
+    facts = {fact.label for fact in facts_of(table)["tiny"]}
+    assert "3 removed, fine-tuned" in facts
+
+
+def test_what_is_healed_is_an_order_that_there_is(case):
+    for more in ({"heal": 3}, {"save": 1}):
+        with pytest.raises(ValueError, match="random is many"):
+            measured(case, orders=("random", "last"), **more)
+    with pytest.raises(ValueError, match="has 6 blocks that can go"):
+        measured(case, orders=("last",), save=7)
+    assert heal.where(25) == [6, 12, 18]
+    assert heal.where(2) == [1]

@@ -3,6 +3,7 @@
 from math import comb, sin
 
 from resnet_probe.analyses.iterative import MEASURES
+from resnet_probe.analyses.prune import ORDERS
 from resnet_probe.analyses.registry import plots
 from resnet_probe.tables import Result
 
@@ -95,6 +96,29 @@ def importance_pairs(names):
         for i in range(9) for j in range(i + 1, 9) for measure in ("loss", "accuracy") for value in [2 * wave(i, j) - 1]
     ]  # fmt: skip
     return table("importance_pairs", rows)
+
+
+def prune(names):
+    players = [f"layer{i // 3 + 1}.{i % 3}" for i in range(9)]
+    base = {"network": names[0], "images": 1000}
+    intact = {"order": "(intact)", "removed": 0, "blocks": None, "parameters": 272_000, "draw": None, "healing": None}
+    rows = [base | intact | {"error": 8.0, "error_low": 6.5, "error_high": 9.9}]
+    for o, order in enumerate(ORDERS):
+        for draw in range(3 if order == "random" else 1):
+            gone = sorted(players, key=lambda name, o=o, draw=draw: wave(players.index(name), o, draw))
+            for k in range(1, 10):
+                error = min(90.0, 8 + (1 + o / 4 + draw / 2) * k**1.6)
+                row = base | {"order": order, "removed": k, "blocks": " ".join(gone[:k]), "healing": None, "draw": draw}
+                ends = {"error": error, "error_low": 0.9 * error, "error_high": min(95.0, 1.1 * error)}
+                rows.append(row | {"parameters": 272_000 - 27_000 * k} | ends)
+    rows += [
+        row | {"healing": healing, "error": e, "error_low": 0.9 * e, "error_high": 1.1 * e}
+        for row in rows if (row["order"], row["removed"]) in {("greedy", 2), ("greedy", 4), ("greedy", 6)}
+        for healing, share in (("statistics", 0.8), ("trained", 0.4)) for e in [share * row["error"]]
+    ]  # fmt: skip
+    split = {"images": 1000, "split": "train"}
+    about = {"players": players, "stages": [i // 3 + 1 for i in range(9)], "choose": split, "report": split}
+    return table("prune", rows, classes=10, same_images=True, **about)
 
 
 def reorder(names):
@@ -300,8 +324,8 @@ def over_seeds(name, key):
 TABLES = {
     maker.__name__: maker
     for maker in (
-        lesion, lesion_multi, lesion_pairs, lesion_scales, importance, importance_subsets, importance_pairs, reorder,
-        paths, gradients, survival, responses, evaluate, evaluate_classes, evaluate_reliability, iterative,
+        lesion, lesion_multi, lesion_pairs, lesion_scales, importance, importance_subsets, importance_pairs, prune,
+        reorder, paths, gradients, survival, responses, evaluate, evaluate_classes, evaluate_reliability, iterative,
         iterative_ranks, curves, grid, grid_lesions, compare, zoo,
     )
 }  # fmt: skip

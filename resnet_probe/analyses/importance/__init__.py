@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Column, Needs, Plot, Table, option
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Table, option
 from resnet_probe.lazy import lazily
 
 __all__ = ["ANALYSIS", "IMPORTANCE", "MOST_EXACT", "PAIRS", "SUBSETS", "UNITS", "Parameters"]
@@ -68,6 +68,14 @@ IMPORTANCE = Table(
     plots=(Plot("importance", "resnet_probe.analyses.importance.figures:plot"),),
     facts="resnet_probe.analyses.importance.facts:blocks",
     headline="most valuable block",
+    claims=(
+        Claim(
+            24, "Single lesions rank blocks as Shapley values do",
+            "layers of large Shapley value are those whose removal hurts",
+            "Zhang et al. 2024 (arXiv 2409.14381), of language models", "resnet_probe.claims.pruning:shapley",
+            methods=("rank",),
+        ),
+    ),
     printed=("block", "measure", "shapley", "shapley_low", "shapley_high", "banzhaf", "lesion"),
     blocks=True,
 )  # fmt: skip

@@ -6,6 +6,7 @@ searches.py    greedy, beam and exhaustive search, runs of consecutive blocks
 stability.py   how much an order changes with the images that choose
 costs.py       parameters and multiply-adds of what is left
 table.py       `run` -> prune.csv, prune_stability.csv
+heal.py        cut networks, their statistics re-estimated, then fine-tuned; and kept
 figures.py     `plot`, `plot_orders`
 facts.py       what the tables say
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Column, Needs, Plot, Table, option
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Table, option
 from resnet_probe.lazy import lazily
 
 __all__ = ["ANALYSIS", "INTACT", "MOST_EXHAUSTIVE", "ORDERS", "PRUNE", "STABILITY", "Parameters"]
@@ -70,6 +71,11 @@ class Parameters:
     choose_split: str = option("train", "Images that choose.")
     choose_limit: int = option(1000, "How many of them.", least=2, metavar="N")
     report_split: str | None = option(None, "Images that the tables report on.", shown="--split")
+    heal: int | None = option(
+        None, "Train the networks cut by the first order to 3/4, 1/2 and 1/4 of the blocks for so many steps.",
+        least=1, metavar="STEPS",
+    )  # fmt: skip
+    save: int | None = option(None, "Keep the network with K blocks removed by the first order.", least=1, metavar="K")
     same_images: bool = option(False, "Let the images that choose report too; their errors are too low.")
 
 
@@ -93,6 +99,9 @@ PRUNE = Table(
         Column("newly_wrong", int, "images that are wrong here and right in the intact network"),
         Column("newly_right", int, "images that are right here and wrong in the intact network"),
         Column("p", float, "of the exact McNemar test that the error is the intact network's", method="mcnemar"),
+        Column(
+            "healing", str, "empty, `statistics` (batch-norm statistics re-estimated) or `trained` (and fine-tuned)"
+        ),
         Column("over_greedy", float, "error over that of the greedy order with as many blocks removed", "points"),
         Column("over_greedy_low", float, "lower end of its 95 % score interval", "points", method="tango"),
         Column("over_greedy_high", float, "upper end of it", "points"),
@@ -108,6 +117,18 @@ PRUNE = Table(
     ),
     facts="resnet_probe.analyses.prune.facts:frontier",
     headline="images",
+    claims=(
+        Claim(
+            25, "The best next block, measured anew, beats one ranking", "removed one after another by a greedy search",
+            "Song et al. 2024, SLEB (arXiv 2402.09025), of language models", "resnet_probe.claims.pruning:greedy",
+            methods=("tango",),
+        ),
+        Claim(
+            26, "Fine-tuning recovers what cutting blocks lost", "a small amount of fine-tuning heals the damage",
+            "Gromov et al. 2024 (arXiv 2403.17887), of language models", "resnet_probe.claims.pruning:healing",
+            needs="prune --heal", methods=("tango",),
+        ),
+    ),
     blocks=True,
     listed=False,
 )  # fmt: skip
@@ -146,8 +167,8 @@ ANALYSIS = Analysis(
     description="""Remove blocks one after another, in several orders, and measure the error of what is left.
 
     The images of --choose-split choose, those of --report-split (or --split) are reported on. Writes prune.csv with the
-    frontier of every order, prune_stability.csv, settings and figures. Finished work is kept in files prune*.journal:
-    an interrupted run goes on where it stopped, --fresh starts over.""",
+    frontier of every order, prune_stability.csv, settings and figures; with --heal and --save networks too. Finished
+    work is kept in files prune*.journal: an interrupted run goes on where it stopped, --fresh starts over.""",
     parameters=Parameters,
     needs=Needs(sweep=True, blocks=True),
     run="resnet_probe.analyses.prune.table:run",

@@ -16,7 +16,8 @@ POINTS = 1.0  # of error, within which a cut network counts as as good
 
 def frontier(table: Result, network: str) -> list[Fact]:
     """Which images chose and reported, how far each order goes within a point of error, and what the search cost."""
-    rows, about = table.of(network), table.about(network)
+    everything, about = table.of(network), table.about(network)
+    rows = [row for row in everything if not row.get("healing")]
     chooses, reports = about["choose"], about["report"]
     text = f"{chooses['images']:,} of {chooses['split']} chose, {reports['images']:,} of {reports['split']} report"
     text += "; the same images, so the errors are too low" if about["same_images"] else ""
@@ -39,6 +40,11 @@ def frontier(table: Result, network: str) -> list[Fact]:
         else:
             text += f" ({here[0]['difference']:+.3g} points, {_interval(here[0])}); {_reach(mine)}"
         facts.append(Fact(ORDERS[order], text, fmean(row["error"] for row in here), unit="%"))
+    for row in everything:
+        if row.get("healing"):
+            text = f"{row['error']:.4g} % error ({row['difference']:+.3g} points, {_interval(row)})"
+            words = {"statistics": "batch-norm statistics re-estimated", "trained": "fine-tuned"}[row["healing"]]
+            facts.append(Fact(f"{row['removed']} removed, {words}", text, row["error"], unit="%"))
     costs = about["costs"].values()
     runs, looped = (sum(cost[key] for cost in costs) for key in ("block_runs", "block_runs_of_a_loop"))
     if runs:

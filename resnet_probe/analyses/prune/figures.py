@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot", "plot_orders"]
 
+HEALED = {"statistics": "BN re-estimated", "trained": "fine-tuned"}
 BANDS = ("greedy", "beam", "exhaustive")  # lines with a band; the others have none, or nothing could be seen
 
 
@@ -27,7 +28,8 @@ def plot(result: Result) -> Figure:
     from resnet_probe.figures import GREY, INK, label, legend_above, new_figure, style  # noqa: PLC0415
 
     first = result.networks[0]
-    rows, about = result.of(first), result.about(first)
+    everything, about = result.of(first), result.about(first)
+    rows = [row for row in everything if not row.get("healing")]
     intact = rows[0]
     with style():
         figure, panels = new_figure("page", aspect=0.42, cols=2, sharey=True)
@@ -51,6 +53,14 @@ def plot(result: Result) -> Figure:
                 elif order in BANDS:
                     axes.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
                 axes.plot(x, [row["error"] for row in mine], label=name, **look)
+            for healing, marker in (("statistics", "x"), ("trained", "*")):
+                mine = [row for row in everything if row.get("healing") == healing]
+                if mine:
+                    x, y = ([scale * row[name] for row in mine] for name, scale in ((key, factor), ("error", 1)))
+                    ends = [[abs(row["error"] - row[f"error_{end}"]) for row in mine] for end in ("low", "high")]
+                    words = f"{ORDERS[mine[0]['order']]}, {HEALED[healing]}" if key == "removed" else None
+                    axes.errorbar(x, y, yerr=ends, color=INK, linestyle="", marker=marker, markersize=5, elinewidth=0.6,
+                                  label=words, zorder=5)  # fmt: skip
         if classes := about.get("classes"):
             for axes in panels:
                 axes.axhline(100 * (1 - 1 / classes), color=GREY, linewidth=0.6, linestyle=":", zorder=0)
@@ -76,7 +86,7 @@ def plot_orders(result: Result) -> Figure:
     from resnet_probe.figures import label, new_figure, style  # noqa: PLC0415
 
     first = result.networks[0]
-    rows, about = result.of(first), result.about(first)
+    rows, about = [row for row in result.of(first) if not row.get("healing")], result.about(first)
     players, stages = about["players"], about["stages"]
     orders = [order for order in _looks(rows) if order != "random"]
     falls = np.full((len(orders), len(players)), np.nan)

@@ -56,13 +56,19 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     found, stability = _chosen(sets, parameters)
     kept = dict.fromkeys([sets.all, *(each for paths in found.values() for path in paths for each in path)])
     chains = {str(each): chain_of(network, names, each) for each in kept}
-    target = Subject(subject.name, network, reports, checkpoint=subject.checkpoint)
+    target = Subject(subject.name, network, reports, checkpoint=subject.checkpoint, images=subject.images)
     scores = runtime.evaluate(target, chains, "prune", {"players": names, "seed": runtime.seed})
-    total = costs_of(network)
+    total, first = costs_of(network), parameters.orders[0]
     greedy = found.get("greedy", [[]])[0]
 
-    def row(order: str, path: Sequence[int], removed: int, draw: int | None) -> dict[str, Any]:
-        each = path[removed]
+    def row(
+        order: str,
+        path: Sequence[int],
+        removed: int,
+        draw: int | None = None,
+        again: tuple[str, Score | None] = ("", None),
+    ) -> dict[str, Any]:
+        each, (healing, score) = path[removed], again
         parameters_left, flops = total(chains[str(each)])
         return {
             "network": subject.name,
@@ -73,17 +79,23 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
             "flops": flops,
             "choose_images": len(chooses),
             "draw": draw,
-            **_measured(scores, each, sets.all),
+            "healing": healing or None,
+            **_measured(score or scores[str(each)], scores[str(sets.all)], intact=each == sets.all),
             **_over(scores, each, greedy[removed] if greedy and order not in ("greedy", INTACT) else None),
             "chosen_error": 100 * float(sets.wrong[each].mean()) if each in sets.wrong else None,
             "chosen_loss": float(sets.losses[each].mean()) if each in sets.losses else None,
         }
 
-    rows = [row(INTACT, [sets.all], 0, None)]
+    rows = [row(INTACT, [sets.all], 0)]
     for order, paths in found.items():
         for number, path in enumerate(paths):
             draw = number if order == "random" else None
             rows += [row(order, path, removed, draw) for removed in range(1, len(path))]
+    rows += [
+        row(first, path, removed, again=again)
+        for removed, healings in _healed(target, parameters, runtime, found[first][0], names).items()
+        for again in healings.items()
+    ]
     settings = {
         "players": names, "seed": runtime.seed, "classes": len(subject.data.classes),
         "index": [[block.name for block in network.blocks].index(name) for name in names],
@@ -110,6 +122,10 @@ def check(subject: Subject, parameters: Parameters) -> None:
             f"the order exhaustive runs all sets, and {subject.name} has {count} blocks, more than {MOST_EXHAUSTIVE}; "
             "give --orders without it"
         )
+    if parameters.save and parameters.save > count:
+        raise ValueError(f"--save {parameters.save}: {subject.name} has {count} blocks that can go; give at most that")
+    if parameters.orders[0] == "random" and (parameters.heal or parameters.save):
+        raise ValueError("--heal and --save take the first of --orders, and random is many; put another one first")
     if subject.has_data and not parameters.same_images:
         _refuse_same(parameters.choose_split, parameters.report_split or subject.data.split)
 
@@ -196,17 +212,46 @@ def _sequence(path: Sequence[int], blocks: int) -> list[int]:
     return sorted(gone, key=lambda block: (step(block), block))
 
 
-def _measured(scores: Mapping[str, Score], kept: int, everything: int) -> dict[str, Any]:
-    score, intact = scores[str(kept)], scores[str(everything)]
+def _healed(
+    subject: Subject, parameters: Parameters, runtime: Runtime, path: Sequence[int], names: Sequence[str]
+) -> dict[int, dict[str, Score]]:
+    """Networks cut along a path: healed, where that is asked for, and kept. Number removed -> healing -> score."""
+    from resnet_probe.analyses.prune import heal  # noqa: PLC0415
+    from resnet_probe.analyses.prune.sets import chain_of  # noqa: PLC0415
+
+    if runtime.workers.rank > 0:
+        return {}
+    network, blocks, folder = subject.network, len(names), runtime.folder
+
+    def gone(removed: int) -> list[str]:
+        return [names[i] for i in _sequence(path[: removed + 1], blocks)]
+
+    if parameters.save and folder:
+        heal.keep(subject, gone(parameters.save), folder)
+    found: dict[int, dict[str, Score]] = {}
+    if parameters.heal is None:
+        return found
+    recipe = heal.recipe_of(parameters.heal, runtime.seed)
+    train = subject.images(split=parameters.choose_split, limit=None)
+    for removed in dict.fromkeys([*heal.where(blocks), *([parameters.save] if parameters.save else [])]):
+        chain = chain_of(network, names, path[removed])
+        what = f"{removed} blocks removed"
+        model, found[removed] = heal.healed(subject, chain, train, runtime, recipe=recipe, what=what)
+        if folder and subject.checkpoint is not None:
+            heal.keep(subject, gone(removed), folder, (model, recipe))
+    return found
+
+
+def _measured(score: Score, against: Score, *, intact: bool) -> dict[str, Any]:
     low, high = wilson(score.wrong, score.images)
     found: dict[str, Any] = {"images": score.images, "wrong": score.wrong, "error": score.error, "loss": score.loss}
     found |= {"error_low": low, "error_high": high}
     names = ("newly_wrong", "newly_right", "difference", "difference_low", "difference_high", "p")
-    if kept == everything:
+    if intact:
         return found | dict.fromkeys(names)
-    against = paired(intact.flags, score.flags)
-    values = (against.newly_wrong, against.newly_right, against.increase, against.increase_low, against.increase_high)
-    return found | dict(zip(names, (*values, against.p), strict=True))
+    of = paired(against.flags, score.flags)
+    values = (of.newly_wrong, of.newly_right, of.increase, of.increase_low, of.increase_high, of.p)
+    return found | dict(zip(names, values, strict=True))
 
 
 def _over(scores: Mapping[str, Score], kept: int, greedy: int | None) -> dict[str, float | None]:
