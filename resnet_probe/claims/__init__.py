@@ -4,8 +4,8 @@
 - `published`: the numbers of the papers, each with paper and section.
 - `verdicts`: what a verdict is.
 - `sizes`, `training`, `responses`, `lesions`, `paths`, `iterative`, `pruning`: the rules, by family of claims. Each
-  takes a run and yields a verdict for every network that its tables can speak to. Which claims there are stands with the tables of
-  the analyses.
+  takes a run and yields a verdict for every network that its tables can speak to. Which claims there are stands with
+  the tables of the analyses.
 - `seeds`: the same claims over several trainings of one architecture.
 
 A verdict is about this network, or these trainings, on these images. It is "cannot say" where the interval leaves it
