@@ -20,7 +20,7 @@ from lesion_engine import plain_loop, sweep
 
 from resnet_probe.checkpoint import load
 from resnet_probe.data import load_data
-from resnet_probe.evaluate import saving
+from resnet_probe.evaluate import branches_in, saving
 from resnet_probe.unraveled import unravel
 
 
@@ -41,8 +41,7 @@ def main() -> None:
     names = [block.name for block in network.blocks]
     sets = [tuple(compress(names, chosen)) for chosen in product((False, True), repeat=len(names))]
     chains = [network.delete(*gone).steps for gone in sets]
-    branches = {network.units.index(block) for block in network.blocks}
-    runs, looped = saving(chains, network.is_identity, lambda step: step.mode == "whole" and step.unit in branches)
+    runs, looped = saving(chains, network.is_identity, branches_in(network))
     print(f"{len(sets)} subsets: {runs} block runs, a loop {looped}, {looped / runs:.2f} times as many")
     ratios = []
     for number in range(given.rounds):

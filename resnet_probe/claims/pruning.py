@@ -11,32 +11,27 @@ from resnet_probe.claims.verdicts import CANNOT_SAY, DOES_NOT_HOLD, HOLDS, Verdi
 from resnet_probe.statistics import spearman
 from resnet_probe.tables import Run, SavedTable
 
-__all__ = ["greedy", "healing", "shapley"]
-
 LEAST_BLOCKS = 5  # below which a rank correlation says nothing
 
 
 def shapley(run: Run) -> Iterator[Verdict]:
     """Claim 24: the rank correlation of single lesions and Shapley values by accuracy, by its bootstrap interval."""
-    for table in run.named("importance"):
-        for network in table.networks:
-            rows = [row for row in table.rows(network) if row["measure"] == "accuracy"]
-            found = spearman([row["lesion"] for row in rows], [row["shapley"] for row in rows], 0)
-            rank, low, high = found.spearman, found.spearman_low, found.spearman_high
-            if len(rows) < LEAST_BLOCKS or rank is None or low is None or high is None:
-                why = f"{len(rows)} blocks with values that differ; a rank correlation needs {LEAST_BLOCKS}"
-                yield Verdict(24, network, CANNOT_SAY, why, table=str(table.path))
-                continue
-            why = (
-                f"rank correlation {rank:.2f} ({between(low, high, 2)}) of lesion and Shapley value, {len(rows)} blocks"
-            )
-            verdict = HOLDS if low >= LEAST_RANK else DOES_NOT_HOLD if high < LEAST_RANK else CANNOT_SAY
-            judged = Verdict(
-                24, network, verdict, f"{why}, bar {LEAST_RANK}; the source's networks are language models",
-                measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low, high=high,
-                unit="Spearman's rank correlation", table=str(table.path),
-            )  # fmt: skip
-            yield withheld(judged, untaught(table, network))
+    for table, network in run.each("importance"):
+        rows = [row for row in table.rows(network) if row["measure"] == "accuracy"]
+        found = spearman([row["lesion"] for row in rows], [row["shapley"] for row in rows], 0)
+        rank, low, high = found.spearman, found.spearman_low, found.spearman_high
+        if len(rows) < LEAST_BLOCKS or rank is None or low is None or high is None:
+            why = f"{len(rows)} blocks with values that differ; a rank correlation needs {LEAST_BLOCKS}"
+            yield Verdict(24, network, CANNOT_SAY, why, table=str(table.path))
+            continue
+        why = f"rank correlation {rank:.2f} ({between(low, high, 2)}) of lesion and Shapley value, {len(rows)} blocks"
+        verdict = HOLDS if low >= LEAST_RANK else DOES_NOT_HOLD if high < LEAST_RANK else CANNOT_SAY
+        judged = Verdict(
+            24, network, verdict, f"{why}, bar {LEAST_RANK}; the source's networks are language models",
+            measured=f"rank correlation {rank:.2f}", measured_value=rank, low=low, high=high,
+            unit="Spearman's rank correlation", table=str(table.path),
+        )  # fmt: skip
+        yield withheld(judged, untaught(table, network))
 
 
 def greedy(run: Run) -> Iterator[Verdict]:
@@ -45,32 +40,31 @@ def greedy(run: Run) -> Iterator[Verdict]:
     Paired on the images that report, by the interval of the difference. Single lesions go by the loss, as the search
     does, or by the error where the table has no order by the loss.
     """
-    for table in run.named("prune"):
-        for network in table.networks:
-            rows = table.rows(network)
-            third = max(1, len(table.about(network)["players"]) // 3)
-            named = {row["order"]: row for row in rows if row["removed"] == third and not row.get("healing")}
-            row = named.get("lesion_loss") or named.get("lesion")
-            about: dict[str, Any] = {"table": str(table.path), "unit": "points"}
-            if row is None or row["over_greedy"] is None:
-                why = "the table has no greedy order beside one by single lesions"
-                yield Verdict(25, network, CANNOT_SAY, why, **about)
-                continue
-            more, low, high = row["over_greedy"], row["over_greedy_low"], row["over_greedy_high"]
-            why = f"with {third} blocks removed one ranking has {more:+.3g} points ({between(low, high)}) over greedy"
-            verdict = HOLDS if low > 0 else DOES_NOT_HOLD if high < 0 else CANNOT_SAY
-            judged = Verdict(
-                25,
-                network,
-                verdict,
-                why,
-                measured=f"{more:+.3g} points",
-                measured_value=more,
-                low=low,
-                high=high,
-                **about,
-            )
-            yield withheld(judged, untaught(table, network, intact=rows[0]) or _same_images(table, network))
+    for table, network in run.each("prune"):
+        rows = table.rows(network)
+        third = max(1, len(table.about(network)["players"]) // 3)
+        named = {row["order"]: row for row in rows if row["removed"] == third and not row.get("healing")}
+        row = named.get("lesion_loss") or named.get("lesion")
+        about: dict[str, Any] = {"table": str(table.path), "unit": "points"}
+        if row is None or row["over_greedy"] is None:
+            why = "the table has no greedy order beside one by single lesions"
+            yield Verdict(25, network, CANNOT_SAY, why, **about)
+            continue
+        more, low, high = row["over_greedy"], row["over_greedy_low"], row["over_greedy_high"]
+        why = f"with {third} blocks removed one ranking has {more:+.3g} points ({between(low, high)}) over greedy"
+        verdict = HOLDS if low > 0 else DOES_NOT_HOLD if high < 0 else CANNOT_SAY
+        judged = Verdict(
+            25,
+            network,
+            verdict,
+            why,
+            measured=f"{more:+.3g} points",
+            measured_value=more,
+            low=low,
+            high=high,
+            **about,
+        )
+        yield withheld(judged, untaught(table, network, intact=rows[0]) or _same_images(table, network))
 
 
 def healing(run: Run) -> Iterator[Verdict]:
@@ -78,23 +72,20 @@ def healing(run: Run) -> Iterator[Verdict]:
 
     One network that is further off, by its paired interval, refutes the claim for that cut.
     """
-    for table in run.named("prune"):
-        for network in table.networks:
-            rows = table.rows(network)
-            for row in rows:
-                if row.get("healing") != "trained":
-                    continue
-                more, low, high = row["difference"], row["difference_low"], row["difference_high"]
-                why = (
-                    f"with {row['removed']} blocks removed {more:+.3g} points of error are left ({between(low, high)})"
-                )
-                why += f", bar {RECOVERED:g} points"
-                verdict = HOLDS if high < RECOVERED else DOES_NOT_HOLD if low > RECOVERED else CANNOT_SAY
-                judged = Verdict(
-                    26, network, verdict, why, measured=f"{more:+.3g} points", measured_value=more, low=low, high=high,
-                    unit="points", table=str(table.path),
-                )  # fmt: skip
-                yield withheld(judged, untaught(table, network, intact=rows[0]) or _same_images(table, network))
+    for table, network in run.each("prune"):
+        rows = table.rows(network)
+        for row in rows:
+            if row.get("healing") != "trained":
+                continue
+            more, low, high = row["difference"], row["difference_low"], row["difference_high"]
+            why = f"with {row['removed']} blocks removed {more:+.3g} points of error are left ({between(low, high)})"
+            why += f", bar {RECOVERED:g} points"
+            verdict = HOLDS if high < RECOVERED else DOES_NOT_HOLD if low > RECOVERED else CANNOT_SAY
+            judged = Verdict(
+                26, network, verdict, why, measured=f"{more:+.3g} points", measured_value=more, low=low, high=high,
+                unit="points", table=str(table.path),
+            )  # fmt: skip
+            yield withheld(judged, untaught(table, network, intact=rows[0]) or _same_images(table, network))
 
 
 def _same_images(table: SavedTable, network: str) -> str:

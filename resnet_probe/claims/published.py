@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 HE_2015 = "He et al. 2015 (arXiv 1512.03385)"
 HE_2016 = "He et al. 2016 (arXiv 1603.05027)"
 VEIT = "Veit et al. 2016 (arXiv 1605.06431)"

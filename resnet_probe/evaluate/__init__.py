@@ -22,7 +22,7 @@ from resnet_probe.evaluate.journal import Journal, JournalError
 from resnet_probe.evaluate.precision import changed_by_precision
 from resnet_probe.evaluate.recalibrate import evaluate_recalibrated, recalibrate
 from resnet_probe.evaluate.sweep import Score, Sweep, evaluate
-from resnet_probe.evaluate.tree import Tree, grow, saving
+from resnet_probe.evaluate.tree import Tree, branches_in, grow, saving
 from resnet_probe.evaluate.workers import SOLO, Workers
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Sweep",
     "Tree",
     "Workers",
+    "branches_in",
     "changed_by_precision",
     "evaluate",
     "evaluate_recalibrated",

@@ -12,9 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from resnet_probe.unraveled import Step
-
-__all__ = ["Edge", "Tree", "grow", "saving"]
+from resnet_probe.unraveled import Step, UnraveledNetwork
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,22 @@ def grow(variants: Sequence[Sequence[Step]], is_identity: Callable[[Step], bool]
 def saving(
     variants: Sequence[Sequence[Step]],
     is_identity: Callable[[Step], bool],
-    counts: Callable[[Step], bool] = lambda step: True,
+    counts: Callable[[Step], int] = lambda step: 1,
 ) -> tuple[int, int]:
-    """How many steps the tree of the variants runs, and how many a loop over them would; only those that count."""
+    """What the tree of the variants runs, and what a loop over them would: steps, or what `counts` says of each."""
     run = sum(counts(edge.step) for edge in grow(variants, is_identity).edges)
     looped = sum(counts(step) for steps in variants for step in steps if not is_identity(step))
     return run, looped
+
+
+def branches_in(network: UnraveledNetwork) -> Callable[[Step], int]:
+    """How many residual branches a step of the network's chains computes."""
+
+    def count(step: Step) -> int:
+        unit = network.units[step.unit]
+        if unit.kind == "block":
+            return int(step.mode != "shortcut")
+        deleted = {name for name, factor in step.factors if factor == 0}
+        return sum(block.name not in deleted for block in unit.plan.blocks)
+
+    return count

@@ -18,7 +18,6 @@ from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Unit, UnraveledNetwork
 
 
-
 @dataclass
 class Visit:
     """What a batch shows at one block, each tensor (N, C, H, W) or (N, T, C).

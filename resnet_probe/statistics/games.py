@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import numpy
 
-__all__ = ["Index", "chain", "draw_orders", "interactions", "order_values", "values"]
-
 # `shapley` weighs the sizes of the other players' set alike, `banzhaf` the sets.
 Index = Literal["shapley", "banzhaf"]
 

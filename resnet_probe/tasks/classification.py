@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from resnet_probe.tasks.task import CEILING, Kind, Task
 
 
-
 class Classification(Task):
     """Scores `(N, classes)` and labels int64 `(N,)`.
 

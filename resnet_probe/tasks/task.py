@@ -13,7 +13,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-
 # How a column of measures is kept: `flag`, a truth value of each example; `count`, only how many are true; `sum`, only
 # the sum of numbers; `value`, a number of each example.
 Kind = Literal["flag", "count", "sum", "value"]

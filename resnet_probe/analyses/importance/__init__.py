@@ -64,7 +64,6 @@ IMPORTANCE = Table(
     ),
     question="What is each block worth, with whichever others there are?",
     source="Shapley 1953; Banzhaf 1965",
-    command="importance",
     plots=(Plot("importance", "resnet_probe.analyses.importance.figures:plot"),),
     facts="resnet_probe.analyses.importance.facts:blocks",
     headline="most valuable block",
@@ -135,7 +134,4 @@ ANALYSIS = Analysis(
     tables=(IMPORTANCE, SUBSETS, PAIRS),
 )
 
-_NAMES = {"figures": ("plot", "plot_pairs", "plot_subsets"), "table": ("run",)}
-__getattr__, __dir__ = lazily(
-    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
-)
+__getattr__, __dir__ = lazily(__name__, figures=("plot", "plot_pairs", "plot_subsets"), table=("run",))

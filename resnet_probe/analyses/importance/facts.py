@@ -8,8 +8,6 @@ from resnet_probe.analyses.declaration import Fact
 from resnet_probe.analyses.importance import UNITS
 from resnet_probe.tables import Result
 
-__all__ = ["blocks", "pairs", "subsets"]
-
 
 def blocks(table: Result, network: str) -> list[Fact]:
     """The most and the least valuable block by each measure, how many harm, and what sharing saved."""

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot", "plot_pairs", "plot_subsets"]
-
 APART = 0.16  # of the distance between two blocks, between the marks of one
 
 
@@ -54,7 +52,7 @@ def plot(result: Result) -> Figure:
                         markerfacecolor=face, markeredgewidth=0.7, linestyle="", elinewidth=0.6,
                         label=f"{label(network)}: {what}" if measure == "loss" else None,
                     )  # fmt: skip
-            axes.set_ylabel(f"by {measure} ({unit})")
+            axes.set_ylabel(f"by {measure} ({unit}), 95 %")
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.set_xlabel("block (index from the input)")
         legend_above(figure)
@@ -90,7 +88,7 @@ def plot_subsets(result: Result) -> Figure:
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.set_xlabel("blocks kept")
-        axes.set_ylabel("error (%)")
+        axes.set_ylabel("error (%), 95 % interval")
         legend_above(figure)
     return figure
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from resnet_probe.tables import Result
     from resnet_probe.unraveled import Unit
 
-__all__ = ["check", "run"]
-
 
 def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtime | None = None) -> list[Result]:
     """Shapley and Banzhaf values of the blocks, with what their single deletion does.
@@ -40,7 +38,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     """
     from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415 - torch is needed to run, not to plot
     from resnet_probe.analyses.subject import require  # noqa: PLC0415
-    from resnet_probe.evaluate import saving  # noqa: PLC0415
+    from resnet_probe.evaluate import branches_in, saving  # noqa: PLC0415
     from resnet_probe.tasks import EACH_LOSS  # noqa: PLC0415
 
     require(subject, parameters, Parameters)
@@ -89,8 +87,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
             pairs += _pairs(subject.name, names, measure, game)
     chains = list(variants.values())
     steps, looped = saving(chains, network.is_identity)
-    branches = {network.units.index(unit) for unit in network.blocks}
-    runs, runs_looped = saving(chains, network.is_identity, lambda step: step.mode == "whole" and step.unit in branches)
+    runs, runs_looped = saving(chains, network.is_identity, branches_in(network))
     settings = {
         "classes": len(subject.data.classes), "players": names, "values": summary, "subsets": len(sets),
         "steps_run": steps, "steps_of_a_loop": looped, "block_runs": runs, "block_runs_of_a_loop": runs_looped,

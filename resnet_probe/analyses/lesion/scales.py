@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.subject import Subject
     from resnet_probe.tables import Result
 
-__all__ = ["plot", "run"]
-
 NEAR = 0.001  # on either side of 1, for the slope there
 FACTORS = (*(number / 8 for number in range(8)), 1 - NEAR, 1.0, 1 + NEAR, *(number / 8 for number in range(9, 13)))
 

@@ -110,7 +110,6 @@ PRUNE = Table(
     ),
     question="Which blocks can go, and at what cost?",
     source="Men et al. 2024; Song et al. 2024",
-    command="prune",
     plots=(
         Plot("prune", "resnet_probe.analyses.prune.figures:plot"),
         Plot("prune_orders", "resnet_probe.analyses.prune.figures:plot_orders"),
@@ -176,7 +175,4 @@ ANALYSIS = Analysis(
     tables=(PRUNE, STABILITY),
 )
 
-_NAMES = {"figures": ("plot", "plot_orders"), "table": ("run",)}
-__getattr__, __dir__ = lazily(
-    __name__, {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
-)
+__getattr__, __dir__ = lazily(__name__, figures=("plot", "plot_orders"), table=("run",))

@@ -9,8 +9,6 @@ from resnet_probe.analyses.declaration import Fact
 from resnet_probe.analyses.prune import INTACT, ORDERS
 from resnet_probe.tables import Result
 
-__all__ = ["frontier", "stability"]
-
 POINTS = 1.0  # of error, within which a cut network counts as as good
 
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from resnet_probe.tables import Result
 
-__all__ = ["plot", "plot_orders"]
-
 HEALED = {"statistics": "BN re-estimated", "trained": "fine-tuned"}
 BANDS = ("greedy", "beam", "exhaustive")  # lines with a band; the others have none, or nothing could be seen
 
@@ -36,7 +34,7 @@ def plot(result: Result) -> Figure:
         for axes, key, factor in zip(panels, ("removed", "parameters"), (1, 1e-3), strict=True):
             axes.axhspan(intact["error_low"], intact["error_high"], color=GREY, alpha=0.18, linewidth=0)
             axes.axhline(intact["error"], color=INK, linewidth=0.8, linestyle=DASHED,
-                         label="intact, with its interval" if key == "removed" else None)  # fmt: skip
+                         label="intact" if key == "removed" else None)  # fmt: skip
             for order, look in _looks(rows).items():
                 mine = [row for row in rows if row["order"] == order]
                 if order == "random":
@@ -67,7 +65,7 @@ def plot(result: Result) -> Figure:
         panels[0].set_ylim(bottom=0)
         panels[0].xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         panels[0].set_xlabel("removed blocks")
-        panels[0].set_ylabel("error (%)")
+        panels[0].set_ylabel("error (%), 95 % interval")
         panels[1].invert_xaxis()
         panels[1].set_xlabel("parameters that are left (thousands)")
         warning = "; the same images chose and report" if about["same_images"] else ""

@@ -19,8 +19,6 @@ from resnet_probe.surgery import export
 from resnet_probe.training import Recipe, fit
 from resnet_probe.unraveled import Step
 
-__all__ = ["healed", "keep", "recipe_of", "where"]
-
 STATISTICS = 2000  # images for the statistics, as `lesion --recalibrate`
 BATCH = 64
 

@@ -15,8 +15,6 @@ from resnet_probe.analyses.prune.sets import Sets
 from resnet_probe.probes.blocks import Chain, score_batch
 from resnet_probe.statistics import games
 
-__all__ = ["order_by", "scores"]
-
 UPDATES = ("ratio", "first_order", "influence", "angular")
 BATCH = 64
 

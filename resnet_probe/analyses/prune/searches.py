@@ -11,8 +11,6 @@ import numpy as np
 
 from resnet_probe.analyses.prune.sets import Sets
 
-__all__ = ["beam", "best_runs", "exhaustive"]
-
 
 def beam(sets: Sets, width: int, parts: Sequence[np.ndarray], name: str) -> list[list[int]]:
     """Remove one block after another; of each size the `width` best sets go on, with 1 the greedy search.

@@ -9,11 +9,9 @@ import numpy as np
 
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
-from resnet_probe.evaluate import saving
+from resnet_probe.evaluate import branches_in, saving
 from resnet_probe.tasks import EACH_LOSS
 from resnet_probe.unraveled import Step, UnraveledNetwork
-
-__all__ = ["Cost", "Sets", "chain_of"]
 
 
 @dataclass(frozen=True)
@@ -86,8 +84,5 @@ class Sets:
         found = self.runtime.evaluate(self.subject, chains, f"prune.{name}{part}", about, task=EACH_LOSS)
         for kept, score in found.items():
             self.losses[int(kept)], self.wrong[int(kept)] = score.kept["loss"], score.flags
-        branches = {network.units.index(unit) for unit in network.blocks}
-        runs = saving(
-            list(chains.values()), network.is_identity, lambda step: step.mode == "whole" and step.unit in branches
-        )
+        runs = saving(list(chains.values()), network.is_identity, branches_in(network))
         self.costs[name] = self.costs.get(name, Cost()) + Cost(len(chains), *runs)

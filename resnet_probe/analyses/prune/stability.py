@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["REPEATS", "compared", "halves", "of_score", "random_halves"]
-
 REPEATS = 200
 Order = Sequence[int]
 

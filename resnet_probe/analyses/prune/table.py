@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from resnet_probe.evaluate import Score
     from resnet_probe.tables import Result
 
-__all__ = ["check", "run"]
-
 SEARCHES = ("greedy", "beam", "exhaustive", "runs")
 
 
@@ -131,7 +129,7 @@ def check(subject: Subject, parameters: Parameters) -> None:
 
 
 def _names(subject: Subject, parameters: Parameters) -> list[str]:
-    return [unit.name for unit in subject.network.blocks if parameters.resizing or not unit.plan.resizes]
+    return [unit.name for unit in subject.network.links if parameters.resizing or not unit.plan.resizes]
 
 
 def _refuse_same(chooses: str, reports: str) -> None:
