@@ -90,14 +90,11 @@ PRUNE = Table(
         *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS),
         Column("parameters", int, "that are left"),
         Column("flops", int, "multiply-adds for one image that are left"),
-        Column("difference", float, "of the error from the intact network's, on the same images", "points"),
-        Column("difference_low", float, "lower end of its 95 % score interval (Tango 1998)", "points", method="tango"),
-        Column("difference_high", float, "upper end of it", "points"),
+        *c.DIFFERENCE,
         Column("choose_images", int, "images that chose the blocks"),
         Column("draw", int, "number of the random order, from 0"),
         *(c.ERROR_LOW, c.ERROR_HIGH),
-        Column("newly_wrong", int, "images that are wrong here and right in the intact network"),
-        Column("newly_right", int, "images that are right here and wrong in the intact network"),
+        *c.NEWLY,
         Column("p", float, "of the exact McNemar test that the error is the intact network's", method="mcnemar"),
         Column(
             "healing", str, "empty, `statistics` (batch-norm statistics re-estimated) or `trained` (and fine-tuned)"
