@@ -1,9 +1,8 @@
 """Values of blocks against a plain loop over edited copies of the model, and laws that they keep."""
 
-from itertools import permutations
+from itertools import combinations, permutations
 from math import factorial
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,9 +13,11 @@ from resnet_probe.analyses.importance import Parameters, table
 from resnet_probe.analyses.registry import facts_of
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
+from resnet_probe.unraveled import unravel
 from tests.evaluate.cases import images, loop, network, without
+from tests.networks import SHAPE, make
 
-NAMES = ["layer1.0", "layer1.1", "layer2.1", "layer3.1"]
+NAMES = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1)]
 
 
 def measured(net, data, runtime=None, **how):
@@ -39,7 +40,7 @@ def tables(case):
 def worth(case):
     """Per set of deleted blocks the values of each image by both measures, from a loop."""
     model, _, data = case
-    groups = [tuple(name for i, name in enumerate(NAMES) if gone >> i & 1) for gone in range(16)]
+    groups = [tuple(name for i, name in enumerate(NAMES) if gone >> i & 1) for gone in range(64)]
     outputs = loop({group: without(model, *group) for group in groups}, data)
     return {
         frozenset(group): {
@@ -72,8 +73,8 @@ def test_exact_values_are_those_of_brute_force(tables, worth):
         assert (row["images_low"], row["images_high"]) == pytest.approx((low, high), abs=1e-5)
         lesion = worth[frozenset()][row["measure"]] - worth[frozenset([row["block"]])][row["measure"]]
         assert row["lesion"] == pytest.approx(lesion.mean(), abs=1e-5)
-        assert (row["exact"], row["samples"], row["draws_low"], row["images"]) == (True, 16, None, 40)
-    assert [row["index"] for row in rows[:4]] == [0, 1, 3, 5]
+        assert (row["exact"], row["samples"], row["draws_low"], row["images"]) == (True, 64, None, 40)
+    assert [row["index"] for row in rows[:6]] == [0, 1, 2, 3, 4, 5]
     assert len({round(row["shapley"], 6) for row in rows}) > 6
 
 
@@ -92,10 +93,10 @@ def test_columns_are_those_of_the_contract(tables):
 def test_every_subset_has_its_row(case, tables):
     model, _, data = case
     rows = tables["importance_subsets"].rows
-    assert len({row["blocks"] for row in rows}) == 16
-    assert (rows[0]["kept"], rows[0]["blocks"], rows[-1]["kept"], rows[-1]["blocks"]) == (4, " ".join(NAMES), 0, None)
+    assert len({row["blocks"] for row in rows}) == 64
+    assert (rows[0]["kept"], rows[0]["blocks"], rows[-1]["kept"], rows[-1]["blocks"]) == (6, " ".join(NAMES), 0, None)
     (row,) = (row for row in rows if row["blocks"] == "layer1.1 layer3.1")
-    out = loop({"": without(model, "layer1.0", "layer2.1")}, data)[""]
+    out = loop({"": without(model, "layer1.0", "layer2.0", "layer2.1", "layer3.0")}, data)[""]
     assert (row["kept"], row["images"]) == (2, 40)
     assert row["wrong"] == (out.argmax(1) != data.labels).sum()
     assert row["loss"] == pytest.approx(F.cross_entropy(out, data.labels).item(), abs=1e-5)
@@ -104,26 +105,26 @@ def test_every_subset_has_its_row(case, tables):
 def test_interactions_of_pairs_add_up_to_the_change_of_lesions(tables, worth):
     """The Banzhaf interaction is the mean over sets of others of how a block's worth depends on another."""
     found = {(row["block_a"], row["block_b"], row["measure"]): row for row in tables["importance_pairs"].rows}
-    assert len(found) == 12
+    assert len(found) == 30
     a, b, *others = NAMES
-    each = []
-    for gone in ((), (others[0],), (others[1],), tuple(others)):
-        v = [worth[frozenset(gone) | more]["loss"].mean() for more in (set(), {a}, {b}, {a, b})]
-        each.append(v[0] - v[1] - v[2] + v[3])
-    assert found[a, b, "loss"]["banzhaf"] == pytest.approx(np.mean(each), abs=1e-5)
-    expected = (each[0] + each[3]) / 3 + (each[1] + each[2]) / 6
-    assert found[a, b, "loss"]["interaction"] == pytest.approx(expected, abs=1e-5)
+    banzhaf = shapley = 0.0
+    for size in range(5):
+        for gone in combinations(others, size):
+            v = [worth[frozenset(gone) | more]["loss"].mean() for more in (set(), {a}, {b}, {a, b})]
+            there = v[0] - v[1] - v[2] + v[3]
+            banzhaf += there / 16
+            shapley += there * factorial(size) * factorial(4 - size) / factorial(5)
+    assert found[a, b, "loss"]["banzhaf"] == pytest.approx(banzhaf, abs=1e-5)
+    assert found[a, b, "loss"]["interaction"] == pytest.approx(shapley, abs=1e-5)
 
 
 def test_the_saving_is_that_of_the_prefixes(case, tables):
-    """Of the sets over blocks that keep the shape, a block is run once for each set of those before it."""
+    """A block is run once for each set of those before it."""
     about = tables["importance"].settings
-    keeping = [True, True, False, True, False, True]
-    runs = [2 ** sum(keeping[:i]) for i in range(6)]
-    assert about["block_runs"] == sum(runs)
-    assert about["block_runs_of_a_loop"] == 16 * 2 + 8 * 4
+    assert about["block_runs"] == sum(2**i for i in range(6))
+    assert about["block_runs_of_a_loop"] == 64 * 6 / 2
     facts = {fact.label: fact for fact in facts_of(tables["importance"])["tiny"]}
-    assert facts["saving"].value == pytest.approx(64 / sum(runs))
+    assert facts["saving"].value == pytest.approx(192 / 63)
 
 
 def test_a_block_whose_branch_is_zero_is_worth_nothing():
@@ -138,18 +139,11 @@ def test_a_block_whose_branch_is_zero_is_worth_nothing():
     assert any(abs(row["shapley"]) > 1e-3 for row in found["importance"].rows)
 
 
-def test_resizing_blocks_take_part_on_demand(case):
-    _, net, data = case
-    found = measured(net, data, resizing=True)
-    assert len(found["importance_subsets"].rows) == 64
-    assert [row["resizes"] for row in found["importance"].rows[:6]] == [False, False, True, False, True, False]
-
-
 def test_sampled_values_agree_with_the_exact_ones(case, monkeypatch):
     _, net, data = case
-    exact = measured(net, data, resizing=True)["importance"].rows
+    exact = measured(net, data)["importance"].rows
     monkeypatch.setattr(table, "MOST_EXACT", 3)
-    found = measured(net, data, resizing=True, draws=40)
+    found = measured(net, data, draws=40)
     assert list(found) == ["importance"]
     held = 0
     for row, true in zip(found["importance"].rows, exact, strict=True):
@@ -170,11 +164,11 @@ def test_an_interrupted_run_goes_on_where_it_stopped(case, tables, tmp_path):
     assert (tmp_path / "importance.journal").is_file()
     again = measured(net, data, Runtime(folder=tmp_path))
     assert [again[name].rows for name in again] == [first[name].rows for name in first]
-    with pytest.raises(ValueError, match="another players"):
-        measured(net, data, Runtime(folder=tmp_path), resizing=True)
+    with pytest.raises(ValueError, match="another list of variants"):
+        measured(net.delete(NAMES[0]), data, Runtime(folder=tmp_path))
 
 
 def test_it_takes_two_blocks():
-    _, net = network("resnet8-w4")
-    with pytest.raises(ValueError, match="1 residual blocks to take part, and it takes two"):
+    net = unravel(make("three terms"), SHAPE)
+    with pytest.raises(ValueError, match="residual blocks of tiny: 1; importance takes two or more"):
         measured(net, images(4))

@@ -27,12 +27,11 @@ UNITS = {"loss": "nats", "accuracy": "points"}  # measure -> unit of a value
 
 @dataclass(frozen=True)
 class Parameters:
-    """Which blocks are players, and how many orders are drawn where there are too many for all subsets."""
+    """How many orders are drawn where there are too many blocks for all subsets."""
 
     draws: int = option(
         50, f"Random orders, each with its reverse, where there are more than {MOST_EXACT} blocks.", least=2
     )
-    resizing: bool = option(False, "Take blocks that change the shape too.")
 
 
 MEASURE = Column("measure", str, "`loss` (value of a set: minus the mean loss) or `accuracy`")

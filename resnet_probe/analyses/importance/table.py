@@ -25,7 +25,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
 
     Args:
         subject: network and labelled images.
-        parameters: which blocks, and how many orders of many.
+        parameters: how many orders, where there are many blocks.
         runtime: where and how to compute; by default on the CPU, with nothing kept.
 
     Returns:
@@ -45,7 +45,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     check(subject, parameters)
     runtime = runtime or Runtime()
     network = subject.network
-    players = _players(subject, parameters)
+    players = subject.network.blocks
     names = [unit.name for unit in players]
     everything = 2 ** len(players) - 1
     exact = len(players) <= MOST_EXACT
@@ -107,14 +107,8 @@ def check(subject: Subject, parameters: Parameters) -> None:
     Raises:
         ValueError: there are fewer than two.
     """
-    count = len(_players(subject, parameters))
-    if count < 2:
-        more = "" if parameters.resizing else "; those that resize count only with --resizing"
-        raise ValueError(f"{subject.name} has {count} residual blocks to take part, and it takes two{more}")
-
-
-def _players(subject: Subject, parameters: Parameters) -> list[Unit]:
-    return [unit for unit in subject.network.blocks if parameters.resizing or not unit.plan.resizes]
+    if (count := len(subject.network.blocks)) < 2:
+        raise ValueError(f"residual blocks of {subject.name}: {count}; importance takes two or more")
 
 
 def _values(score: Score, measure: str) -> numpy.ndarray:
