@@ -1,8 +1,8 @@
 """Residual blocks: which sums of a network are a shortcut and a branch, wherever in the graph they stand.
 
 In `a + b` the operand a is an identity shortcut if b depends on it. A projection, a pooled or a padded value is a
-shortcut if at most one learned layer lies between it and a value that b depends on too, and more lie on b's way from
-there. Everything else is a sum of another kind, and in doubt a sum is no block.
+shortcut if one learned layer, or a linear map, lies between it and a value that b depends on too, and more layers lie
+on b's way from there. Everything else is a sum of another kind, and in doubt a sum is no block.
 
 Source: He et al. 2015, section 3.2 (identity and projection shortcuts); regions with one entry and one exit nest, as in
 the program structure tree of Johnson, Pearson and Pingali 1994.
@@ -16,13 +16,15 @@ from dataclasses import dataclass, replace
 import networkx as nx
 from torch import fx
 
-from .operation import is_linear, kind_name, layers_in, operation_name
+from .operation import is_linear, kind_name, layers_in, operation_name, parameters_in
 from .tracing import Traced
 from .trunk import Region, cut
 
 __all__ = ["Sum", "regions", "sums"]
 
 _CONCATENATIONS = frozenset({"cat", "concat", "concatenate"})
+_SCALINGS = frozenset({"mul", "div", "truediv", "neg", "addcmul", "dropout", "identity"})
+_PADS = frozenset({"pad", "getitem"}) | _CONCATENATIONS
 _MIXES = frozenset({"matmul", "bmm", "baddbmm", "einsum", "softmax", "scaled_dot_product_attention"})
 _ENLARGES = ("interpolate", "upsample", "conv_transpose", "convtranspose", "pixel_shuffle", "pixelshuffle")
 _RESHAPES = frozenset(
@@ -109,14 +111,15 @@ class _Classifier:
         if shortcut is not None:
             if self._shape(shortcut) != self._shape(node):
                 return Sum(node, reason=_BROADCAST)
-            for inner in within:
+            for inner in (*within, *self._scaled_parts(terms, shortcut)):
                 self.found[inner] = Sum(inner, reason="part of a larger sum")
             return self._checked(self._block((node, *within), shortcut, shortcut, terms), identity=True)
         if len(terms) != 2:
             return Sum(node, reason="both operands are branches")
         roots = {term: self._root(term, terms) for term in terms}
         # of two equally long operands the second is the shortcut, as in `branch(x) + shortcut(x)`
-        shortcut = min(reversed(terms), key=lambda term: self._way(roots[term], term))
+        gated = [term for term in terms if self._is_product(term, roots[term])]
+        shortcut = gated[0] if len(gated) == 1 else min(reversed(terms), key=lambda term: self._way(roots[term], term))
         if self._shape(shortcut) != self._shape(node):
             return Sum(node, reason=_BROADCAST)
         return self._checked(self._block((node,), roots[shortcut], shortcut, terms), identity=False)
@@ -131,11 +134,20 @@ class _Classifier:
             self.flow.nodes[o]["adds"] and o is not found.node for n in gathered for o in self.flow.predecessors(n)
         ):
             return Sum(found.node, reason="one of several sums that a concatenation gathers")
-        if identity:
-            return found
-        if reason := self._why_no_projection(block, readers):
-            return Sum(found.node, reason=reason)
-        return found
+        reason = self._why_no_branch(block) if identity else self._why_no_projection(block, readers)
+        return Sum(found.node, reason=reason) if reason else found
+
+    def _why_no_branch(self, block: Region) -> str:
+        """A branch without a learned layer can be more of the shortcut itself."""
+        along = [node for term in block.branch for node in self._between(block.entry, term)]
+        if any(map(layers_in, along)):
+            return ""
+        if all(kind_name(node) in _SCALINGS or self.flow.nodes[node]["adds"] for node in along):
+            return "one linear map in two parts"
+        ends = map(self._unscaled, block.branch)
+        if any(self._is_product(end, block.entry) for end in ends):
+            return "a value and its product with a gate"
+        return ""
 
     def _why_no_projection(self, block: Region, readers: Sequence[fx.Node]) -> str:
         assert block.shortcut is not None
@@ -144,14 +156,24 @@ class _Classifier:
             return _COUPLED
         around, along = (list(self._between(block.entry, end)) for end in (block.shortcut, branch))
         layers, longer = (self._way(block.entry, end)[0] for end in (block.shortcut, branch))
+        if self._is_product(block.shortcut, block.entry) and not self._is_product(branch, block.entry):
+            layers = 0  # those of the gate that it passes (Srivastava et al. 2015)
+        linear = all(map(is_linear, around))
+        pads = all(operation_name(node) in _PADS for node in around)
         reader = readers[0] if len(readers) == 1 else None
         reasons = {
             _COUPLED: self._is_coupled(block.entry, block.shortcut, branch),
-            "both operands are branches": layers > 1 or layers >= longer,
-            "one linear map in two parts": layers > 0 and all(map(is_linear, along)),
+            "both operands are branches": (layers > 1 and not linear) or layers >= longer,
+            "one linear map in two parts": not pads and all(map(is_linear, along)),
+            "both operands use a layer": bool(
+                _weights([node for node in around if node not in along])
+                & _weights([node for node in along if node not in around])
+            ),
+            "a product with another value is added": layers > 0
+            and any(self._is_product(node) and not self._is_product(node, block.entry) for node in around),
             "both operands mix positions": any(operation_name(node) in _MIXES for node in around),
             "values of two resolutions": any(kind_name(node).startswith(_ENLARGES) for node in along),
-            "a product with another value reads it": reader is not None and self._is_scaled(reader, block.exit),
+            "a product with another value reads it": reader is not None and self._is_product(reader),
             "the mean of two branches": reader is not None and _halves(reader),
         }
         return next((reason for reason, holds in reasons.items() if holds), "")
@@ -226,7 +248,8 @@ class _Classifier:
         parts = [n for n in self.flow.successors(entry) if operation_name(n) == "getitem"]
         mine, others = ({p for p in parts if self._depends(end, p)} for end in (shortcut, branch))
         whole = any(self._depends(branch, n) for n in self.flow.successors(entry) if n not in parts)
-        return bool(mine and others) and not mine & others and not whole
+        passes = not self._way(entry, shortcut)[0]
+        return passes and bool(mine and others) and not mine & others and not whole
 
     def _is_read_by_softmax(self, node: fx.Node) -> bool:
         while len(readers := list(self.flow.successors(node))) == 1:
@@ -238,9 +261,24 @@ class _Classifier:
                 return False
         return False
 
-    def _is_scaled(self, reader: fx.Node, node: fx.Node) -> bool:
-        """Whether another value of the data flow is multiplied with the node."""
-        return operation_name(reader) == "mul" and any(n is not node for n in self.flow.predecessors(reader))
+    def _is_product(self, node: fx.Node, of: fx.Node | None = None) -> bool:
+        """Whether two values of the data flow are multiplied, and one of them is `of`."""
+        factors = list(self.flow.predecessors(node))
+        return operation_name(node) == "mul" and len(factors) > 1 and (of is None or of in factors)
+
+    def _unscaled(self, node: fx.Node) -> fx.Node:
+        """The value that is scaled, by constants or learned factors, and read by nothing else."""
+        while self.flow.out_degree(node) == self.flow.in_degree(node) == 1 and kind_name(node) in _SCALINGS:
+            (node,) = self.flow.predecessors(node)
+        return node
+
+    def _scaled_parts(self, terms: Sequence[fx.Node], shortcut: fx.Node) -> Iterator[fx.Node]:
+        """Sums inside terms that only scale them, as in `x + a (f(x) - x)`, if they begin where the larger one does."""
+        for term in terms:
+            node = self._unscaled(term)
+            block = self.found[node].block if node in self.found and self.flow.out_degree(node) == 1 else None
+            if block is not None and block.entry is shortcut:
+                yield node
 
     # -- nesting -----------------------------------------------------------------------------------------------------
 
@@ -276,6 +314,11 @@ _COUPLED = "parts of one value are coupled"
 
 def _halves(node: fx.Node) -> bool:
     """Whether the node makes a sum of two a mean."""
-    factor = node.args[1] if len(node.args) > 1 else None
+    factors = [each for each in node.args if isinstance(each, (int, float))]
     name = operation_name(node)
-    return (name in ("div", "truediv") and factor in (2,)) or (name == "mul" and factor in (0.5,))
+    return (name in ("div", "truediv") and factors == [2]) or (name == "mul" and factors == [0.5])
+
+
+def _weights(nodes: Sequence[fx.Node]) -> set[int]:
+    """The matrices and kernels that these nodes apply."""
+    return {id(parameter) for parameter in parameters_in(nodes) if parameter.dim() > 1}

@@ -201,6 +201,44 @@ def test_every_way_to_write_a_sum_is_a_block(which):
         assert torch.allclose(net.delete(block.name)(x), model.head(rest.mean((2, 3))), atol=1e-6)
 
 
+# -- shortcuts of several operations, and sums that belong to a larger one ---------------------------------------------
+
+MADE_OF_SEVERAL = {
+    # Han et al. 2020 (GhostNet): a projection in two steps, depthwise and pointwise, is one linear map
+    "separable projection": (
+        lambda net, x: net.point(net.depth(x)) + net.three(F.relu(net.two(F.relu(net.one(x))))),
+        lambda net, x: net.point(net.depth(x)),
+    ),
+    # Srivastava et al. 2015: what is carried is gated by what gates the branch
+    "highway": (
+        lambda net, x: torch.lerp(x, net.two(x), torch.sigmoid(net.one(x))),
+        lambda net, x: x * (1 - torch.sigmoid(net.one(x))),
+    ),
+    # Vasu et al. 2023 (FastViT), Lee et al. 2024 (EfficientViM): a step from the input to a function of it
+    "step": (lambda net, x: x + 0.5 * (net.two(F.relu(net.one(x))) - x), lambda net, x: x),
+    "learned step": (lambda net, x: x + net.scale * (net.two(x) - net.norm(x)), lambda net, x: x),
+}
+
+
+@pytest.mark.parametrize("which", MADE_OF_SEVERAL)
+def test_a_shortcut_of_several_operations_and_a_scaled_difference_make_one_block(which):
+    middle, left = MADE_OF_SEVERAL[which]
+    parts = {
+        "depth": conv(groups=4),
+        "point": conv(4, 4, 1),
+        "norm": nn.BatchNorm2d(4),
+        "scale": nn.Parameter(torch.ones(1)),
+    }
+    model = network(middle, one=conv(), two=conv(), three=conv(), **parts)
+    net = unravel(model, SHAPE)
+    (block,) = net.blocks
+    assert not any(each.holds for each in net.anatomy.sums.values())
+    x = images(3)
+    with torch.no_grad():
+        expected = model.head(left(model, model.stem(x)).mean((2, 3)))
+        assert torch.allclose(net.delete(block.name)(x), expected, atol=1e-6)
+
+
 # -- sums that are no blocks -------------------------------------------------------------------------------------------
 
 
@@ -227,6 +265,63 @@ def low_rank(net, x):
 
 def heads(net, x):
     return (net.one(x) + net.three(F.relu(net.two(x)))) / 2
+
+
+def halved(net, x):
+    return 0.5 * (net.one(x) + net.three(F.relu(net.two(x))))
+
+
+def recurrent(net, x):
+    """A recurrence that reads its input at every step (Elman 1990)."""
+    state = torch.tanh(net.one(x))
+    for _ in range(2):
+        state = torch.tanh(net.one(x) + net.two(state))
+    return state
+
+
+def gated_unit(net, x):
+    """Cho et al. 2014 (GRU), one step."""
+    state = torch.tanh(net.one(x))
+    gate = torch.sigmoid(net.one(x) + net.two(state))
+    return torch.sigmoid(net.three(gate * torch.tanh(net.one(x) + net.two(state))))
+
+
+def focal(net, x):
+    """Yang et al. 2022 (FocalNet): contexts of growing width, each times its gate."""
+    context, gates = net.one(x).split([3, 1], 1)
+    first = F.gelu(net.two(context))
+    return net.four(first * gates + F.gelu(net.three(first)) * gates.sigmoid())
+
+
+def pooled(net, x):
+    """Li et al. 2023 (EfficientFormerV2): queries at half the resolution are a convolution and a picked pixel."""
+    return F.interpolate(F.relu(net.one(x) + F.avg_pool2d(x, 1, 2)), scale_factor=2)
+
+
+def normed(net, x):
+    """Ding et al. 2021 (RepVGG) without the third branch: one convolution and a norm, which make one convolution."""
+    return F.relu(net.norm(x) + net.one(x))
+
+
+def response(net, x):
+    """Woo et al. 2023 (ConvNeXt V2): response normalisation adds to each channel its multiple."""
+    size = x.norm(dim=(2, 3), keepdim=True)
+    return x + torch.addcmul(
+        net.shift.view(1, 4, 1, 1), net.scale.view(1, 4, 1, 1), x * (size / (size.mean(1, keepdim=True) + 1))
+    )
+
+
+def colours(net, x):
+    """From RGB to differences from the brightness."""
+    red, green, blue = x[:, :1], x[:, 1:2], x[:, 2:3]
+    bright = 0.3 * red + 0.6 * green + 0.1 * blue
+    return torch.cat([bright, x[:, 3:], F.relu(0.5 * (blue - bright)), F.relu(0.7 * (red - bright))], 1)
+
+
+def experts(net, x):
+    """Jacobs et al. 1991: a mixture of experts, without a shortcut."""
+    gate = torch.softmax(net.three(x).mean((2, 3), keepdim=True), 1)
+    return net.one(x) * gate[:, :1] + net.two(F.relu(net.one(x))) * gate[:, 1:2]
 
 
 def averaged(net, x):
@@ -280,6 +375,23 @@ OTHERS = {
         "one linear map in two parts",
     ),
     "heads": (heads, {"one": conv(), "two": conv(), "three": conv()}, "the mean of two branches"),
+    "halved": (halved, {"one": conv(), "two": conv(), "three": conv()}, "the mean of two branches"),
+    "recurrent": (recurrent, {"one": conv(), "two": conv()}, "both operands use a layer"),
+    "gated unit": (gated_unit, {"one": conv(), "two": conv(), "three": conv()}, "both operands use a layer"),
+    "focal": (
+        focal,
+        {"one": conv(), "two": conv(3, 3), "three": conv(3, 3), "four": conv(3, 4)},
+        "a product with another value is added",
+    ),
+    "pooled": (pooled, {"one": conv(stride=2)}, "one linear map in two parts"),
+    "normed": (normed, {"one": conv(), "norm": nn.BatchNorm2d(4)}, "one linear map in two parts"),
+    "response": (
+        response,
+        {"shift": nn.Parameter(torch.rand(4)), "scale": nn.Parameter(torch.rand(4))},
+        "a value and its product with a gate",
+    ),
+    "colours": (colours, {}, "one linear map in two parts"),
+    "experts": (experts, {"one": conv(), "two": conv(), "three": conv()}, "both operands use a layer"),
     "averaged": (averaged, {"one": conv(), "two": conv()}, "both operands are branches"),
     "mask": (
         masked_attention,
