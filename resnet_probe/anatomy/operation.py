@@ -157,7 +157,12 @@ def is_linear(node: fx.Node) -> bool:
     if sum(source.op != "get_attr" for source in node.all_input_nodes) > 1 and not is_addition(node):
         return False
     name = kind_name(node).strip("_")
-    return name.startswith(_AFFINE) and "act" not in name
+    if "act" in name:  # a norm that holds its activation, which may be none
+        module = called_module(node)
+        inside = [] if module is None else list(module.children())
+        if not inside or not all(isinstance(child, nn.Identity) for child in inside):
+            return False
+    return name.startswith(_AFFINE)
 
 
 def layers_in(node: fx.Node) -> int:

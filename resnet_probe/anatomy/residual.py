@@ -131,7 +131,9 @@ class _Classifier:
         readers = list(self.flow.successors(found.node))
         gathered = [n for n in readers if operation_name(n) in _CONCATENATIONS]
         if len(readers) == 1 and any(
-            self.flow.nodes[o]["adds"] and o is not found.node for n in gathered for o in self.flow.predecessors(n)
+            self.flow.nodes[o]["adds"] and o is not found.node and self.flow.out_degree(o) == 1
+            for n in gathered
+            for o in self.flow.predecessors(n)
         ):
             return Sum(found.node, reason="one of several sums that a concatenation gathers")
         reason = self._why_no_branch(block) if identity else self._why_no_projection(block, readers)
@@ -147,6 +149,9 @@ class _Classifier:
         ends = map(self._unscaled, block.branch)
         if any(self._is_product(end, block.entry) for end in ends):
             return "a value and its product with a gate"
+        mixes = [node for node in along if operation_name(node) in _MIXES]
+        if any(not self._depends(other, block.entry) for node in mixes for other in self.flow.predecessors(node)):
+            return "attention adds its own queries"
         return ""
 
     def _why_no_projection(self, block: Region, readers: Sequence[fx.Node]) -> str:

@@ -93,6 +93,19 @@ class Projected(Small):
         return x + F.interpolate(self.last(F.relu(y)), scale_factor=2)
 
 
+class Joined(Small):
+    """A block, and another behind it that a concatenation puts beside the first (Li et al. 2022, Next-ViT)."""
+
+    def __init__(self):
+        super().__init__(one=conv(), less=conv(4, 2, 1), two=conv(2, 2), join=conv(6, 4, 1))
+
+    def middle(self, x, gone=()):
+        x = x if "one" in gone else x + F.relu(self.one(x))
+        y = self.less(x)
+        y = y if "two" in gone else y + F.relu(self.two(y))
+        return self.join(torch.cat([x, y], 1))
+
+
 NESTED = {
     "conditioned": (Conditioned, ["one", "two", "three"], 0),
     "bypassed": (Bypassed, ["one", "two"], 1),
@@ -100,6 +113,7 @@ NESTED = {
     "partial": (Partial, ["one", "two"], 0),
     "dual path": (DualPath, ["one", "two"], 0),
     "projected": (Projected, ["down"], 1),
+    "joined": (Joined, ["one", "two"], 0),
 }
 
 
@@ -318,6 +332,13 @@ def colours(net, x):
     return torch.cat([bright, x[:, 3:], F.relu(0.5 * (blue - bright)), F.relu(0.7 * (red - bright))], 1)
 
 
+def queries(net, x):
+    """Li et al. 2022 (MViTv2): attention adds the queries that it pooled."""
+    query, key, value = (part(x).flatten(2).transpose(1, 2) for part in (net.one, net.two, net.three))
+    mixed = torch.softmax(query @ key.transpose(1, 2), -1) @ value + query
+    return net.four(mixed.transpose(1, 2).reshape(x.shape))
+
+
 def experts(net, x):
     """Jacobs et al. 1991: a mixture of experts, without a shortcut."""
     gate = torch.softmax(net.three(x).mean((2, 3), keepdim=True), 1)
@@ -391,6 +412,11 @@ OTHERS = {
         "a value and its product with a gate",
     ),
     "colours": (colours, {}, "one linear map in two parts"),
+    "queries": (
+        queries,
+        {"one": conv(), "two": conv(), "three": conv(), "four": conv()},
+        "attention adds its own queries",
+    ),
     "experts": (experts, {"one": conv(), "two": conv(), "three": conv()}, "both operands use a layer"),
     "averaged": (averaged, {"one": conv(), "two": conv()}, "both operands are branches"),
     "mask": (
