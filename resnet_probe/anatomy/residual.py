@@ -140,18 +140,19 @@ class _Classifier:
         return Sum(found.node, reason=reason) if reason else found
 
     def _why_no_branch(self, block: Region) -> str:
-        """A branch without a learned layer can be more of the shortcut itself."""
+        """A branch can be more of the shortcut itself, or what the shortcut as queries finds in other values."""
         along = [node for term in block.branch for node in self._between(block.entry, term)]
+        mixes = [node for node in along if operation_name(node) in _MIXES and not self._way(block.entry, node)[0]]
+        if any(not self._depends(other, block.entry) for node in mixes for other in self.flow.predecessors(node)):
+            return "attention adds its own queries"
         if any(map(layers_in, along)):
             return ""
-        if all(kind_name(node) in _SCALINGS or self.flow.nodes[node]["adds"] for node in along):
+        adds = [node for node in along if self.flow.nodes[node]["adds"]]
+        if adds and all(node in adds or kind_name(node) in _SCALINGS for node in along):
             return "one linear map in two parts"
         ends = map(self._unscaled, block.branch)
         if any(self._is_product(end, block.entry) for end in ends):
             return "a value and its product with a gate"
-        mixes = [node for node in along if operation_name(node) in _MIXES]
-        if any(not self._depends(other, block.entry) for node in mixes for other in self.flow.predecessors(node)):
-            return "attention adds its own queries"
         return ""
 
     def _why_no_projection(self, block: Region, readers: Sequence[fx.Node]) -> str:
