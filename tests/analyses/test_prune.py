@@ -110,7 +110,7 @@ def test_orders_by_a_score_are_those_of_the_other_analyses(case, tables):
     _, net, chooses, _ = case
     lesion = tables_of("lesion", net, chooses, name="tiny")["lesion"].rows[1:]
     iterative = tables_of("iterative", net, chooses, name="tiny")["iterative"].rows
-    shapley = tables_of("importance", net, chooses, name="tiny", resizing=True)["importance"].rows
+    shapley = tables_of("importance", net, chooses, name="tiny")["importance"].rows
     by = {
         "lesion": [row["error"] for row in lesion],
         "lesion_loss": [row["loss"] for row in lesion],

@@ -50,7 +50,7 @@ def plot(result: Result) -> Figure:
                     axes.errorbar(
                         x, y, yerr=ends, color=look["color"], marker=look["marker"], markersize=3.2,
                         markerfacecolor=face, markeredgewidth=0.7, linestyle="", elinewidth=0.6,
-                        label=f"{label(network)}: {what}" if measure == "loss" else None,
+                        label=f"{label(network, 22)}: {what}" if measure == "loss" else None,
                     )  # fmt: skip
             axes.set_ylabel(f"by {measure} ({unit}), 95 %")
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
@@ -72,8 +72,8 @@ def plot_subsets(result: Result) -> Figure:
         for network in networks:
             rows, colour = result.of(network), looks[network]["color"]
             x, y = ([row[key] for row in rows] for key in ("kept", "error"))
-            axes.plot(x, y, linestyle="", marker="_", markersize=6, markeredgewidth=0.5, color=colour, alpha=0.35,
-                      label=f"{label(network)}: each subset")  # fmt: skip
+            axes.plot(x, y, linestyle="", marker="_", markersize=7, markeredgewidth=0.7, color=colour, alpha=0.6,
+                      label=f"{label(network, 22)}: each subset")  # fmt: skip
             sizes = sorted(set(x))
             for pick, marker, what in ((min, "v", "best"), (max, "^", "worst")):
                 ends = [pick((r for r in rows if r["kept"] == size), key=lambda r: r["error"]) for size in sizes]
@@ -84,7 +84,7 @@ def plot_subsets(result: Result) -> Figure:
                 )  # fmt: skip
             axes.axhline(rows[0]["error"], color=colour, linewidth=0.8, linestyle=DASHED, label="all blocks")
         if classes := result.about(networks[0]).get("classes"):
-            axes.axhline(100 * (1 - 1 / classes), color=GREY, linewidth=0.6, linestyle=":", zorder=0, label="chance")
+            axes.axhline(100 * (1 - 1 / classes), color=GREY, linewidth=0.9, linestyle=":", zorder=0, label="chance")
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.set_xlabel("blocks kept")
@@ -117,5 +117,5 @@ def plot_pairs(result: Result) -> Figure:
         legend_above(figure)
         axes.tick_params(labelsize=5.5)
         axes.set(xlabel="", ylabel="")
-        axes.set_title(label(first), fontsize=7)
+        axes.set_title(label(first, 22), fontsize=7)
     return figure

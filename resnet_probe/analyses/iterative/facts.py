@@ -46,7 +46,8 @@ def ranks(table: Result, network: str) -> list[Fact]:
     """The measures whose ranks go along best with the damage, over all blocks and over those that keep the shape."""
     facts = []
     for subset in dict.fromkeys(row["subset"] for row in table.of(network)):
-        rows = [row for row in table.of(network) if row["damage"] == "error" and row["subset"] == subset]
+        ranked = [row for row in table.of(network) if row["subset"] == subset]
+        rows = [row for row in ranked if row["damage"] == "error"] or ranked  # errors may all be the same
         best = sorted(rows, key=lambda row: -abs(row["rho"]))[:3]
         if best:
             words = [
@@ -55,6 +56,7 @@ def ranks(table: Result, network: str) -> list[Fact]:
                 for row in best
             ]
             first = best[0]
-            label = f"best predictors, {subset if subset != 'all' else 'all blocks'}"
+            of = "" if first["damage"] == "error" else " of the loss"
+            label = f"best predictors{of}, {subset if subset != 'all' else 'all blocks'}"
             facts.append(Fact(label, "; ".join(words), first["rho"], first["low"], first["high"], "rank correlation"))
     return facts

@@ -68,10 +68,11 @@ def plot(result: Result) -> Figure:
         panels[0].set_ylabel("error (%), 95 % interval")
         panels[1].invert_xaxis()
         panels[1].set_xlabel("parameters that are left (thousands)")
-        warning = "; the same images chose and report" if about["same_images"] else ""
-        chose = f"{about['choose']['images']:,} {about['choose']['split']} images chose"
-        panels[0].set_title(f"{label(first)}: {chose}, {intact['images']:,} {about['report']['split']} report{warning}",
-                            fontsize=7)  # fmt: skip
+        chose, report = about["choose"], about["report"]
+        said = [label(first, 22), f"{chose['images']:,} {chose['split']} images chose"]
+        said.append(f"{intact['images']:,} {report['split']} images report")
+        warning = ["the same images chose and report"] if about["same_images"] else []
+        panels[0].set_title("\n".join([*said, *warning]), fontsize=7)
         legend_above(figure)
     return figure
 
@@ -101,7 +102,7 @@ def plot_orders(result: Result) -> Figure:
             if stages[place] != stages[place - 1]:
                 axes.axvline(place, color="white", linewidth=1.5)
         axes.tick_params(labelsize=5.5)
-        axes.set_title(label(first), fontsize=7)
+        axes.set_title(label(first, 22), fontsize=7)
     return figure
 
 
