@@ -543,7 +543,13 @@ def test_a_detector_without_a_block_of_its_backbone_finds_the_boxes_that_surgery
     torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(0)
     model = torchvision.models.detection.fasterrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, min_size=64, max_size=64, num_classes=5, box_score_thresh=0.0
+        weights=None,
+        weights_backbone=None,
+        min_size=64,
+        max_size=64,
+        num_classes=5,
+        box_score_thresh=0.0,
+        rpn_post_nms_top_n_test=30,
     ).eval()
     example = list(torch.rand(2, 3, 64, 64))
     net = unravel(model, example, at="backbone.body")

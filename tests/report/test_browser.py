@@ -50,6 +50,7 @@ def address(tmp_path_factory):
 def look(browser, address, *, width=1024, scheme="light", **how):
     """The page, and a list that its complaints go to."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **how)
+    context.set_default_timeout(120_000)  # a busy machine is no fault of the page
     shown, complaints = context.new_page(), []
     shown.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     shown.on("pageerror", lambda error: complaints.append(str(error)))
