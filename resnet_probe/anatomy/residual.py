@@ -118,7 +118,7 @@ class _Classifier:
             return Sum(node, reason="both operands are branches")
         roots = {term: self._root(term, terms) for term in terms}
         # of two equally long operands the second is the shortcut, as in `branch(x) + shortcut(x)`
-        gated = [term for term in terms if self._is_product(term, roots[term])]
+        gated = [term for term in terms if self._is_gated(term, roots[term])]
         shortcut = gated[0] if len(gated) == 1 else min(reversed(terms), key=lambda term: self._way(roots[term], term))
         if self._shape(shortcut) != self._shape(node):
             return Sum(node, reason=_BROADCAST)
@@ -162,7 +162,7 @@ class _Classifier:
             return _COUPLED
         around, along = (list(self._between(block.entry, end)) for end in (block.shortcut, branch))
         layers, longer = (self._way(block.entry, end)[0] for end in (block.shortcut, branch))
-        if self._is_product(block.shortcut, block.entry) and not self._is_product(branch, block.entry):
+        if self._is_gated(block.shortcut, block.entry) and not self._is_gated(branch, block.entry):
             layers = 0  # those of the gate that it passes (Srivastava et al. 2015)
         linear = all(map(is_linear, around))
         pads = all(operation_name(node) in _PADS for node in around)
@@ -176,7 +176,10 @@ class _Classifier:
                 & _weights([node for node in along if node not in around])
             ),
             "a product with another value is added": layers > 0
-            and any(self._is_product(node) and not self._is_product(node, block.entry) for node in around),
+            and any(
+                self._is_product(node) and not (self._is_gated(node, block.entry) or self._has_gate(node))
+                for node in around
+            ),
             "both operands mix positions": any(operation_name(node) in _MIXES for node in around),
             "values of two resolutions": any(kind_name(node).startswith(_ENLARGES) for node in along),
             "a product with another value reads it": reader is not None and self._is_product(reader),
@@ -271,6 +274,23 @@ class _Classifier:
         """Whether two values of the data flow are multiplied, and one of them is `of`."""
         factors = list(self.flow.predecessors(node))
         return operation_name(node) == "mul" and len(factors) > 1 and (of is None or of in factors)
+
+    def _is_gated(self, node: fx.Node, entry: fx.Node) -> bool:
+        """Whether the node multiplies the entry, as it is or padded or pooled, with another value."""
+        if not self._is_product(node) or self._shape(entry) is None:  # parts of a value that was split
+            return False
+        factors = self.flow.predecessors(node)
+        return any(self._depends(factor, entry) and not self._way(entry, factor)[0] for factor in factors)
+
+    def _has_gate(self, node: fx.Node) -> bool:
+        """Whether a factor is a sigmoid, or 1 minus one."""
+        factors = [
+            before
+            for factor in self.flow.predecessors(node)
+            for before in (factor, *self.flow.predecessors(factor))
+            if before is factor or operation_name(factor) in ("sub", "rsub")
+        ]
+        return any(kind_name(factor) in ("sigmoid", "hardsigmoid") for factor in factors)
 
     def _unscaled(self, node: fx.Node) -> fx.Node:
         """The value that is scaled, by constants or learned factors, and read by nothing else."""
