@@ -22,19 +22,18 @@ ERROR_LOW = Column(
 ERROR_HIGH = Column("error_high", float, "upper end of it", "%", "high")
 
 
+def interval(name: str, of: str, unit: str = "", *, method: str = "") -> tuple[Column, Column]:
+    """The ends of an interval, `<name>_low` and `<name>_high`: `of` says of what and over what it is."""
+    low, high = (f"{name}_{end}" if name else end for end in ("low", "high"))
+    return Column(low, float, f"lower end of {of}", unit, method=method), Column(high, float, "upper end of it", unit)
+
+
 def paired_with(other: str) -> tuple[Column, ...]:
     """What `statistics.paired` says of a row and another on the same images; `other` is a genitive."""
     return (
         *_newly(other),
         Column("increase", float, f"of the error over {other}", "points"),
-        Column(
-            "increase_low",
-            float,
-            "lower end of its 95 % score interval over images (Tango 1998)",
-            "points",
-            method="tango",
-        ),
-        Column("increase_high", float, "upper end of it", "points"),
+        *interval("increase", "its 95 % score interval over images (Tango 1998)", "points", method="tango"),
         Column("p", float, f"of the exact McNemar test that the error is {other}", method="mcnemar"),
     )
 
@@ -50,10 +49,7 @@ NEWLY = _newly("the intact network's")
 PAIRED = paired_with("the intact network's")
 DIFFERENCE = (
     Column("difference", float, "of the error from the intact network's, on the same images", "points"),
-    Column(
-        "difference_low", float, "lower end of its 95 % interval over images (Tango 1998)", "points", method="tango"
-    ),
-    Column("difference_high", float, "upper end of it", "points"),
+    *interval("difference", "its 95 % interval over images (Tango 1998)", "points", method="tango"),
 )
 ERROR_RECALIBRATED = Column(
     "error_recalibrated", float, "error with re-estimated batch-norm statistics", "%", "error, BN re-estimated"

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from resnet_probe.analyses.columns import interval
 from resnet_probe.analyses.declaration import Column, Fact, Plot, Spread, Table
 from resnet_probe.statistics import over_seeds
 from resnet_probe.tables import Result
@@ -35,8 +36,7 @@ def table_of(table: Table, over: Spread) -> Table:
             Column("seeds", int, "checkpoints of the architecture"),
             Column("mean", float, "over them"),
             Column("std", float, "standard deviation over them (n - 1)"),
-            Column("low", float, "lower end of the mean's 95 % interval over seeds (Student)", method="checkpoints"),
-            Column("high", float, "upper end of it"),
+            *interval("", "the mean's 95 % interval over seeds (Student)", method="checkpoints"),
         ),
         plots=(Plot(f"{table.name}{SUFFIX}", f"{__name__}:plot"),),
         facts=f"{__name__}:facts",

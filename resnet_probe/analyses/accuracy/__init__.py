@@ -56,7 +56,7 @@ class Parameters:
 
 
 VIEW = Column("view", str, "`single`, `ten-crop` or `multi-scale`")
-LOW, HIGH = "lower end of its 95 % Wilson interval over images", "upper end of it"
+WILSON = "its 95 % Wilson interval over images"
 
 EVALUATE = Table(
     "evaluate",
@@ -70,10 +70,8 @@ EVALUATE = Table(
         VIEW,
         Column("inputs", int, "of each image"),
         c.WRONG,
-        Column("top1_low", float, LOW, "%", method="wilson"),
-        Column("top1_high", float, HIGH, "%"),
-        Column("top5_low", float, LOW, "%", method="wilson"),
-        Column("top5_high", float, HIGH, "%"),
+        *c.interval("top1", WILSON, "%", method="wilson"),
+        *c.interval("top5", WILSON, "%", method="wilson"),
         Column("confidence", float, "mean probability of the predicted class"),
         Column("against", str, "the row that it is compared with on the same images: the first, `network, view`"),
         *c.paired_with("that row's"),
@@ -110,8 +108,7 @@ RELIABILITY = Table(
         c.IMAGES,
         Column("confidence", float, "mean over the images of the bin"),
         Column("accuracy", float, "share of them that is right"),
-        Column("accuracy_low", float, LOW, method="wilson"),
-        Column("accuracy_high", float, HIGH),
+        *c.interval("accuracy", WILSON, method="wilson"),
     ),
     plots=(Plot("evaluate_reliability", "resnet_probe.analyses.accuracy.figure:plot_reliability"),),
     parent="evaluate",

@@ -100,8 +100,7 @@ PRUNE = Table(
             "healing", str, "empty, `statistics` (batch-norm statistics re-estimated) or `trained` (and fine-tuned)"
         ),
         Column("over_greedy", float, "error over that of the greedy order with as many blocks removed", "points"),
-        Column("over_greedy_low", float, "lower end of its 95 % score interval", "points", method="tango"),
-        Column("over_greedy_high", float, "upper end of it", "points"),
+        *c.interval("over_greedy", "its 95 % score interval", "points", method="tango"),
         Column("chosen_error", float, "error on the images that chose, where it was measured", "%"),
         Column("chosen_loss", float, "loss on them", "nats"),
     ),
