@@ -24,15 +24,17 @@ from torch import Tensor, nn
 from .anatomy import (
     BATCHES,
     Anatomy,
+    Certificate,
     Mode,
     Piece,
     UnitPlan,
+    certify,
     dissect,
     parameters_in,
+    part_at,
     runnable,
     share_tensors,
     unwrap,
-    values_in,
 )
 
 __all__ = ["Certificate", "Step", "Unit", "UnraveledNetwork", "unravel"]
@@ -53,26 +55,6 @@ class Step:
     mode: Mode = "whole"
     scale: float = 1.0
     factors: tuple[tuple[str, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What was checked numerically when the network was unraveled.
-
-    Attributes:
-        chain_error: largest difference between chain and model, relative to the largest output of the model.
-        block_errors: per block, the largest difference between the block and shortcut + branch, likewise relative.
-        tolerance: differences up to this count as equal.
-    """
-
-    chain_error: float
-    block_errors: Mapping[str, float]
-    tolerance: float
-
-    @property
-    def failed(self) -> tuple[str, ...]:
-        """Blocks that are not the sum of shortcut and branch; they are not offered for surgery."""
-        return tuple(name for name, error in self.block_errors.items() if not error <= self.tolerance)
 
 
 class Unit:
@@ -372,46 +354,12 @@ class UnraveledNetwork:
         return runnable(traced, pieces, f"Unraveled{type(traced.module).__name__}", own_modules=True)
 
     def certify(self, model: nn.Module, x: Tensor, *, tolerance: float = 1e-5) -> Certificate:
-        """Check on a batch that chain = model and that each block = shortcut + branch.
-
-        A very deep untrained network can overflow on the way; values that are not finite count as equal where chain
-        and model agree on them, and a block that would get such values is checked on random ones.
-
-        Args:
-            model: the model as it was given.
-            x: inputs `(N, C, H, W)`.
-            tolerance: largest relative difference that counts as equal.
+        """Check on a batch `(N, C, H, W)` that chain = model and that each block = shortcut + branch.
 
         Raises:
-            ValueError: the chain does not compute what the model computes.
+            ValueError: the chain does not compute what the model computes, to this relative tolerance.
         """
-        with torch.no_grad():
-            expected = _tensors(model(x.clone()))  # a model may write into its input
-            errors = {}
-            for unit in self.units:
-                whole = unit.module()(x)
-                if unit.kind == "block":
-                    errors[unit.name] = _block_error(unit, x, whole)
-                for block in unit.plan.blocks:
-                    errors[block.name] = self._inner_error(unit, block, x)
-                x = whole
-        if self.anatomy.traced.outputs == 1:  # which may stand in several places
-            expected = expected[:1]
-        chain_error = max(_relative(a, b) for a, b in zip(_tensors(x), expected, strict=True))
-        if not chain_error <= tolerance:
-            raise ValueError(
-                f"the unraveled network differs from {type(model).__name__} by {chain_error:.2g} (relative), more than "
-                f"{tolerance:.0e}: its forward has side effects or randomness that torch.fx cannot see"
-            )
-        return Certificate(chain_error, errors, tolerance)
-
-    def _inner_error(self, unit: Unit, block: UnitPlan, x: Tensor) -> float:
-        """Largest relative difference between a block inside a unit and shortcut + branch, on what reaches it."""
-        region = block.regions[0]
-        assert region.shortcut is not None
-        nodes = (block.exit, region.shortcut, *region.branch)
-        whole, shortcut, *branch = values_in(self.anatomy.traced, unit.plan, nodes, x)
-        return _relative(shortcut + sum(branch[1:], branch[0]), whole)
+        return certify(self.units, self.anatomy.traced, model, x, tolerance=tolerance)
 
     def _inside(self, factors: Mapping[str, float]) -> UnraveledNetwork:
         """The network with factors on the branches of blocks inside its units, times those that are there."""
@@ -454,7 +402,7 @@ def unravel(
         ['layer1.0', 'layer1.1', 'layer2.0']
     """
     if at:
-        network = unravel(*_reaching(model, at, example), leaves=leaves)
+        network = unravel(*part_at(model, at, example), leaves=leaves)
         network.place = (model, at)
         return network
     shape = tuple(example.shape[1:]) if isinstance(example, Tensor) else tuple(example)
@@ -471,51 +419,3 @@ def unravel(
         example = example[:2].to(device=like.device, dtype=like.dtype)
         network.certificate = network.certify(share_tensors(unwrap(model)).eval(), example)
     return network
-
-
-def _reaching(model: nn.Module, path: str, example: Any) -> tuple[nn.Module, Tensor]:
-    """The part of a model at a path, and the first batch that reaches it."""
-    if path not in (paths := {name for name, _ in model.named_modules()}):
-        close = difflib.get_close_matches(path, paths, n=3)
-        raise LookupError(
-            f"{type(model).__name__} has no module {path!r}" + (f"; did you mean {close[0]}?" if close else "")
-        )
-    copy = share_tensors(unwrap(model)).eval()
-    seen: list[Tensor] = []
-    hook = copy.get_submodule(path).register_forward_pre_hook(lambda _, given: seen.extend(_tensors(given[:1])))
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            copy(example)
-    finally:
-        hook.remove()
-    if not seen:
-        raise ValueError(f"the example does not reach {path} of {type(model).__name__} as a tensor")
-    return model.get_submodule(path), seen[0]
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    """The tensors that a model returns, also where they stand in tuples and dicts."""
-    if isinstance(output, Mapping):
-        output = tuple(output.values())
-    if isinstance(output, (tuple, list)):
-        return [tensor for value in output for tensor in _tensors(value)]
-    return [output] if isinstance(output, Tensor) else []
-
-
-def _block_error(unit: Unit, x: Tensor, whole: Tensor) -> float:
-    """Largest relative difference between the block and shortcut + branch."""
-    if not x.isfinite().all():
-        x = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
-        whole = unit.module()(x)
-    shortcut = x if unit.has_identity_shortcut else unit.module("shortcut")(x)
-    return _relative(shortcut + unit.module("branch")(x), whole)
-
-
-def _relative(got: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest magnitude; infinite for another shape, or a NaN that only one has."""
-    if got.shape != expected.shape:
-        return float("inf")
-    same = (got == expected) | (got.isnan() & expected.isnan())
-    scale = expected.abs().nan_to_num(0.0, posinf=0.0).max().clamp_min(1e-30)
-    error = ((got - expected).masked_fill(same, 0.0).abs().max() / scale).item()
-    return float("inf") if math.isnan(error) else error

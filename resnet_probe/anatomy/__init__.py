@@ -9,37 +9,41 @@ trunk.py     graph -> dominators of the output, regions between them
 residual.py  sums -> residual blocks wherever they stand, or why they are none
 ways.py      graph -> what a path is, and how many there are of each length
 units.py     regions -> named units: blocks, layers, parallel regions with the blocks inside them
+parts.py     part of a larger model -> the values that reach it
+certificate.py chain -> what was checked on a batch
 extract.py   unit -> runnable piece of graph: whole, shortcut, branch, bypass
 rewriting.py graph -> the same with taps on its values, or faster
 """
 
+from .certificate import Certificate, certify
 from .cleaning import UntraceableError
-from .extract import Mode, Piece, bypass, emit, runnable, values_in
+from .extract import Mode, Piece, bypass, emit, runnable
 from .operation import Operation, layers_in, parameters_in
+from .parts import part_at
 from .recording import BATCHES
-from .residual import Sum, regions, sums
+from .residual import regions
 from .rewriting import for_inference, functional_batch_norm, overwrite_where_unshared, with_taps
 from .tracing import Traced, assemble, share_tensors, trace, unwrap
-from .trunk import Region, cut, data_flow
+from .trunk import Region, data_flow
 from .units import Anatomy, Kind, UnitPlan, dissect
-from .ways import count_paths, polynomials, ways
+from .ways import count_paths
 
 __all__ = [
     "BATCHES",
     "Anatomy",
+    "Certificate",
     "Kind",
     "Mode",
     "Operation",
     "Piece",
     "Region",
-    "Sum",
     "Traced",
     "UnitPlan",
     "UntraceableError",
     "assemble",
     "bypass",
+    "certify",
     "count_paths",
-    "cut",
     "data_flow",
     "dissect",
     "emit",
@@ -48,14 +52,11 @@ __all__ = [
     "layers_in",
     "overwrite_where_unshared",
     "parameters_in",
-    "polynomials",
+    "part_at",
     "regions",
     "runnable",
     "share_tensors",
-    "sums",
     "trace",
     "unwrap",
-    "values_in",
-    "ways",
     "with_taps",
 ]

@@ -18,7 +18,7 @@ from torch import fx
 
 from .operation import is_linear, kind_name, layers_in, operation_name, parameters_in
 from .tracing import Traced
-from .trunk import Region, cut
+from .trunk import Region, cut, longest
 
 __all__ = ["Sum", "regions", "sums"]
 
@@ -168,7 +168,6 @@ class _Classifier:
         pads = all(operation_name(node) in _PADS for node in around)
         reader = readers[0] if len(readers) == 1 else None
         reasons = {
-            _COUPLED: self._is_coupled(block.entry, block.shortcut, branch),
             "both operands are branches": (layers > 1 and not linear) or layers >= longer,
             "one linear map in two parts": not pads and all(map(is_linear, along)),
             "both operands use a layer": bool(
@@ -246,11 +245,7 @@ class _Classifier:
 
     def _way(self, start: fx.Node, end: fx.Node) -> tuple[int, int]:
         """Number of learned layers, and of operations, on the longest way."""
-        best = {start: (0, 0)}
-        for node in self._between(start, end):
-            layers, operations = max(best[p] for p in self.flow.predecessors(node) if p in best)
-            best[node] = (layers + layers_in(node), operations + 1)
-        return best[end]
+        return longest(self._between(start, end), self.flow, start, end)
 
     def _is_coupled(self, entry: fx.Node, shortcut: fx.Node, branch: fx.Node) -> bool:
         """Whether they come from different parts of one value, as in reversible networks (Gomez et al. 2017)."""

@@ -5,6 +5,7 @@ Between two neighbouring trunk points lies one operation or a parallel region.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -94,11 +95,18 @@ def cut(traced: Traced, flow: nx.DiGraph) -> list[Region]:
     return [Region(entry, exit_, tuple(inner[i])) for i, (entry, exit_) in enumerate(pairwise(trunk))]
 
 
-def longest(region: Region, flow: nx.DiGraph, end: fx.Node) -> tuple[int, int]:
-    """Number of learned layers, and of operations, on the longest way from the region's entry to `end`."""
-    best = {region.entry: (0, 0)}
-    for node in region.nodes:
-        reached = [best[p] for p in flow.predecessors(node) if p in best]
+def longest(nodes: Iterable[fx.Node], flow: nx.DiGraph, start: fx.Node, end: fx.Node) -> tuple[int, int]:
+    """Number of learned layers, and of operations, on the longest way from `start` to `end`.
+
+    Args:
+        nodes: what may lie on it, in topological order, with `end`.
+        flow: the graph.
+        start: where it begins; its own layers do not count.
+        end: where it ends.
+    """
+    best = {start: (0, 0)}
+    for node in nodes:
+        reached = [best[before] for before in flow.predecessors(node) if before in best]
         if reached:
             layers, operations = max(reached)
             best[node] = (layers + layers_in(node), operations + 1)
