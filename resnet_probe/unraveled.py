@@ -28,8 +28,11 @@ from .anatomy import (
     Mode,
     Piece,
     UnitPlan,
+    batch_of,
     certify,
     dissect,
+    each_tensor,
+    is_shape,
     parameters_in,
     part_at,
     runnable,
@@ -143,7 +146,7 @@ class UnraveledNetwork:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input, `(C, H, W)`."""
+        """Shape of one input, `(C, H, W)`; empty where the network takes several tensors."""
         return self.anatomy.traced.input_shape
 
     @cached_property
@@ -187,17 +190,22 @@ class UnraveledNetwork:
         hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(list(offered)[:8])}, ..."
         raise LookupError(f"no block or layer named {name!r}: {hint} `resnet-probe inspect` lists them all")
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Run the chain on a batch `(N, C, H, W)`."""
+    def zeros(self, size: int) -> Any:
+        """A batch of zeros of the shapes and types that the network takes."""
+        traced = self.anatomy.traced
+        return batch_of(traced.example, size, next(traced.module.parameters(), torch.empty(0)).device)
+
+    def __call__(self, x: Any) -> Any:
+        """Run the chain on a batch `(N, C, H, W)`, or on the tuple or dict of tensors that the network takes."""
         for step in self.steps:
             x = self.run_step(step, x)
         return x
 
-    def run_step(self, step: Step, x: Tensor) -> Tensor:
+    def run_step(self, step: Step, x: Any) -> Any:
         """Run one step on the value before it."""
         if self.is_identity(step):
             return x
-        return self.units[step.unit].module(step.mode, step.scale, step.factors)(x)  # type: ignore[no-any-return]
+        return self.units[step.unit].module(step.mode, step.scale, step.factors)(x)
 
     def is_identity(self, step: Step) -> bool:
         """Whether the step passes its input on unchanged, as a deleted block with an identity shortcut does."""
@@ -353,7 +361,7 @@ class UnraveledNetwork:
         pieces = [Piece(self.units[step.unit].plan, step.mode, step.scale, dict(step.factors)) for step in kept]
         return runnable(traced, pieces, f"Unraveled{type(traced.module).__name__}", own_modules=True)
 
-    def certify(self, model: nn.Module, x: Tensor, *, tolerance: float = 1e-5) -> Certificate:
+    def certify(self, model: nn.Module, x: Any, *, tolerance: float = 1e-5) -> Certificate:
         """Check on a batch `(N, C, H, W)` that chain = model and that each block = shortcut + branch.
 
         Raises:
@@ -379,20 +387,27 @@ class UnraveledNetwork:
 
 
 def unravel(
-    model: nn.Module, example: Any, *, leaves: Sequence[str | type[nn.Module]] = (), at: str = ""
+    model: nn.Module,
+    example: Any,
+    *,
+    leaves: Sequence[str | type[nn.Module]] = (),
+    at: str = "",
+    trace: Literal["fx", "export"] | None = None,
 ) -> UnraveledNetwork:
     """Unravel a model into a chain of units.
 
     Args:
-        model: network from one batch of inputs to one tensor, or to several in a tuple, list or dict. It is used in
-            evaluation mode, and is not changed.
-        example: a batch `(N, C, H, W)`, or the shape `(C, H, W)` of one input. With `at` whatever the model takes, such
-            as a list of images; the part is unraveled on the first values that reach it.
-        leaves: module paths or classes to keep as one operation, for code that `torch.fx` cannot follow.
+        model: network from one batch of inputs to one tensor, or to several in a tuple, list, dict or dataclass. It is
+            used in evaluation mode, and is not changed.
+        example: a batch `(N, C, H, W)`, or the shape `(C, H, W)` of one input; several tensors in a tuple (the
+            arguments of `forward`) or dict (its keyword arguments). Integers stay integers. With `at` whatever the
+            model takes, such as a list of images; the part is unraveled on the first values that reach it.
+        leaves: module paths or classes to keep as one operation, for code that cannot be traced.
         at: path of the part to unravel, such as the backbone of a detector; see `UnraveledNetwork.install`.
+        trace: `fx` or `export`, to go only that way; without it `torch.export` follows where `torch.fx` stops.
 
     Raises:
-        UntraceableError: `torch.fx` cannot follow `forward`.
+        UntraceableError: neither way can follow `forward`.
         ValueError: the model rejects inputs of this shape, the chain fails its certificate, or nothing reaches `at`.
         LookupError: there is no module at that path.
 
@@ -400,22 +415,22 @@ def unravel(
         >>> net = unravel(torchvision.models.resnet18(), (3, 224, 224))
         >>> [unit.name for unit in net.blocks][:3]
         ['layer1.0', 'layer1.1', 'layer2.0']
+        >>> unravel(bert, {"input_ids": tokens, "attention_mask": mask})
     """
     if at:
-        network = unravel(*part_at(model, at, example), leaves=leaves)
+        network = unravel(*part_at(model, at, example), leaves=leaves, trace=trace)
         network.place = (model, at)
         return network
-    shape = tuple(example.shape[1:]) if isinstance(example, Tensor) else tuple(example)
     with torch.random.fork_rng(devices=[]):  # a forward may draw random numbers, traced or run
-        anatomy = dissect(model, shape, leaves=leaves)
+        anatomy = dissect(model, example, leaves=leaves, way=trace)
         units = tuple(Unit(plan, anatomy) for plan in anatomy.units)
         steps = tuple(Step(i) for i in range(len(units)))
         network = UnraveledNetwork(anatomy, units, steps, None)
         like = next(anatomy.traced.module.parameters(), torch.empty(0))
         if like.device.type == "meta":
             return network
-        if not isinstance(example, Tensor):
-            example = torch.randn((2, *shape), generator=torch.Generator().manual_seed(0))
-        example = example[:2].to(device=like.device, dtype=like.dtype)
+        if is_shape(example):
+            example = torch.randn((2, *example), generator=torch.Generator().manual_seed(0))
+        example = each_tensor(lambda x: x[:2].to(like.device, like.dtype if x.is_floating_point() else x.dtype), example)
         network.certificate = network.certify(share_tensors(unwrap(model)).eval(), example)
     return network

@@ -531,7 +531,7 @@ def test_a_module_that_cannot_be_traced_is_kept_as_one_operation():
 
     model = trained(lambda: Holder(leaf=Dense()))
     with pytest.raises(UntraceableError):
-        unravel(model, SHAPE)
+        unravel(model, SHAPE, trace="fx")
     net = unravel(model, SHAPE, leaves=["leaf"])
     assert [unit.name for unit in net.blocks] == ["leaf"]
     with torch.no_grad():

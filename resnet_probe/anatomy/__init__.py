@@ -1,6 +1,9 @@
 """Anatomy: from a model's `torch.fx` graph to its trunk and the chain of units along it.
 
 tracing.py   model -> graph with the shape of every value
+symbolic.py  the first way of tracing, torch.fx
+exporting.py the second, torch.export
+inputs.py    what a network takes and returns
 recording.py graph -> what every node yields; what a forward asks about sizes
 cleaning.py  graph -> the same without checks, identities and in-place operations
 summands.py  sums in other words than `a + b` -> what is added
@@ -18,6 +21,7 @@ rewriting.py graph -> the same with taps on its values, or faster
 from .certificate import Certificate, certify
 from .cleaning import UntraceableError
 from .extract import Mode, Piece, bypass, emit, runnable
+from .inputs import batch_of, each_tensor, is_shape, run, tensors_in
 from .operation import Operation, layers_in, parameters_in
 from .parts import part_at
 from .recording import BATCHES
@@ -41,21 +45,26 @@ __all__ = [
     "UnitPlan",
     "UntraceableError",
     "assemble",
+    "batch_of",
     "bypass",
     "certify",
     "count_paths",
     "data_flow",
     "dissect",
+    "each_tensor",
     "emit",
     "for_inference",
     "functional_batch_norm",
+    "is_shape",
     "layers_in",
     "overwrite_where_unshared",
     "parameters_in",
     "part_at",
     "regions",
+    "run",
     "runnable",
     "share_tensors",
+    "tensors_in",
     "trace",
     "unwrap",
     "with_taps",

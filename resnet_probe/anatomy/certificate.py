@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from .extract import Mode, values_in
+from .inputs import each_tensor, run, tensors_in
 from .tracing import Traced
 from .units import UnitPlan
 
-__all__ = ["Certificate", "certify", "tensors_in"]
+__all__ = ["Certificate", "certify"]
 
 
 @dataclass(frozen=True)
@@ -51,50 +52,54 @@ class Runs(Protocol):
     def module(self, mode: Mode = "whole") -> nn.Module: ...
 
 
-def certify(units: Sequence[Runs], traced: Traced, model: nn.Module, x: Tensor, *, tolerance: float) -> Certificate:
+def certify(units: Sequence[Runs], traced: Traced, model: nn.Module, x: Any, *, tolerance: float) -> Certificate:
     """Check on a batch that chain = model and that each block = shortcut + branch.
 
-    A very deep untrained network can overflow on the way; values that are not finite count as equal where chain and
+    What `torch.export` has traced is run on batches of 1 and 5, too. A very deep untrained network can overflow on the way; values that are not finite count as equal where chain and
     model agree on them, and a block that would get such values is checked on random ones.
 
     Args:
         units: the chain.
         traced: the network that they were found in.
         model: the model as it was given.
-        x: inputs `(N, C, H, W)`.
+        x: inputs `(N, C, H, W)`, or several in a tuple or dict.
         tolerance: largest relative difference that counts as equal.
 
     Raises:
         ValueError: the chain does not compute what the model computes.
     """
+    errors: dict[str, float] = {}
     with torch.no_grad():
-        expected = tensors_in(model(x.clone()))  # a model may write into its input
-        errors = {}
+        value = x
         for unit in units:
-            whole = unit.module()(x)
+            whole = unit.module()(value)
             if unit.plan.kind == "block":
-                errors[unit.name] = _block_error(unit, x, whole)
+                errors[unit.name] = _block_error(unit, value, whole)
             for block in unit.plan.blocks:
-                errors[block.name] = _inner_error(traced, unit.plan, block, x)
-            x = whole
-    if traced.outputs == 1:  # which may stand in several places
-        expected = expected[:1]
-    chain_error = max(_relative(a, b) for a, b in zip(tensors_in(x), expected, strict=True))
-    if not chain_error <= tolerance:
-        raise ValueError(
-            f"the unraveled network differs from {type(model).__name__} by {chain_error:.2g} (relative), more than "
-            f"{tolerance:.0e}: its forward has side effects or randomness that torch.fx cannot see"
-        )
+                errors[block.name] = _inner_error(traced, unit.plan, block, value)
+            value = whole
+        chain_error = _chain_error(traced, model, x, value, tolerance)
+        for size in (1, 5) if traced.way == "export" else ():  # which may take a number for the size of the batch
+            batch = each_tensor(lambda t, size=size: t[torch.arange(size) % len(t)], x)
+            value = batch
+            for unit in units:
+                value = unit.module()(value)
+            chain_error = max(chain_error, _chain_error(traced, model, batch, value, tolerance))
     return Certificate(chain_error, errors, tolerance)
 
 
-def tensors_in(output: Any) -> list[Tensor]:
-    """The tensors that a model returns, also where they stand in tuples and dicts."""
-    if isinstance(output, Mapping):
-        output = tuple(output.values())
-    if isinstance(output, (tuple, list)):
-        return [tensor for value in output for tensor in tensors_in(value)]
-    return [output] if isinstance(output, Tensor) else []
+def _chain_error(traced: Traced, model: nn.Module, x: Any, got: Any, tolerance: float) -> float:
+    expected = tensors_in(run(model, each_tensor(Tensor.clone, x)))  # a model may write into its input
+    if traced.outputs == 1:  # which may stand in several places
+        expected = expected[:1]
+    error = max(_relative(a, b) for a, b in zip(tensors_in(got), expected, strict=True))
+    if not error <= tolerance:
+        raise ValueError(
+            f"the unraveled network differs from {type(model).__name__} by {error:.2g} (relative), more than "
+            f"{tolerance:.0e}, on a batch of {len(tensors_in(x)[0])}: its forward has side effects, randomness or "
+            f"conditions that torch.{traced.way} cannot see"
+        )
+    return error
 
 
 def _inner_error(traced: Traced, plan: UnitPlan, block: UnitPlan, x: Tensor) -> float:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import fx, nn
+from torch._ops import OpOverload
 
 if TYPE_CHECKING:
     from .tracing import Traced
@@ -33,6 +34,12 @@ _AFFINE = (
 # Functions that may take a parameter as an operand without being a learned layer (layer scale, position embedding).
 _ELEMENTWISE = {"add", "sub", "mul", "div", "truediv", "pow", "cat", "concat", "stack", "where", "expand"} | {
     *("getitem", "getattr", "layer_norm", "group_norm", "batch_norm", "prelu")
+}
+# Operations of torch's core, and what they are called in models' code.
+_OTHER_NAMES = {
+    **dict.fromkeys(("slice", "select", "narrow", "index"), "getitem"),
+    **{"constant_pad_nd": "pad", "to_copy": "to", "t": "transpose", "mm": "matmul"},
+    "native_batch_norm_legit_no_training": "batch_norm",
 }
 
 
@@ -120,6 +127,9 @@ def called_module(node: fx.Node) -> nn.Module | None:
 
 def operation_name(node: fx.Node) -> str:
     """Plain name of a node's function or method (`add`, `cat`, `flatten`); the target for other nodes."""
+    if isinstance(node.target, OpOverload):
+        name = node.target._schema.name.rpartition("::")[2].strip("_")
+        return _OTHER_NAMES.get(name, name)
     if node.op == "call_function":
         return getattr(node.target, "__name__", str(node.target))
     return str(node.target)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .certificate import tensors_in
+from .inputs import tensors_in
 from .tracing import share_tensors, unwrap
 
 

@@ -18,6 +18,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.proxy import TraceError
 from torch.utils._pytree import tree_map_only
 
+from .inputs import batch_of, described, tensors_in
+
 __all__ = ["BATCHES", "Sizes", "first_line", "holds_tensor", "record", "refusal"]
 
 BATCHES = (2, 3)  # two batch sizes tell which sizes depend on the batch, and how
@@ -29,12 +31,8 @@ _TELL_SHAPE = frozenset({"shape", "ndim", "size", "dim", "ndimension", "numel", 
 
 
 def holds_tensor(value: Any) -> bool:
-    """Whether a tensor is in `value`, looking into lists, tuples and dicts."""
-    if isinstance(value, Tensor):
-        return True
-    if isinstance(value, dict):
-        return any(holds_tensor(v) for v in value.values())
-    return isinstance(value, (list, tuple)) and any(holds_tensor(v) for v in value)
+    """Whether a tensor is in `value`, looking into what `tensors_in` does."""
+    return isinstance(value, Tensor) or bool(tensors_in(value))
 
 
 class _Recorder(fx.Interpreter):
@@ -60,7 +58,7 @@ class _Recorder(fx.Interpreter):
         return super().call_module(target, args, kwargs)
 
 
-def record(module: fx.GraphModule, shape: tuple[int, ...], name: str) -> dict[fx.Node, tuple[Any, ...]]:
+def record(module: fx.GraphModule, example: Any, name: str) -> dict[fx.Node, tuple[Any, ...]]:
     """Shape and type of every node's value for both batch sizes, as tensors without storage.
 
     A network on the meta device is run on fake tensors; another one is really run, which is quicker: the first fake
@@ -70,15 +68,16 @@ def record(module: fx.GraphModule, shape: tuple[int, ...], name: str) -> dict[fx
         ValueError: the network, called `name`, does not accept inputs of this shape.
     """
     seen = []
-    real = _like(module).device.type != "meta"
+    device = _device(module)
+    real = device.type != "meta"
     for batch in BATCHES:
         recorder = _Recorder(module)
         recorder.extra_traceback = False
         try:
             with nullcontext() if real else _fake(), torch.no_grad(), _without_log():
-                recorder.run(_zeros(module, batch, shape))
+                recorder.run(batch_of(example, batch, device))
         except Exception as error:
-            raise ValueError(refusal(name, shape, first_line(error))) from error
+            raise ValueError(refusal(name, example, first_line(error))) from error
         seen.append(recorder.seen)
     return {node: tuple(run[node] for run in seen) for node in seen[0]}
 
@@ -92,13 +91,13 @@ class Sizes:
         running: whether modules of the model are being run for an answer, and not traced.
     """
 
-    def __init__(self, root: nn.Module, graph: fx.Graph, shape: tuple[int, ...]) -> None:
+    def __init__(self, root: nn.Module, graph: fx.Graph, example: Any) -> None:
         self.running = False
         self._mode, self._graph = _fake(), graph
         self._runs = [_Recorder(root, graph) for _ in BATCHES]
         with self._mode:
             for run, batch in zip(self._runs, BATCHES, strict=True):
-                run.args_iter = iter([_zeros(root, batch, shape)])
+                run.args_iter = iter([batch_of(example, batch, _device(root))])
 
     def value(self, node: fx.Node) -> Any:
         """What the node yields for images of the shape, however many.
@@ -156,9 +155,9 @@ class Sizes:
         return _tells_shape(node) or node.target is operator.getitem or all(map(self._is_settled, node.all_input_nodes))
 
 
-def refusal(name: str, shape: tuple[int, ...], reason: str) -> str:
+def refusal(name: str, example: Any, reason: str) -> str:
     """What is told where a network called `name` takes no inputs of this shape."""
-    return f"{name} does not accept inputs of shape {shape}: {reason}; give the size the network was made for"
+    return f"{name} does not accept inputs of shape {described(example)}: {reason}; give the size the network was made for"
 
 
 def first_line(error: BaseException) -> str:
@@ -171,14 +170,8 @@ def _tells_shape(node: fx.Node) -> bool:
     return name in _TELL_SHAPE
 
 
-def _like(module: nn.Module) -> Tensor:
-    return next(module.parameters(), torch.empty(0))
-
-
-def _zeros(module: nn.Module, batch: int, shape: tuple[int, ...]) -> Tensor:
-    like = _like(module)
-    dtype = like.dtype if like.dtype.is_floating_point else torch.float32
-    return torch.zeros((batch, *shape), dtype=dtype, device=like.device)
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters(), torch.empty(0)).device
 
 
 def _fake() -> FakeTensorMode:

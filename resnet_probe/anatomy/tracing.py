@@ -1,31 +1,27 @@
 """From any `nn.Module` to a data-flow graph in which nothing is overwritten.
 
-`trace(model, shape)` runs `torch.fx` over a copy of the model that shares its weights, turns every in-place operation
-into an out-of-place one, and records what each node yields for two batch sizes, so that later steps know which nodes
-carry data, which carry only sizes, and how those sizes grow with the batch.
+`trace(model, shape)` runs `torch.fx`, or `torch.export` where that cannot follow, over a copy of the model that shares
+its weights, turns every in-place operation into an out-of-place one, and records what each node yields for two batch
+sizes, so that later steps know which nodes carry data, which carry only sizes, and how those sizes grow with the batch.
 """
 
 from __future__ import annotations
 
 import copy
-import inspect
-import sys
-import sysconfig
-import traceback
-from collections.abc import Callable, Container, Iterator, Sequence
+import dataclasses
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partialmethod
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.proxy import Attribute, TraceError
 
-from .cleaning import IN_PLACE_OPERATORS, UntraceableError, clean
-from .operation import Operation, operation_name
-from .recording import Sizes, first_line, holds_tensor, record, refusal
+from .cleaning import UntraceableError, clean
+from .inputs import example_of
+from .operation import Operation, call_path, operation_name, unopened
+from .recording import holds_tensor, record
 from .summands import summands
+from .symbolic import symbolic_graph
 
 __all__ = ["Traced", "UntraceableError", "assemble", "share_tensors", "trace", "unwrap"]
 
@@ -39,35 +35,31 @@ _VALUE_FREE = frozenset(
 )
 
 
-# Modules of torch.nn that hold blocks; fx takes everything there for one operation.
-_CONTAINERS = (
-    *(nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder),
-    nn.TransformerEncoderLayer,
-    nn.TransformerDecoderLayer,
-)
-
-
 @dataclass(frozen=True)
 class Traced:
     """A model as an out-of-place `torch.fx` graph, with what every node yields.
 
     Attributes:
         module: the traced copy, in evaluation mode; its parameters and buffers are the caller's tensors.
-        source: node that is fed the input batch `(N, C, H, W)`.
+        source: node that is fed the input: a batch `(N, C, H, W)`, or a tuple or dict of several tensors.
         result: node whose value is the model's output.
         values: per node, its value for each batch size in `BATCHES` (tensors without storage, or sizes).
-        input_shape: `(C, H, W)`, or whatever follows the batch dimension.
+        example: shapes and types of one input, as tensors without storage, see `example_of`.
         saved: names in the model's state dict.
         summands: of a sum in other words than `a + b` the nodes that yield what is added.
+        way: what traced it, `fx` or `export`.
+        why: why it was not `fx`; empty where it was, or where `export` was asked for.
     """
 
     module: fx.GraphModule
     source: fx.Node
     result: fx.Node
     values: dict[fx.Node, tuple[Any, ...]]
-    input_shape: tuple[int, ...]
+    example: Any
     saved: frozenset[str]
     summands: dict[fx.Node, tuple[fx.Node, ...]] = field(default_factory=dict)
+    way: Literal["fx", "export"] = "fx"
+    why: str = ""
 
     def reads(self, node: fx.Node) -> Sequence[fx.Node]:
         """The nodes that a node reads; of a sum its summands."""
@@ -83,41 +75,90 @@ class Traced:
         return tuple(value.shape) if isinstance(value, Tensor) else None
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """`(C, H, W)`, or whatever follows the batch dimension; empty where the model takes several tensors."""
+        return tuple(self.example.shape[1:]) if isinstance(self.example, Tensor) else ()
+
+    @property
     def outputs(self) -> int:
         """Number of tensors that the model returns."""
-        return len(self.result.all_input_nodes) if self.result.target is gathered else 1
+        return len(set(_returned(self.result)))
 
     def operation(self, node: fx.Node) -> Operation:
         """What the node does."""
         return Operation(node, self)
 
 
-def trace(model: nn.Module, shape: Sequence[int], *, leaves: Sequence[str | type[nn.Module]] = ()) -> Traced:
-    """Trace `model` for inputs of shape `(N, *shape)`.
+def trace(
+    model: nn.Module,
+    example: Any,
+    *,
+    leaves: Sequence[str | type[nn.Module]] = (),
+    way: Literal["fx", "export"] | None = None,
+) -> Traced:
+    """Trace `model` for inputs like an example.
 
-    What `forward` asks about that shape (`assert x.ndim == 4`, `if x.shape[-1] > 32`) is answered, for this shape only.
+    What `forward` asks about shapes (`assert x.ndim == 4`, `if x.shape[-1] > 32`) is answered, for these shapes only.
+    `torch.fx` goes first; `torch.export` follows where that stops, where it has to keep modules closed that have layers
+    inside, and where there are several inputs.
 
     Args:
-        model: any module whose `forward` takes one tensor and returns tensors: one, or several in a tuple, list or
-            dict. It is not changed.
-        shape: shape of one input without the batch dimension, e.g. `(3, 32, 32)`.
-        leaves: module paths or classes to keep as one operation, for code that `torch.fx` cannot follow.
+        model: any module whose `forward` takes tensors and returns tensors: one, or several in a tuple, list, dict or
+            dataclass. It is not changed.
+        example: shape of one input without the batch dimension, e.g. `(3, 32, 32)`, or a batch: a tensor, or several in
+            a tuple (the arguments of `forward`) or dict (its keyword arguments).
+        leaves: module paths or classes to keep as one operation, for code that cannot be followed.
+        way: the only way to go.
 
     Raises:
         UntraceableError: `forward` branches on values or on the number of images, mutates a tensor by index, or returns
             no tensor.
-        ValueError: the model does not accept inputs of this shape.
+        ValueError: the model does not accept inputs of this shape, or the example is of another kind.
     """
+    example = example_of(example, unwrap(model))
+    if way == "export" or not (way or isinstance(example, Tensor)):
+        return _exported(model, example, leaves)
+    try:
+        found = _symbolic(model, example, leaves)
+    except UntraceableError as error:
+        if way == "fx" or leaves:
+            raise
+        try:
+            return _exported(model, example, (), why=f"torch.fx {error}")
+        except UntraceableError:
+            raise error from None
+    closed = unopened(found.module.graph.nodes)
+    if way == "fx" or leaves or not closed:
+        return found
+    try:
+        opened = _exported(model, example, (), why=f"torch.fx does not open {', '.join(list(closed)[:3])}")
+    except UntraceableError:
+        return found
+    return opened if len(unopened(opened.module.graph.nodes)) < len(closed) else found
+
+
+def _symbolic(model: nn.Module, example: Any, leaves: Sequence[str | type[nn.Module]]) -> Traced:
     shared = share_tensors(unwrap(model)).eval()
-    graph = _graph(shared, leaves, tuple(shape))
+    return _traced(model, shared, symbolic_graph(shared, example, leaves), example)
+
+
+def _exported(model: nn.Module, example: Any, leaves: Sequence[str | type[nn.Module]], why: str = "") -> Traced:
+    from .exporting import exported_graph  # noqa: PLC0415 - torch.export imports torch's compiler
+
+    shared, ran = (share_tensors(unwrap(model)).eval() for _ in range(2))  # some modules keep what they compute
+    graph = exported_graph(shared, ran, example, leaves)
+    return dataclasses.replace(_traced(model, shared, graph, example), way="export", why=why)
+
+
+def _traced(model: nn.Module, shared: nn.Module, graph: fx.Graph, example: Any) -> Traced:
     saved = frozenset(unwrap(model).state_dict())
     module = assemble(shared, graph, type(unwrap(model)).__name__, saved=saved)
     clean(module)
     source, result = _ends(module, model)
-    values = record(module, tuple(shape), type(model).__name__)
+    values = record(module, example, type(model).__name__)
     if terms := summands(module, values):  # with new nodes
-        values = record(module, tuple(shape), type(model).__name__)
-    return Traced(module, source, result, values, tuple(shape), saved, terms)
+        values = record(module, example, type(model).__name__)
+    return Traced(module, source, result, values, example, saved, terms)
 
 
 def assemble(
@@ -168,133 +209,6 @@ def is_value_free(node: fx.Node) -> bool:
     return operation_name(node) in _VALUE_FREE
 
 
-def _graph(root: nn.Module, leaves: Sequence[str | type[nn.Module]], shape: tuple[int, ...]) -> fx.Graph:
-    """Trace into timm's no-trace blocks and torch's transformers if that works, else around.
-
-    Most of timm's are marked for in-place operations only.
-    """
-    if isinstance(root, fx.GraphModule) and not leaves:
-        return root.graph  # traced before; its nodes know the modules they came from, its code does not
-    known = {name for name, _ in root.named_modules()}
-    name = type(root).__name__
-    if unknown := sorted({leaf for leaf in leaves if isinstance(leaf, str)} - known):
-        raise UntraceableError(
-            f"cannot trace {name}: it has no module {unknown[0]!r}; leaves are paths of named_modules()"
-        )
-    closable = "timm.models" in sys.modules or any(isinstance(module, _CONTAINERS) for module in root.modules())
-    for open_blocks in (True, False) if closable else (True,):
-        tracer = _Tracer(leaves, shape, open_blocks=open_blocks)
-        try:
-            return tracer.trace(root, concrete_args=_defaults(root))
-        except Exception as error:
-            stopped, at = error, tracer.stopped_in
-    own = isinstance(stopped, (AssertionError, ValueError)) and not isinstance(stopped, TraceError)
-    if own and (line := _line(stopped)):
-        reason = f"{line} ({first_line(stopped)})"
-        raise ValueError(refusal(name, shape, reason)) from stopped
-    raise UntraceableError(_explain(name, stopped, at)) from stopped
-
-
-class _Proxy(fx.Proxy):
-    """A proxy that records `x += y` as it is; `torch.fx` makes it `x = x + y`, and other names of x stay behind.
-
-    Sizes are numbers where they are asked for as such.
-    """
-
-    tracer: _Tracer
-
-    def __getattr__(self, k: str) -> Attribute:
-        return _Attribute(self, k)
-
-    def __len__(self) -> int:
-        return self.tracer.sizes.length(self.node)
-
-    def __int__(self) -> int:
-        return int(self.tracer.sizes.value(self.node))
-
-    def _write(self, operation: Callable[..., Any], other: Any) -> Any:
-        return self.tracer.create_proxy("call_function", operation, (self, other), {})
-
-
-for _operation in IN_PLACE_OPERATORS:
-    setattr(_Proxy, f"__{_operation.__name__}__", partialmethod(_Proxy._write, _operation))
-
-
-class _Attribute(_Proxy, Attribute):
-    """What `x.shape` is until it is used."""
-
-    __getattr__ = _Proxy.__getattr__
-
-
-class _Tracer(fx.Tracer):
-    """A tracer that keeps timm's untraceable modules, and those the caller names, as single operations.
-
-    Attributes:
-        stopped_in: path of the innermost module that an exception came from, empty for the model itself.
-    """
-
-    def __init__(self, leaves: Sequence[str | type[nn.Module]], shape: tuple[int, ...], *, open_blocks: bool) -> None:
-        functions, self._marked_by_timm = _timm_leaves()
-        super().__init__(autowrap_functions=functions, param_shapes_constant=True)
-        self._names = {leaf for leaf in leaves if isinstance(leaf, str)}
-        self._classes = tuple(leaf for leaf in leaves if isinstance(leaf, type))
-        self._open_blocks = open_blocks
-        self._shape = shape
-        self._sizes: Sizes | None = None
-        self.stopped_in = ""
-
-    @property
-    def sizes(self) -> Sizes:
-        """Answers what is asked about shapes."""
-        if self._sizes is None:
-            self._sizes = Sizes(self.root, self.graph, self._shape)
-        return self._sizes
-
-    def to_bool(self, obj: fx.Proxy) -> bool:
-        return bool(self.sizes.value(obj.node))
-
-    def iter(self, obj: fx.Proxy) -> Iterator[fx.Proxy]:
-        return iter([cast(Any, obj)[i] for i in range(self.sizes.length(obj.node))])
-
-    def call_module(
-        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if self._sizes is not None and self._sizes.running:
-            return forward(*args, **kwargs)
-        try:
-            return super().call_module(m, forward, args, kwargs)
-        except Exception:
-            self.stopped_in = self.stopped_in or self.path_of_module(m)
-            raise
-
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
-        if self._sizes is not None and self._sizes.running:
-            return attr_val
-        return super().getattr(attr, attr_val, parameter_proxy_cache)
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Proxy(node, self)
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if module_qualified_name in self._names or isinstance(m, self._classes):
-            return True
-        if isinstance(m, _CONTAINERS):
-            return not self._open_blocks
-        if isinstance(m, self._marked_by_timm):
-            has_layers_inside = any(True for child in m.children() for _ in child.parameters())
-            return not (self._open_blocks and has_layers_inside)
-        return super().is_leaf_module(m, module_qualified_name)
-
-
-def _timm_leaves() -> tuple[tuple[Any, ...], tuple[type[nn.Module], ...]]:
-    """Functions and modules that timm itself declares untraceable, if the model's code has loaded timm."""
-    if "timm.models" not in sys.modules:
-        return (), ()
-    from timm.models import get_notrace_functions, get_notrace_modules  # noqa: PLC0415 - optional, already loaded
-
-    return tuple(get_notrace_functions()), tuple(get_notrace_modules())
-
-
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
     yield from (p for p in module._parameters.values() if p is not None)
     yield from (b for b in module._buffers.values() if b is not None)
@@ -303,16 +217,6 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 
 def _belongs_to_torch(hook: Any) -> bool:
     return type(hook).__module__.startswith("torch.nn.utils")
-
-
-def _defaults(model: nn.Module) -> dict[str, Any]:
-    """Values of all arguments of `forward` but the first, so that `if mask is not None` is decided, not traced."""
-    parameters = list(inspect.signature(model.forward).parameters.values())[1:]
-    return {
-        p.name: p.default
-        for p in parameters
-        if p.default is not p.empty and isinstance(p.default, (bool, int, float, str, type(None)))
-    }
 
 
 def _ends(module: fx.GraphModule, model: nn.Module) -> tuple[fx.Node, fx.Node]:
@@ -326,10 +230,13 @@ def _ends(module: fx.GraphModule, model: nn.Module) -> tuple[fx.Node, fx.Node]:
         if not node.users:
             module.graph.erase_node(node)
     output = next(n for n in module.graph.nodes if n.op == "output")
-    if not output.all_input_nodes:
+    tensors = list(dict.fromkeys(_returned(output.args[0])))
+    if not tensors:
         raise UntraceableError(f"{type(model).__name__} returns no tensor")
-    result = output.all_input_nodes[0]
-    if len(output.all_input_nodes) > 1:
+    result = tensors[0]
+    if len(tensors) > 1 and isinstance(output.args[0], fx.Node):
+        result = output.args[0]
+    elif len(tensors) > 1:
         with module.graph.inserting_before(output):
             result = module.graph.call_function(gathered, (output.args[0],))
     output.args = (result,)
@@ -337,34 +244,20 @@ def _ends(module: fx.GraphModule, model: nn.Module) -> tuple[fx.Node, fx.Node]:
     return placeholders[0], result
 
 
+def _returned(value: Any) -> list[fx.Node]:
+    """The nodes that yield what a model returns, in containers or in an instance of a dataclass."""
+    if isinstance(value, fx.Node):
+        made = value.target
+        builds = made is gathered or (isinstance(made, type) and (dataclasses.is_dataclass(made) or issubclass(made, tuple)))
+        return _returned((*value.args, *value.kwargs.values())) if builds else [value]
+    if isinstance(value, dict):
+        return _returned(tuple(value.values()))
+    return [node for part in value for node in _returned(part)] if isinstance(value, (tuple, list)) else []
+
+
 def gathered(values: Any) -> Any:
     """Several outputs of a model, in the tuple, list or dict in which it returns them."""
     return values
-
-
-def _explain(name: str, error: Exception, at: str) -> str:
-    """One line: which line of the model's code stopped the trace, why, and what to do; `at` is the module it is in."""
-    if not (line := _line(error)):
-        return f"cannot trace {name}: {first_line(error)}"
-    way = f"keep the module it stands in as one operation: --leaf {at}, or unravel(..., leaves=[{at!r}])"
-    if not at:  # the model itself as one operation would have no units
-        way = "move it into a module of its own and keep that whole: --leaf PATH, or unravel(..., leaves=['its.path'])"
-    stopped = f"cannot trace {name}: {line}, stopped it ({first_line(error)})"
-    return f"{stopped}; make that line independent of the data, or {way}"
-
-
-def _line(error: Exception) -> str:
-    """The innermost line of a model's own code that an error came from; empty if there is none."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_of_a_model(Path(f.filename))]
-    return f"line {frames[-1].lineno} of {frames[-1].filename}, `{frames[-1].line}`" if frames else ""
-
-
-def _is_of_a_model(file: Path) -> bool:
-    """Whether code in the file can be a model's own: it is not torch's, Python's or ours."""
-    if Path(torch.__file__).parent in file.parents or file.parent == Path(__file__).parent:
-        return False
-    standard = Path(sysconfig.get_path("stdlib"))
-    return "site-packages" in file.parts or standard not in file.parents
 
 
 torch.fx.wrap("gathered")

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import networkx as nx
 from torch import fx, nn
@@ -115,13 +115,15 @@ class Anatomy:
         return polynomials(plan.regions, self.ways, self.sums.values(), without=gone)
 
 
-def dissect(model: nn.Module, shape: Sequence[int], *, leaves: Sequence[str | type[nn.Module]] = ()) -> Anatomy:
-    """Find the chain of units of `model` for inputs of shape `(N, *shape)`.
-
-    Raises:
-        UntraceableError, ValueError: as `trace`.
-    """
-    traced = trace(model, shape, leaves=leaves)
+def dissect(
+    model: nn.Module,
+    example: Any,
+    *,
+    leaves: Sequence[str | type[nn.Module]] = (),
+    way: Literal["fx", "export"] | None = None,
+) -> Anatomy:
+    """Find the chain of units of `model` for inputs like an example; arguments and errors are those of `trace`."""
+    traced = trace(model, example, leaves=leaves, way=way)
     flow = data_flow(traced)
     found = sums(traced, flow)
     anatomy = Anatomy(traced, flow, ways(flow), found, ())

@@ -260,7 +260,7 @@ def test_modules_that_cannot_be_traced_can_be_kept_whole(leaf):
 
     model = trained(lambda: Holder(dense=Dense()))
     with pytest.raises(UntraceableError):
-        trace(model, SHAPE)
+        trace(model, SHAPE, way="fx")
     traced = trace(model, SHAPE, leaves=[leaf])
     assert ("call_module", "dense") in operations(traced)
     assert torch.equal(run(traced, images()), model(images()))
@@ -382,7 +382,7 @@ def test_what_depends_on_values_or_on_the_number_of_images_is_not_decided(condit
             return x * 2 if condition(x) else x
 
     with pytest.raises(UntraceableError, match=reason):
-        trace(trained(Asker), SHAPE)
+        trace(trained(Asker), SHAPE, way="fx")
 
 
 def test_a_shape_that_the_model_refuses_is_no_fault_of_its_code():
@@ -438,7 +438,7 @@ def test_the_line_that_stops_the_trace_is_named(factory):
     (number,) = [first + i for i, line in enumerate(lines) if "# the line" in line]
     code = lines[number - first].split("#")[0].strip()
     with pytest.raises(UntraceableError) as caught:
-        trace(trained(factory), SHAPE)
+        trace(trained(factory), SHAPE, way="fx")
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(f"cannot trace {factory.__name__}: line {number} of {__file__}, `{code}")
@@ -476,7 +476,7 @@ def any_inputs(net, *x):
 def test_models_of_another_form_are_refused_in_one_line(forward, message):
     model = trained(type("Model", (Small,), {"forward": forward}))
     with pytest.raises(UntraceableError, match=message.replace("(", r"\(").replace(")", r"\)")) as caught:
-        trace(model, SHAPE)
+        trace(model, SHAPE, way="fx")
     assert "\n" not in str(caught.value)
 
 
