@@ -87,7 +87,7 @@ def write(form: str, source: Checkpoint, path: str | Path, *, shape: tuple[int, 
 
 def provenance(source: Checkpoint) -> dict[str, Any]:
     """What is known of a network, as JSON: architecture, edits, source, normalisation of its images."""
-    kept = ("edits", "source", "leaves", "normalize", "data")
+    kept = ("edits", "source", "leaves", "trace", "normalize", "data")
     known = {key: source.metadata[key] for key in kept if key in source.metadata}
     return {"arch": source.arch, **known, "checkpoint": {"name": source.name, "sha256": source.sha256}}
 

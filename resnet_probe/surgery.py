@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from resnet_probe.checkpoint import Checkpoint, save
 from resnet_probe.files import write_text
@@ -36,6 +36,7 @@ def export(
     path: str | Path,
     *,
     leaves: Sequence[str] = (),
+    trace: Literal["fx", "export"] | None = None,
 ) -> Exported:
     """Write the edited network as safetensors at `path` and the recipe beside it, as `<stem>.recipe.json`.
 
@@ -45,6 +46,7 @@ def export(
         edits: as `UnraveledNetwork.edit` takes them.
         path: file to write; `.safetensors` is appended if it has another ending.
         leaves: paths of the modules that were kept as one operation when `network` was unraveled.
+        trace: the way of tracing that was asked for then.
 
     Raises:
         LookupError, ValueError: an edit is not possible.
@@ -78,6 +80,7 @@ def export(
         "source": {"name": source.name, "sha256": source.sha256},
         "input_shape": list(network.input_shape),
         **({"leaves": kept_whole} if (kept_whole := [*source.metadata.get("leaves", []), *leaves]) else {}),
+        **({"trace": way} if (way := trace or source.metadata.get("trace")) else {}),
     }
     described = {k: v for k, v in source.metadata.items() if k in ("normalize", "data", "recipe", "input_size")}
     described.setdefault("input_size", network.input_shape[-1])

@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .anatomy import (
     BATCHES,
@@ -431,6 +431,6 @@ def unravel(
             return network
         if is_shape(example):
             example = torch.randn((2, *example), generator=torch.Generator().manual_seed(0))
-        example = each_tensor(lambda x: x[:2].to(like.device, like.dtype if x.is_floating_point() else x.dtype), example)
+        example = each_tensor(lambda x: x[:2].to(like if x.is_floating_point() else like.device), example)
         network.certificate = network.certify(share_tensors(unwrap(model)).eval(), example)
     return network

@@ -64,14 +64,10 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
     Args:
         network: the unraveled network; if its weights are on the meta device, nothing is computed but shapes.
     """
-    import torch  # noqa: PLC0415 - importing this module must not import torch
-
-    from resnet_probe.anatomy.multiply_adds import counted  # noqa: PLC0415
+    from resnet_probe.anatomy.multiply_adds import counted  # noqa: PLC0415 - importing this module must not import torch
 
     order = {unit.name: i for i, unit in enumerate(network.surgical)}
-    traced = network.anatomy.traced.module
-    like = next(traced.parameters(), torch.empty(0))
-    x = torch.zeros((1, *network.input_shape), dtype=like.dtype, device=like.device)
+    x = network.zeros(1)
     rows = []
     for unit in network.units:
         before = x
@@ -80,10 +76,15 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
         for block in (each for each in network.blocks if each.plan.inside == unit.name):
             _, without = counted(unit.module(factors=((block.name, 0.0),)), before)
             rows.append({"network": name, **_row(block, order), "multiply_adds": multiply_adds - without})
-    total = sum(p.numel() for p in traced.parameters())
+    total = sum(p.numel() for p in network.anatomy.traced.module.parameters())
     others = Counter(each.reason for each in network.anatomy.sums.values() if each.reason)
     others |= Counter({"a way around other blocks": sum(bool(each.holds) for each in network.anatomy.sums.values())})
-    unseen = {"other_sums": {k: n for k, n in others.items() if n}, "unopened": network.anatomy.unopened}
+    unseen: dict[str, Any] = {
+        "other_sums": {k: n for k, n in others.items() if n},
+        "unopened": network.anatomy.unopened,
+    }
+    if (traced := network.anatomy.traced).way == "export":
+        unseen["traced"] = {"way": "export", "why": traced.why}
     known = {name: found for name, found in unseen.items() if found}
     return INSPECT.result(rows, parameters=total, blocks=len(network.blocks), **known)
 
@@ -137,8 +138,10 @@ def facts(table: Result, network: str) -> list[Fact]:
 
 
 def _unseen(about: Mapping[str, Any]) -> list[Fact]:
-    """Sums that are no residual blocks, and modules that were not opened."""
+    """How it was traced if not with torch.fx, sums that are no residual blocks, and modules that were not opened."""
     found = []
+    if traced := about.get("traced"):
+        found.append(Fact("traced with", ": ".join(filter(None, ("torch.export", traced["why"])))))
     if others := about.get("other_sums"):
         text = "; ".join(f"{count} x {reason}" for reason, count in others.items())
         found.append(Fact("other sums", text, sum(others.values())))

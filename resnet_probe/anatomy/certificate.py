@@ -55,7 +55,9 @@ class Runs(Protocol):
 def certify(units: Sequence[Runs], traced: Traced, model: nn.Module, x: Any, *, tolerance: float) -> Certificate:
     """Check on a batch that chain = model and that each block = shortcut + branch.
 
-    What `torch.export` has traced is run on batches of 1 and 5, too. A very deep untrained network can overflow on the way; values that are not finite count as equal where chain and
+    What `torch.export` has traced is run on batches of 1 and 5, too.
+
+    A very deep untrained network can overflow on the way; values that are not finite count as equal where chain and
     model agree on them, and a block that would get such values is checked on random ones.
 
     Args:
@@ -80,8 +82,8 @@ def certify(units: Sequence[Runs], traced: Traced, model: nn.Module, x: Any, *, 
             value = whole
         chain_error = _chain_error(traced, model, x, value, tolerance)
         for size in (1, 5) if traced.way == "export" else ():  # which may take a number for the size of the batch
-            batch = each_tensor(lambda t, size=size: t[torch.arange(size) % len(t)], x)
-            value = batch
+            order = torch.arange(size)
+            value = batch = each_tensor(lambda tensor, order=order: tensor[order % len(tensor)], x)  # type: ignore[misc]
             for unit in units:
                 value = unit.module()(value)
             chain_error = max(chain_error, _chain_error(traced, model, batch, value, tolerance))
@@ -96,8 +98,8 @@ def _chain_error(traced: Traced, model: nn.Module, x: Any, got: Any, tolerance: 
     if not error <= tolerance:
         raise ValueError(
             f"the unraveled network differs from {type(model).__name__} by {error:.2g} (relative), more than "
-            f"{tolerance:.0e}, on a batch of {len(tensors_in(x)[0])}: its forward has side effects, randomness or "
-            f"conditions that torch.{traced.way} cannot see"
+            f"{tolerance:.0e}, on a batch of {len(tensors_in(x)[0])}: its forward has side effects or randomness that "
+            f"torch.{traced.way} cannot see{', or asks for the number of inputs' * (traced.way == 'export')}"
         )
     return error
 

@@ -25,7 +25,7 @@ from torch.export.graph_signature import InputKind
 from .cleaning import UntraceableError
 from .inputs import batch_of, each_tensor, run, tensors_in
 from .recording import first_line
-from .symbolic import Tracer
+from .symbolic import kept_whole
 
 __all__ = ["exported_graph"]
 
@@ -140,7 +140,7 @@ class _Importer:
     def _copy(self, node: fx.Node) -> Any:
         name = node.target._schema.name if isinstance(node.target, OpOverload) else ""
         if name in _SAME:
-            return self.copies[node.args[0]]
+            return self.copies[node.all_input_nodes[0]]
         copy = self.new.node_copy(node, lambda n: self.copies[n])
         copy.meta = {"nn_module_stack": _stack(node), "val": node.meta.get("val")}
         if name == "aten::add" and not node.kwargs and all(isinstance(arg, fx.Node) for arg in node.args):
@@ -159,8 +159,8 @@ class _Importer:
         if isinstance(value, Mapping):
             return {key: self._rebuilt(part, nodes) for key, part in value.items()}
         if isinstance(value, (tuple, list)):
-            parts = [self._rebuilt(part, nodes) for part in value]
-            return self.new.call_function(type(value), tuple(parts)) if hasattr(value, "_fields") else type(value)(parts)
+            each = [self._rebuilt(part, nodes) for part in value]
+            return self.new.call_function(type(value), tuple(each)) if hasattr(value, "_fields") else type(value)(each)
         return value if isinstance(value, (bool, int, float, str)) else None
 
 
@@ -187,12 +187,12 @@ def _stack(node: fx.Node) -> dict[str, tuple[str, Any]]:
 
 def _call_layers(graph: fx.Graph, root: nn.Module, leaves: Sequence[str | type[nn.Module]]) -> None:
     """Replace what one call of a layer did by that call, where it is a function of one tensor."""
-    tracer = Tracer(leaves, None, open_blocks=True)
+    is_layer = kept_whole(leaves)
     calls: dict[tuple[str, str], list[fx.Node]] = defaultdict(list)
     for node in graph.nodes:
         for key, (path, _) in (node.meta.get("nn_module_stack") or {}).items():
             module = root.get_submodule(path)
-            if tracer.is_leaf_module(module, path) and _takes_one(module):
+            if is_layer(module, path) and _takes_one(module):
                 calls[key, path].append(node)
                 break
     for (key, path), nodes in calls.items():
@@ -221,10 +221,15 @@ def _ends(nodes: Sequence[fx.Node], root: nn.Module, path: str) -> tuple[fx.Node
     inside = set(nodes)
     module = root.get_submodule(path)
     own = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
-    read = {before for node in nodes for before in node.all_input_nodes if before not in inside and not _is_size(before)}
-    read = {n for n in read if n.op != "get_attr" or id(operator.attrgetter(str(n.target))(root)) not in own}
+    read = {before for node in nodes for before in node.all_input_nodes} - inside
+    read = {node for node in read if not (_is_size(node) or id(_value(node, root)) in own)}
     results = {node for node in nodes if any(user not in inside for user in node.users)}
     return (read.pop(), results.pop()) if len(read) == len(results) == 1 else None
+
+
+def _value(node: fx.Node, root: nn.Module) -> Any:
+    """The attribute that a node reads, if it reads one."""
+    return operator.attrgetter(str(node.target))(root) if node.op == "get_attr" else None
 
 
 def _is_size(node: fx.Node) -> bool:

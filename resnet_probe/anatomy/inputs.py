@@ -62,7 +62,7 @@ def batch_of(example: Any, size: int, device: torch.device | str) -> Any:
 
 
 def run(model: Callable[..., Any], given: Any) -> Any:
-    """What a model makes of its inputs: the entries of a dict are its keyword arguments, those of a tuple its others."""
+    """What a model makes of its inputs: a dict holds its keyword arguments, a tuple its positional ones."""
     if isinstance(given, Mapping):
         return model(**given)
     return model(*given) if isinstance(given, (tuple, list)) else model(given)

@@ -157,7 +157,8 @@ class Sizes:
 
 def refusal(name: str, example: Any, reason: str) -> str:
     """What is told where a network called `name` takes no inputs of this shape."""
-    return f"{name} does not accept inputs of shape {described(example)}: {reason}; give the size the network was made for"
+    shape = described(example)
+    return f"{name} does not accept inputs of shape {shape}: {reason}; give the size the network was made for"
 
 
 def first_line(error: BaseException) -> str:

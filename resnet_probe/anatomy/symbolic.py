@@ -18,7 +18,7 @@ from torch.fx.proxy import Attribute, TraceError
 from .cleaning import IN_PLACE_OPERATORS, UntraceableError
 from .recording import Sizes, first_line, refusal
 
-__all__ = ["Tracer", "symbolic_graph"]
+__all__ = ["kept_whole", "symbolic_graph"]
 
 # Modules of torch.nn that hold blocks; fx takes everything there for one operation.
 _CONTAINERS = (
@@ -43,7 +43,7 @@ def symbolic_graph(root: nn.Module, example: Any, leaves: Sequence[str | type[nn
         )
     closable = "timm.models" in sys.modules or any(isinstance(module, _CONTAINERS) for module in root.modules())
     for open_blocks in (True, False) if closable else (True,):
-        tracer = Tracer(leaves, example, open_blocks=open_blocks)
+        tracer = _Tracer(leaves, example, open_blocks=open_blocks)
         try:
             return tracer.trace(root, concrete_args=_defaults(root))
         except Exception as error:
@@ -55,13 +55,18 @@ def symbolic_graph(root: nn.Module, example: Any, leaves: Sequence[str | type[nn
     raise UntraceableError(_explain(name, stopped, at)) from stopped
 
 
+def kept_whole(leaves: Sequence[str | type[nn.Module]]) -> Callable[[nn.Module, str], bool]:
+    """What tells of a module and its path whether it is one operation to `torch.fx`."""
+    return _Tracer(leaves, None, open_blocks=True).is_leaf_module
+
+
 class _Proxy(fx.Proxy):
     """A proxy that records `x += y` as it is; `torch.fx` makes it `x = x + y`, and other names of x stay behind.
 
     Sizes are numbers where they are asked for as such.
     """
 
-    tracer: Tracer
+    tracer: _Tracer
 
     def __getattr__(self, k: str) -> Attribute:
         return _Attribute(self, k)
@@ -86,7 +91,7 @@ class _Attribute(_Proxy, Attribute):
     __getattr__ = _Proxy.__getattr__
 
 
-class Tracer(fx.Tracer):
+class _Tracer(fx.Tracer):
     """A tracer that keeps timm's untraceable modules, and those the caller names, as single operations.
 
     Attributes:

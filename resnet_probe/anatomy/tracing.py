@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from .cleaning import UntraceableError, clean
 from .inputs import example_of
-from .operation import Operation, call_path, operation_name, unopened
+from .operation import Operation, operation_name, unopened
 from .recording import holds_tensor, record
 from .summands import summands
 from .symbolic import symbolic_graph
@@ -124,7 +124,7 @@ def trace(
         if way == "fx" or leaves:
             raise
         try:
-            return _exported(model, example, (), why=f"torch.fx {error}")
+            return _exported(model, example, (), why=f"torch.fx {str(error).split(';')[0]}")
         except UntraceableError:
             raise error from None
     closed = unopened(found.module.graph.nodes)
@@ -247,8 +247,8 @@ def _ends(module: fx.GraphModule, model: nn.Module) -> tuple[fx.Node, fx.Node]:
 def _returned(value: Any) -> list[fx.Node]:
     """The nodes that yield what a model returns, in containers or in an instance of a dataclass."""
     if isinstance(value, fx.Node):
-        made = value.target
-        builds = made is gathered or (isinstance(made, type) and (dataclasses.is_dataclass(made) or issubclass(made, tuple)))
+        made, kinds = value.target, (dataclasses.is_dataclass, lambda kind: issubclass(kind, tuple))
+        builds = made is gathered or (isinstance(made, type) and any(is_kind(made) for is_kind in kinds))
         return _returned((*value.args, *value.kwargs.values())) if builds else [value]
     if isinstance(value, dict):
         return _returned(tuple(value.values()))

@@ -344,7 +344,7 @@ def _edited(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> Unrave
     try:
         shape, leaves = tuple(metadata["input_shape"]), metadata.get("leaves", ())
         require_affordable(path, model, shape)
-        return unravel(model, shape, leaves=leaves).edit(metadata["edits"])
+        return unravel(model, shape, leaves=leaves, trace=metadata.get("trace")).edit(metadata["edits"])
     except CheckpointError:
         raise
     except (LookupError, TypeError, ValueError) as error:

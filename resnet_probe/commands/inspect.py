@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @options.ckpt
 @options.arch
 @options.leaf
+@options.trace
 @options.size
 @options.out_to("DIR", "Also write inspect.csv and inspect.json.")
 @options.tables
@@ -32,6 +33,7 @@ def command(
     ckpt: Path | None,
     arch: str | None,
     leaf: tuple[str, ...],
+    trace: Literal["fx", "export"] | None,
     size: int | None,
     out: Path | None,
     quiet: bool,
@@ -45,6 +47,7 @@ def command(
     output.refuse_tables_nowhere(out)
     session = Session()
     (chosen,) = with_leaves([session.load(checkpoint or ckpt, arch, size=size)], leaf)
+    chosen = replace(chosen, trace=trace)
     folder = output.run_folder(out, "inspect", chosen.name) if out else None
 
     from resnet_probe.analyses import inspect

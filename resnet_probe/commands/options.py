@@ -116,6 +116,12 @@ leaf: Decorator = click.option(
     "--leaf", multiple=True, metavar="PATH", help="Module to keep as one operation, for code that cannot be traced."
 )
 
+trace: Decorator = click.option(
+    "--trace",
+    type=click.Choice(("fx", "export")),
+    help="Trace with torch.fx or torch.export only.  [default: export where fx stops]",
+)
+
 size: Decorator = click.option(
     "--size",
     type=COUNT,

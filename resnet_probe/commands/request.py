@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
@@ -28,6 +28,7 @@ class Request:
     ckpts: tuple[Path, ...] = ()
     arch: tuple[str, ...] = ()
     leaf: tuple[str, ...] = ()
+    trace: Literal["fx", "export"] | None = None
     size: int | None = None
     read_as: tuple[str, ...] = ()
     untrained: bool = False
@@ -113,7 +114,7 @@ def _several(name: str, value: Any) -> Any:
 def shared_options(needs: Needs) -> tuple[str, ...]:
     """Names of the options that an analysis with such needs shares with others, in the order of its help."""
     return (
-        *("ckpts", "arch", "leaf", "size"),
+        *("ckpts", "arch", "leaf", "trace", "size"),
         *(("read_as",) if needs.side_by_side else ()),
         *(("untrained",) if needs.twins else ()),
         *(("data", "data_root", "split", "limit", "normalize") if needs.images != "none" else ()),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
@@ -28,13 +28,14 @@ class Loaded:
     """A network with its weights.
 
     `like` is the number of the one whose images an untrained network is to see; `leaves` are the modules to keep whole;
-    `size` is the side of its images that was asked for.
+    `trace` is the only way of tracing to go; `size` is the side of its images that was asked for.
     """
 
     checkpoint: Checkpoint
     trained: bool = True
     like: int | None = None
     leaves: tuple[str, ...] = ()
+    trace: Literal["fx", "export"] | None = None
     size: int | None = None
 
     @property
@@ -107,7 +108,7 @@ class Session:
             ValueError, LookupError: as `load`.
         """
         found = self._side_by_side(request) if needs.side_by_side else self._alike(request, needs)
-        return [replace(one, size=request.size) for one in with_leaves(found, request.leaf)]
+        return [replace(one, size=request.size, trace=request.trace) for one in with_leaves(found, request.leaf)]
 
     def _alike(self, request: Request, needs: Needs) -> list[Loaded]:
         ckpts, archs = request.ckpts, request.arch
@@ -289,8 +290,8 @@ class Session:
         size = one.input_size or USUAL
         shape = shape or (loaded.in_channels, size, size)
         return self._once(  # type: ignore[no-any-return]
-            ("trace", shape, device, one.leaves),
-            lambda: unravel(loaded.model.to(device), shape, leaves=one.leaves),
+            ("trace", shape, device, one.leaves, one.trace),
+            lambda: unravel(loaded.model.to(device), shape, leaves=one.leaves, trace=one.trace),
             loaded.model,
         )
 

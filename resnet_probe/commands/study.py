@@ -39,6 +39,7 @@ QUICK = Amount(limit=200, draws=5, swaps=5, samples=50, images=50, batches=0)
 @click.command("study")
 @click.argument("checkpoint", type=options.FILE)
 @options.leaf
+@options.trace
 @options.size
 @click.option("--against", type=options.FILE, metavar="FILE", help="Checkpoint to compare with, such as a VGG.")
 @options.data
@@ -238,6 +239,7 @@ class Study:
         place = self._place(one)
         ckpt = self.request.ckpts[self.networks.index(one)]
         how = [word for leaf in one.leaves for word in ("--leaf", leaf)]
+        how += ["--trace", one.trace] if one.trace else []
         how += ["--size", str(one.size)] if one.size else []
         line = shlex.join(["resnet-probe", "inspect", str(ckpt), *how, "--out", str(place)])
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import rich_click as click
 
@@ -16,6 +17,7 @@ from resnet_probe.commands.session import Session, with_leaves
 @options.ckpt
 @options.arch
 @options.leaf
+@options.trace
 @click.option("--delete", "deleted", multiple=True, metavar="BLOCK[,BLOCK...]", help="Blocks (or layers) to delete.")
 @click.option("--scale", "scaled", multiple=True, metavar="BLOCK=FACTOR", help="Factor on a residual branch.")
 @click.option(
@@ -40,6 +42,7 @@ def command(
     ckpt: Path | None,
     arch: str | None,
     leaf: tuple[str, ...],
+    trace: Literal["fx", "export"] | None,
     deleted: Sequence[str],
     scaled: Sequence[str],
     reorder: str | None,
@@ -71,15 +74,15 @@ def command(
 
     session = Session()
     (chosen,) = with_leaves([session.load(ckpt, arch, size=size)], leaf)
+    chosen = replace(chosen, trace=trace)
     for ending in (".safetensors", *(FORMS[form] for form in forms)):
         _refuse_other(out.with_suffix(ending), ckpt, chosen.checkpoint.sha256)
     network = chosen.checkpoint.chain
-    if network is not None and (leaf or size):
-        raise click.UsageError(
-            f"{chosen.name} was edited before, so its units are known; leave out {'--leaf' if leaf else '--size'}"
-        )
+    given = {"--leaf": leaf, "--trace": trace, "--size": size}
+    if network is not None and (idle := [name for name, value in given.items() if value]):
+        raise click.UsageError(f"{chosen.name} was edited before, so its units are known; leave out {idle[0]}")
     network = network or session.sized(chosen, size)
-    written = export(chosen.checkpoint, network, edits, out, leaves=leaf)
+    written = export(chosen.checkpoint, network, edits, out, leaves=leaf, trace=trace)
     made = [written.weights, written.recipe]
     if forms:
         edited = checkpoint.load(written.weights, arch=arch)

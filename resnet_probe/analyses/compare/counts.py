@@ -35,15 +35,11 @@ def costs(network: UnraveledNetwork) -> Costs:
         >>> costs(unravel(resolve("resnet56"), (3, 32, 32))).depth
         56
     """
-    import torch  # noqa: PLC0415 - importing this module must not import torch
-
-    from resnet_probe.anatomy.multiply_adds import counted  # noqa: PLC0415
+    from resnet_probe.anatomy.multiply_adds import counted  # noqa: PLC0415 - importing this module must not import torch
 
     model = network.anatomy.traced.module
-    like = next(model.parameters(), torch.empty(0))
-    x = torch.zeros((1, *network.input_shape), dtype=like.dtype, device=like.device)
     return Costs(
         parameters=sum(p.numel() for p in model.parameters()),
-        multiply_adds=counted(model, x)[1],
+        multiply_adds=counted(model, network.zeros(1))[1],
         depth=sum(len(unit.plan.layer_polynomial) - 1 for unit in network.units),
     )

@@ -13,8 +13,7 @@ from resnet_probe.unraveled import Step, UnraveledNetwork
 
 def costs_of(network: UnraveledNetwork) -> Callable[[Sequence[Step]], tuple[int, int]]:
     """From a chain over the network's units to its parameters, and its multiply-adds for one image."""
-    like = next(network.anatomy.traced.module.parameters(), torch.empty(0))
-    inputs = [torch.zeros((1, *network.input_shape), dtype=like.dtype, device=like.device)]
+    inputs = [network.zeros(1)]
     with torch.no_grad():
         for unit in network.units:
             inputs.append(unit.module()(inputs[-1]))
