@@ -268,13 +268,16 @@ class _Copier:
         entry = [shape[0] for batch in range(2) if (shape := self.traced.shape(self.plan.entry, batch))]
         slope = (high - low) // (BATCHES[1] - BATCHES[0])
         per_item = entry[0] // BATCHES[0]
-        if [per_item * b for b in BATCHES] != entry or slope * BATCHES[0] != low or slope % per_item:
+        follows = slope and (slope % per_item == 0 or per_item % slope == 0)
+        if [per_item * b for b in BATCHES] != entry or slope * BATCHES[0] != low or not follows:
             raise ValueError(
                 f"{self.plan.name} needs a size that does not follow from its own input ({low} for a batch of "
                 f"{BATCHES[0]}, {high} for {BATCHES[1]}); "
                 "keep the module around it as one operation (--leaf PATH, leaves=...)"
             )
         batch = self.call(operator.getitem, self.call(getattr, self.copies[self.plan.entry], "shape"), 0)
+        if slope < per_item:  # the batch and other dimensions are one in the unit's input
+            return self.call(operator.floordiv, batch, per_item // slope)
         factor = slope // per_item
         return batch if factor == 1 else self.call(operator.mul, batch, factor)
 

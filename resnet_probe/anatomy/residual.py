@@ -24,6 +24,10 @@ __all__ = ["Sum", "regions", "sums"]
 
 _CONCATENATIONS = frozenset({"cat", "concat", "concatenate"})
 _SCALINGS = frozenset({"mul", "div", "truediv", "neg", "addcmul", "dropout", "identity"})
+_POINTWISE = _SCALINGS | {
+    *("add", "sub", "rsub", "pow", "square", "sqrt", "rsqrt", "reciprocal", "exp", "log", "abs", "clamp", "sin", "cos"),
+    *("tanh", "sigmoid", "erf", "softplus", "relu", "gelu", "silu", "hardsigmoid", "hardtanh"),
+}
 _PADS = frozenset({"pad", "getitem"}) | _CONCATENATIONS
 _MIXES = frozenset({"matmul", "bmm", "baddbmm", "einsum", "softmax", "scaled_dot_product_attention"})
 _ENLARGES = ("interpolate", "upsample", "conv_transpose", "convtranspose", "pixel_shuffle", "pixelshuffle")
@@ -153,7 +157,8 @@ class _Classifier:
         ends = map(self._unscaled, block.branch)
         if any(self._is_product(end, block.entry) for end in ends):
             return "a value and its product with a gate"
-        return ""
+        kinds = {kind_name(node) for node in along}
+        return "an activation function" if kinds - _SCALINGS and kinds <= _POINTWISE else ""
 
     def _why_no_projection(self, block: Region, readers: Sequence[fx.Node]) -> str:
         assert block.shortcut is not None
