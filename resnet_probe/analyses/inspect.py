@@ -64,6 +64,7 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
     Args:
         network: the unraveled network; if its weights are on the meta device, nothing is computed but shapes.
     """
+    from resnet_probe.anatomy import tensors_in  # noqa: PLC0415
     from resnet_probe.anatomy.multiply_adds import counted  # noqa: PLC0415 - importing this module must not import torch
 
     order = {unit.name: i for i, unit in enumerate(network.surgical)}
@@ -73,6 +74,8 @@ def run(network: UnraveledNetwork, *, name: str) -> Result:
         before = x
         x, multiply_adds = counted(unit.module(), before)
         rows.append({"network": name, **_row(unit, order), "multiply_adds": multiply_adds})
+        if unit is network.units[0]:
+            rows[0]["in_shape"] = ", ".join(_by(tuple(tensor.shape[1:])) for tensor in tensors_in(before))
         for block in (each for each in network.blocks if each.plan.inside == unit.name):
             _, without = counted(unit.module(factors=((block.name, 0.0),)), before)
             rows.append({"network": name, **_row(block, order), "multiply_adds": multiply_adds - without})

@@ -20,7 +20,9 @@ from .operation import is_linear, kind_name, layers_in, operation_name, paramete
 from .tracing import Traced
 from .trunk import Region, cut, longest
 
-__all__ = ["Sum", "regions", "sums"]
+__all__ = ["ACTIVATION", "Sum", "regions", "sums"]
+
+ACTIVATION = "an activation function"  # written out: a sum of functions of one value, position by position
 
 _CONCATENATIONS = frozenset({"cat", "concat", "concatenate"})
 _SCALINGS = frozenset({"mul", "div", "truediv", "neg", "addcmul", "dropout", "identity"})
@@ -158,7 +160,7 @@ class _Classifier:
         if any(self._is_product(end, block.entry) for end in ends):
             return "a value and its product with a gate"
         kinds = {kind_name(node) for node in along}
-        return "an activation function" if kinds - _SCALINGS and kinds <= _POINTWISE else ""
+        return ACTIVATION if kinds - _SCALINGS and kinds <= _POINTWISE else ""
 
     def _why_no_projection(self, block: Region, readers: Sequence[fx.Node]) -> str:
         assert block.shortcut is not None

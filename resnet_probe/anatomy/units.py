@@ -126,7 +126,7 @@ def dissect(
     traced = trace(model, example, leaves=leaves, way=way)
     flow = data_flow(traced)
     found = sums(traced, flow)
-    anatomy = Anatomy(traced, flow, ways(flow), found, ())
+    anatomy = Anatomy(traced, flow, ways(flow, found), found, ())
     groups = _group(traced, regions(traced, flow, found), found)
     plans = [_plan(kind, parts, anatomy) for kind, parts in groups]
     return replace(anatomy, units=tuple(_number_stages(_unique_names(plans))))

@@ -13,7 +13,7 @@ import networkx as nx
 from torch import fx
 
 from .operation import layers_in, operation_name
-from .residual import Sum
+from .residual import ACTIVATION, Sum
 from .trunk import Region
 
 __all__ = ["count_paths", "polynomials", "ways"]
@@ -21,12 +21,17 @@ __all__ = ["count_paths", "polynomials", "ways"]
 _SIDE_BY_SIDE = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack"})
 
 
-def ways(flow: nx.DiGraph) -> nx.DiGraph:
+def ways(flow: nx.DiGraph, found: Mapping[fx.Node, Sum] | None = None) -> nx.DiGraph:
     """The data flow without the edges that no path takes: into products and attention only the furthest operand leads.
 
     Furthest is the operand with most learned layers on the longest way from the input; then the one with most
-    operations, then the first.
+    operations, then the first. Nor does a path part inside an activation function.
+
+    Args:
+        flow: the data flow.
+        found: its sums.
     """
+    whole = {node for node, each in (found or {}).items() if each.reason == ACTIVATION}
     kept: nx.DiGraph = nx.DiGraph()
     reached: dict[fx.Node, tuple[int, int]] = {}
     for node in flow.nodes:  # in topological order
@@ -36,7 +41,7 @@ def ways(flow: nx.DiGraph) -> nx.DiGraph:
         reached[node] = (layers + layers_in(node), operations + 1)
         kept.add_node(node)
         if furthest is not None:
-            parts = flow.nodes[node]["adds"] or operation_name(node) in _SIDE_BY_SIDE
+            parts = (flow.nodes[node]["adds"] and node not in whole) or operation_name(node) in _SIDE_BY_SIDE
             kept.add_edges_from((source, node) for source in (before if parts else [furthest]))
     return kept
 

@@ -109,7 +109,7 @@ untrained: Decorator = click.option(
 arch: Decorator = click.option(
     "--arch",
     metavar="NAME",
-    help="Architecture: resnet56, torchvision:resnet50, timm:NAME, package.module:factory or file.py:factory.",
+    help="Architecture: resnet56, torchvision:resnet50, timm:NAME, hf:CONFIG, package.module:factory, file.py:factory.",
 )
 
 leaf: Decorator = click.option(

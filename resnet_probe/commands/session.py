@@ -44,6 +44,11 @@ class Loaded:
         return self.size or self.checkpoint.input_size
 
     @property
+    def example(self) -> Any:
+        """Inputs of a network of transformers, which is not made for labelled images; None of any other."""
+        return getattr(self.checkpoint.model, "example", None)
+
+    @property
     def name(self) -> str:
         """The checkpoint's file stem, or the name given with `--arch`."""
         return self.checkpoint.name
@@ -222,6 +227,11 @@ class Session:
         """
         from resnet_probe.data import load_data
 
+        if one.example is not None:
+            raise click.UsageError(
+                f"{one.name} is a network of transformers, and no labelled images are measured with those; inspect and "
+                "paths take it without --data"
+            )
         spec = spec or request.data or one.own("data")
         if spec is None:
             raise click.UsageError(NO_IMAGES)
@@ -276,7 +286,7 @@ class Session:
         """What unravels the network for inputs of a shape; where none is given, for usual ones, or of its own size."""
 
         def unravel(shape: tuple[int, ...] | None) -> UnraveledNetwork:
-            if shape is None and usual is None and one.input_size is None:
+            if shape is None and usual is None and one.input_size is None and one.example is None:
                 self.tell(f"note: the size of the images of {one.name} is not known; it is traced at {USUAL} x {USUAL}")
             return self.unraveled(one, shape or usual, device)
 
@@ -289,9 +299,10 @@ class Session:
         loaded = one.checkpoint
         size = one.input_size or USUAL
         shape = shape or (loaded.in_channels, size, size)
+        example = shape if one.example is None else one.example
         return self._once(  # type: ignore[no-any-return]
             ("trace", shape, device, one.leaves, one.trace),
-            lambda: unravel(loaded.model.to(device), shape, leaves=one.leaves, trace=one.trace),
+            lambda: unravel(loaded.model.to(device), example, leaves=one.leaves, trace=one.trace),
             loaded.model,
         )
 
@@ -301,7 +312,7 @@ class Session:
         Raises:
             click.UsageError: neither is known.
         """
-        side = size or one.input_size
+        side = size or one.input_size or (USUAL if one.example is not None else None)
         if side is None:
             raise click.UsageError(f"the size of the images that {one.name} is made for is not known; give --size N")
         return self.unraveled(one, (one.checkpoint.in_channels, side, side))

@@ -24,8 +24,8 @@ Names of our own networks are a family with a depth, then tokens in any order:
   any size from 8x8.
 
 `cifar:` may stand in front of any of these, and has to for `cifar:resnet50` and `cifar:resnet152`, whose bare names
-mean other networks to most people. Others are `torchvision:NAME`, `timm:NAME`, `package.module:factory` and
-`file.py:factory`.
+mean other networks to most people. Others are `torchvision:NAME`, `timm:NAME`, `hf:NAME` (a configuration file of
+transformers, its folder, or a type of model), `package.module:factory` and `file.py:factory`.
 
 `MODELS` maps families to builders, `resolve` builds any network by name; `variants` has the rows of He 2016's tables.
 """
@@ -38,6 +38,7 @@ from collections.abc import Callable
 from torch import nn
 
 from .external import factory_model, suggest, timm_model, torchvision_model, torchvision_names
+from .huggingface import huggingface_model
 from .lenet import LeNet5, lenet
 from .names import LeNetSpec, ResNetSpec, VGGSpec, family_of, parse_lenet, parse_resnet, parse_vgg
 from .resnet import ResNet, resnet
@@ -60,7 +61,11 @@ __all__ = [
 
 MODELS: dict[str, Callable[..., nn.Module]] = {"resnet": resnet, "plain": resnet, "vgg": vgg, "lenet": lenet}
 
-_LIBRARIES: dict[str, Callable[..., nn.Module]] = {"torchvision": torchvision_model, "timm": timm_model}
+_LIBRARIES: dict[str, Callable[..., nn.Module]] = {
+    "torchvision": torchvision_model,
+    "timm": timm_model,
+    "hf": huggingface_model,
+}
 _EXAMPLES = [f"{family}{depth}" for family in ("resnet", "plain") for depth in (20, 32, 44, 56, 110, 1202)]
 _EXAMPLES += ["resnet164-bottleneck", "resnet110-preact", "vgg11", "vgg13", "vgg16", "vgg19", "lenet5"]
 
@@ -90,4 +95,4 @@ def resolve(arch: str, *, num_classes: int | None = None, in_channels: int | Non
     hint = suggest(name, [*_EXAMPLES, *torchvision_names()])
     for theirs in torchvision_names():
         hint = re.sub(rf" {theirs}\b", f" torchvision:{theirs}", hint)
-    raise LookupError(f"unknown network {arch!r}{hint} (also timm:NAME, package.module:factory and file.py:factory)")
+    raise LookupError(f"unknown network {arch!r}{hint} (also timm:NAME, hf:NAME, package.module:factory and file.py:factory)")
