@@ -141,13 +141,20 @@ class _Importer:
         name = node.target._schema.name if isinstance(node.target, OpOverload) else ""
         if name in _SAME:
             return self.copies[node.all_input_nodes[0]]
-        copy = self.new.node_copy(node, lambda n: self.copies[n])
-        copy.meta = {"nn_module_stack": _stack(node), "val": node.meta.get("val")}
+        if name == "aten::copy":  # into new memory, which has no derivative
+            into, value = (self.copies[each] for each in node.args[:2])  # type: ignore[index]
+            typed = self._tagged(self.new.call_method("type_as", (value, into)), node)
+            return self._tagged(self.new.call_method("expand_as", (typed, into)), node)
+        copy = self._tagged(self.new.node_copy(node, lambda n: self.copies[n]), node)
         if name == "aten::add" and not node.kwargs and all(isinstance(arg, fx.Node) for arg in node.args):
             copy.target = operator.add
         elif name in _RESHAPES:
             copy.target = torch.reshape
         return copy
+
+    def _tagged(self, made: fx.Node, node: fx.Node) -> fx.Node:
+        made.meta = {"nn_module_stack": _stack(node), "val": node.meta.get("val")}
+        return made
 
     def _rebuilt(self, value: Any, nodes: Iterator[fx.Node]) -> Any:
         """What the model returned, with nodes in place of tensors; what is neither is None."""
