@@ -1,4 +1,4 @@
-"""How many residual blocks are found in the networks of timm and torchvision, beside how many their code has.
+"""How many residual blocks are found in networks of timm, torchvision and transformers, beside how many they have.
 
     python benchmarks/anatomy.py > anatomy.csv          # a small member of every model module: a quarter of an hour
     python benchmarks/anatomy.py --only hrnet_w18_small dla34
@@ -166,13 +166,42 @@ TORCHVISION: dict[str, int | tuple[int, int]] = {
     "s3d": 0,
     "swin3d_t": 2 * 12,
 }
+# Small configurations with random weights; transformers is an extra package, as timm is.
+TOKENS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+TEXT = {**TOKENS, "vocab_size": 100, "max_position_embeddings": 64}
+CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt2": (
+        "GPT2LMHeadModel",
+        {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 100, "bos_token_id": 0, "eos_token_id": 0},
+    ),
+    "bert": ("BertModel", TEXT),
+    "roberta": ("RobertaForSequenceClassification", TEXT),
+    "distilbert": ("DistilBertModel", {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "vocab_size": 100}),
+    "opt": ("OPTForCausalLM", {**TEXT, "ffn_dim": 64, "word_embed_proj_dim": 32}),
+    "gpt_neox": ("GPTNeoXForCausalLM", TEXT),
+    "llama": ("LlamaForCausalLM", TEXT),
+    "t5": (
+        "T5EncoderModel",
+        {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "vocab_size": 100},
+    ),
+    "vit": ("ViTForImageClassification", {**TOKENS, "image_size": 32, "patch_size": 8}),
+    "convnext": (
+        "ConvNextForImageClassification",
+        {"hidden_sizes": [8, 16, 32, 64], "depths": [1, 1, 2, 1], "image_size": 32},
+    ),
+}
+TRANSFORMERS: dict[str, int | tuple[int, int]] = {
+    **dict.fromkeys(("gpt2", "bert", "roberta", "distilbert", "opt", "llama", "t5", "vit"), 2 * 2),
+    "gpt_neox": 2,  # attention and MLP side by side: one block a layer
+    "convnext": 1 + 1 + 2 + 1,
+}
 SHAPES = {
     **dict.fromkeys(("mc3_18", "r2plus1d_18", "r3d_18"), (3, 8, 64, 64)),
     **{"mvit_v1_b": (3, 16, 224, 224), "s3d": (3, 16, 224, 224), "swin3d_t": (3, 8, 64, 64)},
     **{"inception_v3": (3, 299, 299), "swin_v2_t": (3, 256, 256)},
 }
 COLUMNS = ("source", "network", "blocks", "expected", "bypasses", "expected_bypasses", "refused", "unopened")
-COLUMNS += ("device", "seconds", "error")
+COLUMNS += ("way", "device", "seconds", "error")
 
 
 class _TooLongError(BaseException):
@@ -186,7 +215,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     writer = csv.DictWriter(sys.stdout, COLUMNS, restval="")
     writer.writeheader()
-    for source, table in (("timm", TIMM), ("torchvision", TORCHVISION)):
+    for source, table in (("timm", TIMM), ("torchvision", TORCHVISION), ("transformers", TRANSFORMERS)):
         for name, expected in table.items():
             if not given.only or name in given.only:
                 blocks, bypasses = expected if isinstance(expected, tuple) else (expected, 0)
@@ -212,9 +241,9 @@ def measure(source: str, name: str) -> dict[str, Any]:
 
 def count(source: str, name: str) -> dict[str, Any]:
     model = make(source, name)
-    shape = model.default_cfg["input_size"] if source == "timm" else SHAPES.get(name, (3, 224, 224))
+    example = inputs(source, name, model)
     began = time.perf_counter()
-    anatomy = dissect(model, shape)
+    anatomy = dissect(model, example)
     seconds = time.perf_counter() - began
     blocks, bypasses = numbers(anatomy)
     refused = Counter(each.reason for each in anatomy.sums.values() if each.reason)
@@ -223,6 +252,7 @@ def count(source: str, name: str) -> dict[str, Any]:
         "bypasses": bypasses,
         "refused": "; ".join(f"{number} {reason}" for reason, number in refused.most_common()),
         "unopened": "; ".join(f"{path} {size}" for path, size in anatomy.unopened.items()),
+        "way": anatomy.traced.way,
         "seconds": f"{seconds:.1f}",
     }
 
@@ -231,7 +261,21 @@ def make(source: str, name: str) -> nn.Module:
     """A network with random weights, in evaluation mode."""
     if source == "timm":
         return timm.create_model(name).eval()
+    if source == "transformers":
+        import transformers
+
+        kind, options = CONFIGURATIONS[name]
+        made = getattr(transformers, kind)
+        return made(made.config_class(**options)).eval()
     return torchvision.models.get_model(name, weights=None, **WITHOUT_BACKBONE.get(name, {})).eval()
+
+
+def inputs(source: str, name: str, model: nn.Module) -> Any:
+    """The shape of an image, or tokens."""
+    if source == "transformers":
+        images = model.main_input_name == "pixel_values"
+        return (3, 32, 32) if images else torch.arange(14).reshape(2, 7)
+    return model.default_cfg["input_size"] if source == "timm" else SHAPES.get(name, (3, 224, 224))
 
 
 WITHOUT_BACKBONE = {

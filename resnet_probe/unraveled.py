@@ -393,6 +393,7 @@ def unravel(
     leaves: Sequence[str | type[nn.Module]] = (),
     at: str = "",
     trace: Literal["fx", "export"] | None = None,
+    output: str = "",
 ) -> UnraveledNetwork:
     """Unravel a model into a chain of units.
 
@@ -404,12 +405,13 @@ def unravel(
             model takes, such as a list of images; the part is unraveled on the first values that reach it.
         leaves: module paths or classes to keep as one operation, for code that cannot be traced.
         at: path of the part to unravel, such as the backbone of a detector; see `UnraveledNetwork.install`.
+        output: name (or position) of the one tensor to follow, where the model returns several; else all of them.
         trace: `fx` or `export`, to go only that way; without it `torch.export` follows where `torch.fx` stops.
 
     Raises:
         UntraceableError: neither way can follow `forward`.
         ValueError: the model rejects inputs of this shape, the chain fails its certificate, or nothing reaches `at`.
-        LookupError: there is no module at that path.
+        LookupError: there is no module at that path, or no output of that name.
 
     Examples:
         >>> net = unravel(torchvision.models.resnet18(), (3, 224, 224))
@@ -418,11 +420,11 @@ def unravel(
         >>> unravel(bert, {"input_ids": tokens, "attention_mask": mask})
     """
     if at:
-        network = unravel(*part_at(model, at, example), leaves=leaves, trace=trace)
+        network = unravel(*part_at(model, at, example), leaves=leaves, trace=trace, output=output)
         network.place = (model, at)
         return network
     with torch.random.fork_rng(devices=[]):  # a forward may draw random numbers, traced or run
-        anatomy = dissect(model, example, leaves=leaves, way=trace)
+        anatomy = dissect(model, example, leaves=leaves, way=trace, output=output)
         units = tuple(Unit(plan, anatomy) for plan in anatomy.units)
         steps = tuple(Step(i) for i in range(len(units)))
         network = UnraveledNetwork(anatomy, units, steps, None)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from resnet_probe.data import Data
 from resnet_probe.unraveled import UnraveledNetwork
@@ -48,6 +49,7 @@ class Subject:
         self.name, self.checkpoint, self.trained = name, checkpoint, trained
         self._unravel = (lambda shape: network) if isinstance(network, UnraveledNetwork) else network
         self._data, self._images = data, images
+        self._output = ""
 
     @cached_property
     def network(self) -> UnraveledNetwork:
@@ -66,11 +68,16 @@ class Subject:
                 network returns several tensors.
         """
         network = self._unravel(shape)
-        if self.has_data and (outputs := network.anatomy.traced.outputs) > 1:
+        traced = network.anatomy.traced
+        self._output = traced.output
+        if self.has_data and traced.outputs > 1:
+            names = ", ".join(traced.named_outputs)
             raise ValueError(
-                f"{self.name} returns {outputs} tensors and one is needed: wrap the model so that forward returns the "
-                "one to study (for example the class scores)"
+                f"{self.name} returns {traced.outputs} tensors ({names}) and one is needed: give unravel(..., "
+                "output=NAME), or wrap the model so that forward returns the one to study, such as the class scores"
             )
+        if self.has_data and not isinstance(traced.example, Tensor):
+            raise ValueError(f"{self.name} takes several inputs, and images are one; give a network of one input")
         return network
 
     def tell_inside(self, say: Callable[[str], None], what: str) -> None:
@@ -124,6 +131,8 @@ class Subject:
                 "checkpoint_sha256": self.checkpoint.sha256 or None,
                 "notes": list(self.checkpoint.notes),
             }
+            if self._output:
+                about["output"] = self._output
             if self.checkpoint.chain is not None:
                 about["edits"] = self.checkpoint.metadata["edits"]
         if self._data is not None:

@@ -21,7 +21,7 @@ rewriting.py graph -> the same with taps on its values, or faster
 from .certificate import Certificate, certify
 from .cleaning import UntraceableError
 from .extract import Mode, Piece, bypass, emit, runnable
-from .inputs import batch_of, each_tensor, is_shape, run, tensors_in
+from .inputs import batch_of, each_tensor, is_shape, named_outputs, run, scores_in, tensors_in
 from .operation import Operation, layers_in, parameters_in
 from .parts import part_at
 from .recording import BATCHES
@@ -57,12 +57,14 @@ __all__ = [
     "functional_batch_norm",
     "is_shape",
     "layers_in",
+    "named_outputs",
     "overwrite_where_unshared",
     "parameters_in",
     "part_at",
     "regions",
     "run",
     "runnable",
+    "scores_in",
     "share_tensors",
     "tensors_in",
     "trace",

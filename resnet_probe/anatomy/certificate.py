@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .extract import Mode, values_in
-from .inputs import each_tensor, run, tensors_in
+from .inputs import each_tensor, named_outputs, run, tensors_in
 from .tracing import Traced
 from .units import UnitPlan
 
@@ -91,7 +91,8 @@ def certify(units: Sequence[Runs], traced: Traced, model: nn.Module, x: Any, *, 
 
 
 def _chain_error(traced: Traced, model: nn.Module, x: Any, got: Any, tolerance: float) -> float:
-    expected = tensors_in(run(model, each_tensor(Tensor.clone, x)))  # a model may write into its input
+    returned = run(model, each_tensor(Tensor.clone, x))  # a model may write into its input
+    expected = [named_outputs(returned)[traced.output]] if traced.output else tensors_in(returned)
     if traced.outputs == 1:  # which may stand in several places
         expected = expected[:1]
     error = max(_relative(a, b) for a, b in zip(tensors_in(got), expected, strict=True))

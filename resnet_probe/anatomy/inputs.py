@@ -5,14 +5,24 @@ The first dimension of inputs is the batch. Of an example shapes and types are k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["batch_of", "described", "each_tensor", "example_of", "is_shape", "run", "tensors_in"]
+__all__ = [
+    "batch_of",
+    "described",
+    "each_tensor",
+    "example_of",
+    "is_shape",
+    "named_outputs",
+    "run",
+    "scores_in",
+    "tensors_in",
+]
 
 
 def example_of(given: Any, model: nn.Module) -> Any:
@@ -77,6 +87,26 @@ def tensors_in(value: Any) -> list[Tensor]:
     elif is_dataclass(value) and not isinstance(value, type):
         value = tuple(getattr(value, each.name) for each in fields(value))
     return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, (tuple, list)) else []
+
+
+def named_outputs(output: Any) -> dict[str, Any]:
+    """What a network returns in a dict, a dataclass or a named tuple, by name, else by position; tensors of them."""
+    if isinstance(output, Mapping):
+        named = dict(output)
+    elif is_dataclass(output) and not isinstance(output, type):
+        named = {each.name: getattr(output, each.name) for each in fields(output)}
+    elif hasattr(output, "_asdict"):
+        named = output._asdict()
+    elif isinstance(output, (tuple, list)):
+        named = dict(enumerate(output))
+    else:
+        named = {0: output}
+    return {str(name): value for name, value in named.items() if isinstance(value, Tensor)}
+
+
+def scores_in(names: Collection[str]) -> str:
+    """Name of the output with the class scores, as transformers and torchvision call it; empty where there is none."""
+    return next((name for name in ("logits", "out") if name in names), "")
 
 
 def described(example: Any) -> str:

@@ -47,6 +47,7 @@ class Traced:
         example: shapes and types of one input, as tensors without storage, see `example_of`.
         saved: names in the model's state dict.
         summands: of a sum in other words than `a + b` the nodes that yield what is added.
+        output: name of the one output that `result` is, where one of several was asked for.
         way: what traced it, `fx` or `export`.
         why: why it was not `fx`; empty where it was, or where `export` was asked for.
     """
@@ -58,6 +59,7 @@ class Traced:
     example: Any
     saved: frozenset[str]
     summands: dict[fx.Node, tuple[fx.Node, ...]] = field(default_factory=dict)
+    output: str = ""
     way: Literal["fx", "export"] = "fx"
     why: str = ""
 
@@ -84,6 +86,19 @@ class Traced:
         """Number of tensors that the model returns."""
         return len(set(_returned(self.result)))
 
+    @property
+    def named_outputs(self) -> dict[str, fx.Node]:
+        """Node of each tensor that the model returns, by name in a dict, dataclass or named tuple, else by position."""
+        result = self.result
+        if result.target is gathered:
+            values = result.args[0]
+            named = values if isinstance(values, dict) else dict(enumerate(cast(Any, values)))
+        elif _returned(result) != [result]:
+            named = result.kwargs or dict(zip(cast(Any, result.target)._fields, result.args, strict=True))
+        else:
+            named = {"0": result}
+        return {str(name): node for name, node in named.items() if isinstance(node, fx.Node)}
+
     def operation(self, node: fx.Node) -> Operation:
         """What the node does."""
         return Operation(node, self)
@@ -95,6 +110,7 @@ def trace(
     *,
     leaves: Sequence[str | type[nn.Module]] = (),
     way: Literal["fx", "export"] | None = None,
+    output: str = "",
 ) -> Traced:
     """Trace `model` for inputs like an example.
 
@@ -109,13 +125,20 @@ def trace(
             a tuple (the arguments of `forward`) or dict (its keyword arguments).
         leaves: module paths or classes to keep as one operation, for code that cannot be followed.
         way: the only way to go.
+        output: name (or position) of the output to follow, of a model that returns several tensors; else all.
 
     Raises:
         UntraceableError: `forward` branches on values or on the number of images, mutates a tensor by index, or returns
             no tensor.
         ValueError: the model does not accept inputs of this shape, or the example is of another kind.
     """
-    example = example_of(example, unwrap(model))
+    found = _trace(model, example_of(example, unwrap(model)), leaves, way)
+    return _with_output(found, output) if output else found
+
+
+def _trace(
+    model: nn.Module, example: Any, leaves: Sequence[str | type[nn.Module]], way: Literal["fx", "export"] | None
+) -> Traced:
     if way == "export" or not (way or isinstance(example, Tensor)):
         return _exported(model, example, leaves)
     try:
@@ -159,6 +182,17 @@ def _traced(model: nn.Module, shared: nn.Module, graph: fx.Graph, example: Any) 
     if terms := summands(module, values):  # with new nodes
         values = record(module, example, type(model).__name__)
     return Traced(module, source, result, values, example, saved, terms)
+
+
+def _with_output(traced: Traced, output: str) -> Traced:
+    """The network with one of its outputs."""
+    named = traced.named_outputs
+    if output not in named:
+        raise LookupError(f"no output {output!r} of a tensor; there are {', '.join(named)}")
+    (end,) = (node for node in traced.module.graph.nodes if node.op == "output")
+    end.args = (named[output],)
+    traced.module.recompile()
+    return dataclasses.replace(traced, result=named[output], output=output)
 
 
 def assemble(

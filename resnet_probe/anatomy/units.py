@@ -121,9 +121,10 @@ def dissect(
     *,
     leaves: Sequence[str | type[nn.Module]] = (),
     way: Literal["fx", "export"] | None = None,
+    output: str = "",
 ) -> Anatomy:
     """Find the chain of units of `model` for inputs like an example; arguments and errors are those of `trace`."""
-    traced = trace(model, example, leaves=leaves, way=way)
+    traced = trace(model, example, leaves=leaves, way=way, output=output)
     flow = data_flow(traced)
     found = sums(traced, flow)
     anatomy = Anatomy(traced, flow, ways(flow, found), found, ())

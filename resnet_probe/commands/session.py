@@ -285,14 +285,23 @@ class Session:
     def _unraveler(self, one: Loaded, usual: tuple[int, ...] | None, device: str) -> Callable[..., UnraveledNetwork]:
         """What unravels the network for inputs of a shape; where none is given, for usual ones, or of its own size."""
 
+        from resnet_probe.anatomy import scores_in
+
         def unravel(shape: tuple[int, ...] | None) -> UnraveledNetwork:
             if shape is None and usual is None and one.input_size is None and one.example is None:
                 self.tell(f"note: the size of the images of {one.name} is not known; it is traced at {USUAL} x {USUAL}")
-            return self.unraveled(one, shape or usual, device)
+            network = self.unraveled(one, shape or usual, device)
+            named = network.anatomy.traced.named_outputs
+            if usual is not None and len(named) > 1 and (output := scores_in(named)):
+                self.tell(f"note: {one.name} returns {', '.join(named)}; {output} is measured")
+                network = self.unraveled(one, shape or usual, device, output=output)
+            return network
 
         return unravel
 
-    def unraveled(self, one: Loaded, shape: tuple[int, ...] | None = None, device: str = "cpu") -> UnraveledNetwork:
+    def unraveled(
+        self, one: Loaded, shape: tuple[int, ...] | None = None, device: str = "cpu", output: str = ""
+    ) -> UnraveledNetwork:
         """The network as a chain of units, for inputs of `shape`, or of the size that it is made for."""
         from resnet_probe.unraveled import unravel
 
@@ -301,8 +310,8 @@ class Session:
         shape = shape or (loaded.in_channels, size, size)
         example = shape if one.example is None else one.example
         return self._once(  # type: ignore[no-any-return]
-            ("trace", shape, device, one.leaves, one.trace),
-            lambda: unravel(loaded.model.to(device), example, leaves=one.leaves, trace=one.trace),
+            ("trace", shape, device, one.leaves, one.trace, output),
+            lambda: unravel(loaded.model.to(device), example, leaves=one.leaves, trace=one.trace, output=output),
             loaded.model,
         )
 

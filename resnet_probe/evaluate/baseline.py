@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from resnet_probe.anatomy import named_outputs, scores_in
 from resnet_probe.data import NORMALIZATIONS, Data, normalizations_for
 from resnet_probe.tasks import CLASSIFICATION
 
@@ -80,6 +81,8 @@ def _wrong(model: nn.Module, data: Data, device: str, batch_size: int) -> Tensor
 
 def _scores(model: nn.Module, images: Tensor) -> Tensor:
     output = model(images)
+    if not isinstance(output, Tensor) and (name := scores_in(named := named_outputs(output))):
+        return named[name]  # type: ignore[no-any-return]
     if not isinstance(output, Tensor):
         raise ValueError(
             f"{type(model).__name__} returns a {type(output).__name__} and one tensor is needed: wrap the model so "

@@ -95,4 +95,6 @@ def resolve(arch: str, *, num_classes: int | None = None, in_channels: int | Non
     hint = suggest(name, [*_EXAMPLES, *torchvision_names()])
     for theirs in torchvision_names():
         hint = re.sub(rf" {theirs}\b", f" torchvision:{theirs}", hint)
-    raise LookupError(f"unknown network {arch!r}{hint} (also timm:NAME, hf:NAME, package.module:factory and file.py:factory)")
+    raise LookupError(
+        f"unknown network {arch!r}{hint} (also timm:NAME, hf:NAME, package.module:factory and file.py:factory)"
+    )

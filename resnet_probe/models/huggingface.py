@@ -43,7 +43,9 @@ def huggingface_model(name: str, *, num_classes: int | None = None, in_channels:
         elif name in (known := list(transformers.models.auto.configuration_auto.CONFIG_MAPPING)):
             config = transformers.AutoConfig.for_model(name, **options)
         else:
-            raise LookupError(f"transformers has no type of model {name!r}, nor is there such a file{suggest(name, known)}")
+            raise LookupError(
+                f"transformers has no type of model {name!r}, nor is there such a file{suggest(name, known)}"
+            )
         kind = getattr(transformers, (config.architectures or [""])[0], None)
         model: nn.Module = kind(config) if kind else transformers.AutoModel.from_config(config)
     except (OSError, ValueError) as error:
