@@ -41,7 +41,7 @@ class Odd(Small):
     def middle(self, x):
         if x.shape[-1] % 2:
             x = F.pad(x, (0, 1, 0, 1))
-        for block in map(lambda each: lambda value: each(value), self.blocks):
+        for block in [lambda value, each=each: each(value) for each in self.blocks]:
             y = torch.zeros_like(x)
             y[:, :2], y[:, 2:] = x[:, :2], x[:, 2:]
             x = x + block(y)
@@ -248,7 +248,7 @@ def test_a_condition_on_the_number_of_inputs_is_refused_in_one_line():
         def middle(self, x):
             return x * 2 if x.shape[0] == 1 else x
 
-    with pytest.raises(ValueError, match="on a batch of 1: .*asks for the number of inputs") as caught:
+    with pytest.raises(ValueError, match=r"on a batch of 1: .*asks for the number of inputs") as caught:
         unravel(trained(Asker), SHAPE)
     assert "\n" not in str(caught.value)
 
@@ -287,3 +287,15 @@ def test_modules_that_hold_layers_are_opened():
     kept = unravel(model, SHAPE, leaves=["1"])
     assert kept.anatomy.traced.way == "fx"
     assert kept.anatomy.unopened == {"1": sum(p.numel() for p in model[1].parameters())}
+
+
+@pytest.mark.parametrize("kind", ["dict", "dataclass", "tuple", "named tuple"])
+def test_one_of_several_outputs_can_be_followed(kind):
+    model, name = trained(lambda: Several(kind)), "0" if kind == "tuple" else "logits"
+    net = unravel(model, SHAPE, output=name)
+    x = model.stem(images())
+    assert torch.allclose(run(net), model.head((x + model.one(x)).mean((2, 3))), atol=1e-6)
+    assert torch.allclose(run(net.delete("one").to_module()), model.head(x.mean((2, 3))), atol=1e-6)
+    assert net.anatomy.traced.outputs == 1
+    with pytest.raises(LookupError, match="no output 'aux' of a tensor; there are"):
+        unravel(model, SHAPE, output="aux")

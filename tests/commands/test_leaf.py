@@ -122,3 +122,67 @@ def test_the_size_is_asked_for_where_nothing_says_it(capsys, command):
     assert status == 2
     assert "the size of the images that net is made for is not known; give --size N" in err
     assert run(capsys, command, *words, "--size", 8)[0] == 0
+
+
+@pytest.fixture
+def slices(net):
+    """The network, with a value that is assigned into slices before the blocks; torch.fx cannot follow that."""
+    written = "x = self.stem(x)\n        y = torch.zeros_like(x)\n        y[:] = x\n        x = y"
+    code = "import torch\n" + NET.replace("x = self.gate(self.stem(x))", written)
+    Path("slices.py").write_text(code, encoding="utf-8")
+    return net
+
+
+def test_what_torch_fx_cannot_follow_is_exported_and_inspect_says_why(capsys, slices):
+    words = ["--arch", "slices.py:Net", "--size", 8]
+    status, out, _ = run(capsys, "inspect", *words)
+    assert status == 0
+    assert [line.split()[:2] for line in out.splitlines() if " block " in line] == [["one", "block"], ["two", "block"]]
+    assert "torch.export: torch.fx cannot trace Net: line" in " ".join(out.split())
+    status, _, err = run(capsys, "inspect", *words, "--trace", "fx")
+    assert (status, "stopped it" in err) == (2, True)
+    status, out, _ = run(capsys, "inspect", "--arch", "resnet8-w4", "--size", 8, "--trace", "export", "--out", "here")
+    assert status == 0
+    assert read("here", "inspect").about("resnet8-w4")["traced"] == {"way": "export", "why": ""}
+
+
+def test_an_edited_network_is_traced_again_as_it_was(capsys, net):
+    words = ["--ckpt", "net.pt", "--arch", "slices.py:Net", "--size", 8, "--trace", "export", "--delete", "one"]
+    Path("slices.py").write_text(NET.replace("x = self.gate(self.stem(x))", "x = self.stem(x)"), encoding="utf-8")
+    assert run(capsys, "surgery", *words, "--out", "edited.safetensors")[0] == 0
+    assert json.loads(Path("edited.recipe.json").read_text(encoding="utf-8"))["trace"] == "export"
+    edited = checkpoint.load("edited.safetensors", arch="slices.py:Net")
+    assert edited.chain.anatomy.traced.way == "export"
+    x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    h = net.stem(x)
+    assert torch.allclose(edited.model(x), net.head((h + net.two(h)).mean((2, 3))), atol=1e-6)
+
+
+DICT = """
+from torch import nn
+from net import Net
+
+
+class Both(Net):
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.one(x)
+        return {"features": x, "logits": self.head(x.mean((2, 3)))}
+"""
+
+
+def test_the_class_scores_among_several_outputs_are_measured(capsys, net):
+    Path("both.py").write_text(DICT, encoding="utf-8")
+    words = ["--arch", "both.py:Both", "--data", "digits", "--limit", 20, "--format", "svg", "--out", "both"]
+    status, out, err = run(capsys, "lesion", *words)
+    assert status == 0
+    assert "returns features, logits; logits is measured" in " ".join((out + err).split())
+    table = read("both", "lesion")
+    assert table.about("both.py:Both")["output"] == "logits"
+    model = Session().load(None, "both.py:Both").checkpoint.model
+    from resnet_probe.data import load_data
+
+    x, y = next(load_data("digits", limit=20).batches(20, device="cpu"))
+    with torch.no_grad():
+        wrong = (model.head(model.stem(x).mean((2, 3))).argmax(1) != y).sum().item()
+    assert [row["wrong"] for row in table.rows if row["block"] == "one"] == [wrong]
