@@ -346,6 +346,15 @@ def pick_device(name: str) -> str:
     return name
 
 
+def in_software(precision: str, device: str) -> str | None:
+    """A note where the processor has no instructions for a precision."""
+    import torch
+
+    if precision != "bf16" or device != "cpu" or torch.backends.cpu.get_cpu_capability() != "AVX2":
+        return None
+    return "note: this processor computes bf16 in software, many times slower than fp32; give --precision fp32"
+
+
 def _distinct(found: list[Loaded], ckpts: Sequence[Path]) -> list[Loaded]:
     """Checkpoints of the same file name are told apart by their folders."""
     if len({one.name for one in found}) == len(found):
