@@ -18,6 +18,7 @@ PACKAGE = ROOT / "resnet_probe"
 LAYERS = {
     "files": 0,
     "lazy": 0,
+    "threads": 0,
     "limits": 0,
     "pickles": 1,
     "": 0,  # resnet_probe itself: the version, and the vocabulary by name

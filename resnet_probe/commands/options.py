@@ -22,6 +22,7 @@ from click import get_current_context
 
 from resnet_probe.analyses.parsing import memory_size
 from resnet_probe.figures.looks import FORMATS
+from resnet_probe.threads import use
 
 STYLES = ("paper", "talk", "poster")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -186,13 +187,24 @@ compiled: Decorator = click.option("--compile", "compiled", is_flag=True, help="
 
 fresh: Decorator = click.option("--fresh", is_flag=True, help="Start over, whatever an earlier run has finished.")
 
-device: Decorator = click.option(
+_device: Decorator = click.option(
     "--device",
     default="auto",
     show_default=True,
     metavar="NAME",
     help="Where to compute: auto, cpu, cuda, cuda:1, mps.",
 )
+
+_threads: Decorator = click.option(
+    "--threads", type=COUNT, metavar="N", expose_value=False, callback=lambda _, __, number: use(number),
+    help="Threads to compute with.  [default: one for each processor this process may use]",
+)  # fmt: skip
+
+
+def device(command: Any) -> Any:
+    """`--device`, and `--threads`, which the command does not take: they hold from here on."""
+    return _device(_threads(command))
+
 
 devices: Decorator = click.option("--devices", default=1, show_default=True, type=COUNT, help="Processes per node.")
 
