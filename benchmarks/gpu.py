@@ -142,6 +142,8 @@ class Log:
     def markdown(self) -> str:
         a = self.about
         lines = [f"{a['device']}, torch {a['torch']}, CUDA {a['cuda']}, {a['cores']} cores, {a['date']}", ""]
+        if a["tiny"]:
+            lines += ["Tiny: the networks are a ResNet-8 and a ResNet of 4 blocks, whatever the headings say.", ""]
         for part in self.parts:
             lines += [*markdown(part), ""]
         return "\n".join(lines)
@@ -254,7 +256,7 @@ def row(name: str, method: Method, first: Method, methods: Mapping[str, Method],
         pairs = zip(methods[other].seconds, method.seconds, strict=True)
         ideal = spread([work * a / b for a, b in pairs]) if not methods[other].error else None
     differ = compared = None
-    if isinstance(method.result, dict) and isinstance(first.result, dict):
+    if method is not first and isinstance(method.result, dict) and isinstance(first.result, dict):
         shared = [key for key in first.result if key in method.result]
         pairs_ = [(a, b) for key in shared for a, b in zip(first.result[key], method.result[key], strict=True)]
         differ, compared = sum(a != b for a, b in pairs_), len(pairs_)
