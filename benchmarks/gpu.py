@@ -22,7 +22,6 @@ with `--shared`, ResNet-56 is the checkpoint `resnet56-4bfd9763.th` and its imag
 """
 
 import argparse
-import contextlib
 import datetime
 import json
 import os
@@ -49,6 +48,7 @@ from resnet_probe.checkpoint import load, untrained
 from resnet_probe.data import Data, load_data
 from resnet_probe.evaluate import recalibrate
 from resnet_probe.files import write_text
+from resnet_probe.float32 import full_float32
 from resnet_probe.unraveled import UnraveledNetwork, unravel
 
 ROOT = Path(__file__).parents[1]
@@ -142,6 +142,8 @@ class Log:
     def markdown(self) -> str:
         a = self.about
         lines = [f"{a['device']}, torch {a['torch']}, CUDA {a['cuda']}, {a['cores']} cores, {a['date']}", ""]
+        if a["tiny"]:
+            lines += ["Tiny: the networks are a ResNet-8 and a ResNet of 4 blocks, whatever the headings say.", ""]
         for part in self.parts:
             lines += [*markdown(part), ""]
         return "\n".join(lines)
@@ -254,7 +256,7 @@ def row(name: str, method: Method, first: Method, methods: Mapping[str, Method],
         pairs = zip(methods[other].seconds, method.seconds, strict=True)
         ideal = spread([work * a / b for a, b in pairs]) if not methods[other].error else None
     differ = compared = None
-    if isinstance(method.result, dict) and isinstance(first.result, dict):
+    if method is not first and isinstance(method.result, dict) and isinstance(first.result, dict):
         shared = [key for key in first.result if key in method.result]
         pairs_ = [(a, b) for key in shared for a, b in zip(first.result[key], method.result[key], strict=True)]
         differ, compared = sum(a != b for a, b in pairs_), len(pairs_)
@@ -289,11 +291,11 @@ def subject(setting: Setting, arch: str) -> tuple[nn.Module, UnraveledNetwork, D
             data = load_data(str(folder / "data" / "cifar10"), split="test", normalize="imagenet", limit=images)
             return model, unravel(model, data.input_shape), data.to(setting.device)
     if arch.startswith("torchvision."):
-        import torchvision
+        from torchvision.models import resnet
 
         torch.manual_seed(0)
-        name = "resnet18" if setting.tiny else arch.removeprefix("torchvision.")
-        model = getattr(torchvision.models, name)(weights=None).eval()
+        small = partial(resnet.ResNet, resnet.BasicBlock, [1, 1, 1, 1])
+        model = (small if setting.tiny else getattr(resnet, arch.removeprefix("torchvision.")))().eval()
         data = noise(setting, 8 if setting.tiny else 2_000, 32 if setting.tiny else 224, 1000)
     else:
         model = untrained("resnet8-w4" if setting.tiny else arch).model
@@ -309,7 +311,7 @@ def subject(setting: Setting, arch: str) -> tuple[nn.Module, UnraveledNetwork, D
 # -- lesion sweeps -----------------------------------------------------------------------------------------------------
 
 
-def fastest_batch(model: nn.Module, data: Data, setting: Setting) -> tuple[int, float]:
+def fastest_batch(loop: Callable[..., Any], model: nn.Module, data: Data, setting: Setting) -> tuple[int, float]:
     """The batch at which the intact network runs fastest, and its images per second."""
     sizes = (16, 64) if setting.tiny else (256, 1024, 4096) if data.input_shape[1] <= 64 else (32, 128, 512)
     rates = {}
@@ -319,7 +321,7 @@ def fastest_batch(model: nn.Module, data: Data, setting: Setting) -> tuple[int, 
             for _ in range(2):
                 setting.wait()
                 start = time.perf_counter()
-                plain_loop(model, [()], some, size)
+                loop(model, [()], some, size)
                 rates[size] = len(some) / (time.perf_counter() - start)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
@@ -333,53 +335,38 @@ def evenly(sets: Sets, count: int) -> Sets:
     return [sets[number * len(sets) // count] for number in range(count)]
 
 
-@contextlib.contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = allowed
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
 def lesions(box: Box, name: str, what: str, found: tuple[nn.Module, UnraveledNetwork, Data], sets: Sets) -> None:
     """One table: the engine on all sets against a loop over some of them."""
     model, network, data = found
-    setting = box.setting
-    with tf32(False):
-        batch, rate = fastest_batch(model, data, setting)
-        work = share_of_work(network, sets)
-        # two rounds of the engine in both precisions within half of the box, and of the loops within a quarter
-        images = len(data)
-        while images > 64 and 2 * 1.7 * work * images / rate > box.left / 2:
-            images //= 2
-        count = min(len(sets), max(2, int(box.left / 4 / (2 * 2 * images / rate))))
-        data, few = data.subset(slice(0, images)), evenly(sets, count)
-        start = data.subset(slice(0, min(batch, images)))
-        loop = {"size": len(few) * images, "warm": partial(plain_loop, model, few[:2], start, batch)}
-
-        def loop_tf32() -> Any:
-            with tf32(True):
-                return plain_loop(model, few, data, batch)
-
-        methods = {
-            f"plain loop, fp32, batches of {batch}": Method(partial(plain_loop, model, few, data, batch), **loop)
-        }
-        if setting.cuda:
-            methods["plain loop, TF32"] = Method(loop_tf32, **loop)
-        for precision in ("fp32", "bf16"):
-            one_pass = plain_pass(network, data, precision, batch)
-            methods[f"engine, {precision}"] = Method(
-                partial(sweep, network, sets, data, precision=precision), len(sets) * images,
-                warm=partial(sweep, network, sets, start, precision=precision), ideal=(f"one pass, {precision}", work),
-            )  # fmt: skip
-            methods[f"one pass, {precision}"] = Method(one_pass, images)
-        table = (
-            f"{name}, {len(sets)} {what}, {images:,} images of {data.input_shape[1]} px; the loop runs {len(few)} of "
-            f"them; the prefix tree holds the work of {work:.1f} passes"
+    full_loop = full_float32()(plain_loop)
+    batch, rate = fastest_batch(full_loop, model, data, box.setting)
+    work = share_of_work(network, sets)
+    # two rounds of the engine in both precisions within half of the box, and of both loops within a quarter
+    images = len(data)
+    while images > 64 and 2 * 1.7 * work * images / rate > box.left / 2:
+        images //= 2
+    count = min(len(sets), max(2, int(box.left / 4 / (2 * 2 * images / rate))))
+    data, few = data.subset(slice(0, images)), [sets[number * len(sets) // count] for number in range(count)]
+    start = data.subset(slice(0, min(batch, images)))
+    loops = {f"plain loop, fp32, batches of {batch}": full_loop, "plain loop, TF32": plain_loop}
+    methods = {
+        name: Method(
+            partial(loop, model, few, data, batch), count * images, partial(loop, model, few[:2], start, batch)
         )
-        box.compare(table, "answers", methods)
+        for name, loop in loops.items()
+        if box.setting.cuda or loop is full_loop
+    }
+    for precision in ("fp32", "bf16"):
+        run, one_pass = partial(sweep, network, sets, precision=precision), f"one pass, {precision}"
+        methods[f"engine, {precision}"] = Method(
+            partial(run, data), len(sets) * images, partial(run, start), ideal=(one_pass, work)
+        )
+        methods[one_pass] = Method(full_float32()(plain_pass(network, data, precision, batch)), images)
+    table = (
+        f"{name}, {len(sets)} {what}, {images:,} images of {data.input_shape[1]} px; the loop runs {count} of them; "
+        f"the prefix tree holds the work of {work:.1f} passes"
+    )
+    box.compare(table, "answers", methods)
 
 
 def singles(box: Box, arch: str, name: str) -> None:
@@ -452,12 +439,11 @@ def gradients(box: Box) -> None:
     module = whole(network)
     for value in network.anatomy.traced.module.parameters():
         value.requires_grad_(False)
-    methods = {"gradient at the input": Method(partial(input_gradient, module, images, labels), count)}
+    methods = {"gradient at the input": Method(partial(full_float32()(input_gradient), module, images, labels), count)}
     for vectors in (1, 8):
         exact = partial(class_gradients, network, images, labels, reference=module, stack=count * vectors)
         methods[f"exact, all {len(network.blocks) + 1} path classes, {vectors} at a time"] = Method(exact, count)
-    with tf32(False):
-        box.compare(f"{count} images, fp32", "images", methods)
+    box.compare(f"{count} images, fp32", "images", methods)
 
 
 def probes(box: Box) -> None:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from resnet_probe.data import Data
+from resnet_probe.float32 import full_float32
 from resnet_probe.gradients.budget import Budget, image_bytes
 from resnet_probe.gradients.exact import IMAGES, STACK, loss_gradient
 from resnet_probe.gradients.statistics import BatchNorm
@@ -68,6 +69,7 @@ def draw_paths(blocks: int, lengths: Sequence[int], samples: int, generator: tor
     return rank < torch.tensor(list(lengths), dtype=torch.long)[:, None, None]
 
 
+@full_float32()
 def path_norms(
     network: UnraveledNetwork,
     images: Tensor,
