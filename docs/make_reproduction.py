@@ -74,12 +74,12 @@ FIGURES_OF_PAPERS = (
     Figure(
         "Veit et al. 2016, Fig. 5a", "Deleting several blocks",
         "The error rises smoothly with the number of deleted blocks.",
-        f"lesion {ckpts(VEIT)} --multi 1:20 --draws 100 --limit 2000", "multi", "lesion_multi", ("8",),
+        f"lesion {ckpts(VEIT)} --multi 1:20 --draws 10 --limit 500", "multi", "lesion_multi", ("8",),
     ),
     Figure(
         "Veit et al. 2016, Fig. 5b", "Shuffling blocks",
         "The error rises smoothly as the order of the blocks is shuffled.",
-        f"reorder {ckpts(VEIT)} --swaps 1:20 --draws 20 --limit 2000", "reorder", "reorder", ("9",),
+        f"reorder {ckpts(VEIT)} --swaps 1:20 --draws 10 --limit 500", "reorder", "reorder", ("9",),
     ),
     Figure(
         "Veit et al. 2016, Fig. 6a", "Lengths of the paths",
@@ -95,7 +95,7 @@ FIGURES_OF_PAPERS = (
     Figure(
         "Greff et al. 2017 and Jastrzebski et al. 2018", "Iterative inference",
         "A branch opposes the gradient, more so in higher blocks; exits after each block get better step by step.",
-        f"iterative {ckpts(VEIT)} --lesion {RUNS}/lesion/lesion.csv --limit 1000", "iterative", "iterative",
+        f"iterative {ckpts(VEIT)} --lesion {RUNS}/lesion/lesion.csv --limit 500", "iterative", "iterative",
         ("14", "17", "18", "21", "23"), needs="lesion",
     ),
 )  # fmt: skip
