@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = ["full_float32"]
 
@@ -18,7 +19,7 @@ def full_float32() -> Iterator[None]:
     """
     import torch  # noqa: PLC0415 - what is made of tables alone needs none
 
-    cudnn = torch.backends.cudnn
+    cudnn: Any = torch.backends.cudnn
     before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
     _allow_tf32(False)
     try:
