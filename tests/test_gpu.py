@@ -22,6 +22,7 @@ from tests.evaluate.cases import SHAPE, images, network
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode"),  # it is new, torch says
 ]
 DEVICE = "cuda"
 
@@ -64,8 +65,8 @@ def test_units_do_not_wait_for_the_device(both):
     ((x, y),) = images(64).to(DEVICE).batches(64, device=DEVICE)
     with torch.inference_mode():
         run_tree(tree, units, x, stack=128)  # makes the units ready
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            torch.cuda.set_sync_debug_mode("error")
             outputs = run_tree(tree, units, x, stack=128)
             measures = [CLASSIFICATION.measure(output, y, outputs[0]) for output in outputs]
         finally:

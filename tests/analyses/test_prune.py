@@ -280,7 +280,7 @@ def test_cut_networks_are_healed_and_kept(case, tmp_path):
         return (chooses if split == "train" else reports).subset(slice(limit))
 
     one = Subject("tiny", unravel(source.model, (3, 8, 8)), reports, checkpoint=source, images=more)
-    how = Parameters(orders=("last",), resizing=True, heal=5, save=2)
+    how = Parameters(orders=("last", "weights"), resizing=True, heal=5, save=2)
     before = {name: value.clone() for name, value in source.model.state_dict().items()}
     table, _ = prune.run(one, how, Runtime(folder=tmp_path))
     healed = [row for row in table.rows if row["healing"]]
@@ -300,9 +300,11 @@ def test_cut_networks_are_healed_and_kept(case, tmp_path):
         assert row["loss"] == pytest.approx(F.cross_entropy(out, reports.labels).item(), abs=1e-4)
         assert row["wrong"] == (out.argmax(1) != reports.labels).sum()
     kept = load(tmp_path / "tiny-without-2.safetensors").model
-    (cut,) = (row for row in table.rows if row["removed"] == 2 and not row["healing"])
+    cut = {row["removed"]: row for row in table.rows if row["order"] == "last" and not row["healing"]}
+    for row in healed:
+        assert all(row[key] == cut[row["removed"]][key] for key in ("order", "blocks", "parameters", "flops"))
     loss = F.cross_entropy(loop({"": kept}, reports)[""], reports.labels).item()
-    assert cut["loss"] == pytest.approx(loss, abs=1e-5)
+    assert cut[2]["loss"] == pytest.approx(loss, abs=1e-5)
     facts = {fact.label for fact in facts_of(table)["tiny"]}
     assert "3 removed, fine-tuned" in facts
 

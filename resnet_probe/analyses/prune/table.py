@@ -90,7 +90,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
             draw = number if order == "random" else None
             rows += [row(order, path, removed, draw) for removed in range(1, len(path))]
     rows += [
-        row(first, path, removed, again=again)
+        row(first, found[first][0], removed, again=again)
         for removed, healings in _healed(target, parameters, runtime, found[first][0], names).items()
         for again in healings.items()
     ]
