@@ -1,4 +1,4 @@
-"""Units made fast for evaluation: batch norm folded into convolutions, the fastest layout, in-place where nothing is shared.
+"""Units made fast for evaluation: batch norm folded into convolutions, the fastest layout, in-place where not shared.
 
 The prepared modules are copies; the network's own weights stay as they are.
 """
