@@ -37,10 +37,10 @@ QUICK = Amount(limit=200, draws=5, swaps=5, samples=50, images=50, batches=0)
 
 
 @click.command("study")
-@click.argument("checkpoint", type=options.FILE)
+@click.argument("checkpoint", type=options.WEIGHTS)
 @options.leaf
 @options.size
-@click.option("--against", type=options.FILE, metavar="FILE", help="Checkpoint to compare with, such as a VGG.")
+@click.option("--against", type=options.WEIGHTS, metavar="FILE", help="Checkpoint to compare with, such as a VGG.")
 @options.data
 @options.data_root
 @options.split
