@@ -12,7 +12,7 @@ from scipy.stats import kendalltau
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_probe.analyses import prune
-from resnet_probe.analyses.prune import ORDERS, Parameters, heal, stability
+from resnet_probe.analyses.prune import ORDERS, Parameters, heal, stability, times
 from resnet_probe.analyses.registry import facts_of
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
@@ -317,3 +317,24 @@ def test_what_is_healed_is_an_order_that_there_is(case):
         measured(case, orders=("last",), save=7)
     assert heal.where(25) == [6, 12, 18]
     assert heal.where(2) == [1]
+
+
+def test_cut_networks_are_timed_once_for_each_shape_of_what_is_left(case, monkeypatch):
+    """On a clock by the books: a block costs 10 ms at batch 1 and 2 ms in batches of 32, what else there is nothing."""
+    calls = []
+
+    def clock(module, shape, *, batch_size, seconds, device):
+        blocks = len({name.rpartition(".conv")[0] for name, _ in module.named_modules() if name.endswith("conv2")})
+        calls.append((blocks, batch_size))
+        return blocks * {1: 10.0, 8: 3.0, 32: 2.0, 128: 4.0}[batch_size]
+
+    monkeypatch.setattr(times, "time_forward", clock)
+    table = measured(case, orders=("last", "weights", "random"), time=True, resizing=False)["prune"]
+    for row in table.rows:
+        assert (row["time_1"], row["time_best"]) == (10.0 * (6 - row["removed"]), 2.0 * (6 - row["removed"]))
+    assert table.settings["best_batch"] == 32
+    assert calls[:3] == [(6, 8), (6, 32), (6, 128)]
+    stages = {tuple(sorted(block[:6] for block in (row["blocks"] or "").split())) for row in table.rows}
+    assert len(calls) - 3 == 2 * len(stages)
+    assert "time of an image" in {fact.label for fact in facts_of(table)["tiny"]}
+    assert {row["time_1"] for row in measured(case, orders=("last",))["prune"].rows} == {None}

@@ -5,6 +5,7 @@ scores.py      a score of every block, image by image
 searches.py    greedy, beam and exhaustive search, runs of consecutive blocks
 stability.py   how much an order changes with the images that choose
 costs.py       parameters and multiply-adds of what is left
+times.py       how long it takes
 table.py       `run` -> prune.csv, prune_stability.csv
 heal.py        cut networks, their statistics re-estimated, then fine-tuned; and kept
 figures.py     `plot`, `plot_orders`
@@ -76,6 +77,7 @@ class Parameters:
         least=1, metavar="STEPS",
     )  # fmt: skip
     save: int | None = option(None, "Keep the network with K blocks removed by the first order.", least=1, metavar="K")
+    time: bool = option(False, "Time the cut networks: an image alone, and in the fastest batch.")
     same_images: bool = option(False, "Let the images that choose report too; their errors are too low.")
 
 
@@ -103,6 +105,8 @@ PRUNE = Table(
         *c.interval("over_greedy", "its 95 % score interval", "points", method="tango"),
         Column("chosen_error", float, "error on the images that chose, where it was measured", "%"),
         Column("chosen_loss", float, "loss on them", "nats"),
+        Column("time_1", float, "that an image takes alone; with --time", "ms"),
+        Column("time_best", float, "that an image takes in batches of `best_batch` images (settings)", "ms"),
     ),
     question="Which blocks can go, and at what cost?",
     source="Men et al. 2024; Song et al. 2024",

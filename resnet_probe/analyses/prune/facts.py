@@ -38,6 +38,11 @@ def frontier(table: Result, network: str) -> list[Fact]:
         else:
             text += f" ({here[0]['difference']:+.3g} points, {_interval(here[0])}); {_reach(mine)}"
         facts.append(Fact(ORDERS[order], text, fmean(row["error"] for row in here), unit="%"))
+    if intact.get("time_1") is not None:
+        (cut, *_) = [row for row in rows if row["removed"] == middle]
+        alone, many = (f"{cut[key]:.3g} ms instead of {intact[key]:.3g}" for key in ("time_1", "time_best"))
+        text = f"{alone} with {middle} blocks removed ({orders[0]}); {many} in batches of {about['best_batch']}"
+        facts.append(Fact("time of an image", text, cut["time_1"], unit="ms"))
     for row in everything:
         if row.get("healing"):
             text = f"{row['error']:.4g} % error ({row['difference']:+.3g} points, {_interval(row)})"

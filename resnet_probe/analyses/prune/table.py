@@ -42,6 +42,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     """
     from resnet_probe.analyses.prune.costs import costs_of  # noqa: PLC0415 - torch is needed to run, not to plot
     from resnet_probe.analyses.prune.sets import Sets, chain_of  # noqa: PLC0415
+    from resnet_probe.analyses.prune.times import times  # noqa: PLC0415
     from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415
     from resnet_probe.analyses.subject import Subject, require  # noqa: PLC0415
 
@@ -58,6 +59,8 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     scores = runtime.evaluate(target, chains, "prune", {"players": names, "seed": runtime.seed})
     total, first = costs_of(network), parameters.orders[0]
     greedy = found.get("greedy", [[]])[0]
+    timed = parameters.time and runtime.workers.rank == 0
+    taken, about_times = times(target, chains, runtime) if timed else ({}, {})
 
     def row(
         order: str,
@@ -82,6 +85,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
             **_over(scores, each, greedy[removed] if greedy and order not in ("greedy", INTACT) else None),
             "chosen_error": 100 * float(sets.wrong[each].mean()) if each in sets.wrong else None,
             "chosen_loss": float(sets.losses[each].mean()) if each in sets.losses else None,
+            **dict(zip(("time_1", "time_best"), taken.get(str(each), (None, None)), strict=True)),
         }
 
     rows = [row(INTACT, [sets.all], 0)]
@@ -99,7 +103,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
         "index": [[block.name for block in network.blocks].index(name) for name in names],
         "stages": [network.unit(name).plan.stage for name in names],
         "choose": _about(chooses), "report": _about(reports), "same_images": _same(chooses, reports),
-        "costs": {name: vars(cost) for name, cost in sets.costs.items()},
+        "costs": {name: vars(cost) for name, cost in sets.costs.items()}, **about_times,
     }  # fmt: skip
     about = {"network": subject.name, "images": len(chooses)}
     return [PRUNE.result(rows, **settings), STABILITY.result([{**about, **each} for each in stability], **settings)]
