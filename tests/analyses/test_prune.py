@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, ttest_1samp
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_probe.analyses import prune
@@ -338,3 +338,31 @@ def test_cut_networks_are_timed_once_for_each_shape_of_what_is_left(case, monkey
     assert len(calls) - 3 == 2 * len(stages)
     assert "time of an image" in {fact.label for fact in facts_of(table)["tiny"]}
     assert {row["time_1"] for row in measured(case, orders=("last",))["prune"].rows} == {None}
+
+
+def test_every_run_is_measured_on_the_images_that_report(case, tables):
+    """Each against a loop; late against early ones by scipy's interval of a mean of paired differences."""
+    model, _, _, reports = case
+    table = tables["prune_runs"]
+    assert [(row["length"], row["start"]) for row in table.rows] == [
+        (0, None), *((k, start) for k in range(1, 7) for start in range(7 - k))
+    ]  # fmt: skip
+    wrong = {}
+    for row in table.rows:
+        names = NAMES[row["start"] :][: row["length"]] if row["length"] else []
+        assert (row["blocks"] or "").split() == names
+        out = loop({"": without(model, *names)}, reports)[""]
+        wrong[row["length"], row["start"]] = (out.argmax(1) != reports.labels).numpy()
+        assert row["wrong"] == wrong[row["length"], row["start"]].sum()
+        assert row["loss"] == pytest.approx(F.cross_entropy(out, reports.labels).item(), abs=1e-5)
+        assert row["difference"] in (None, pytest.approx(row["error"] - table.rows[0]["error"]))
+    sides = {1: ([3, 4, 5], [0, 1, 2]), 2: ([3, 4], [0, 1]), 3: ([2, 3], [0, 1]), 4: ([2], [0]), 5: ([1], [0])}
+    assert [half["length"] for half in table.settings["halves"]] == [*sides]
+    for half in table.settings["halves"]:
+        late, early = (np.mean([wrong[half["length"], i] for i in side], axis=0) for side in sides[half["length"]])
+        found = ttest_1samp(100 * (late - early), 0).confidence_interval()
+        assert (half["late"], half["early"]) == tuple(map(len, sides[half["length"]]))
+        assert half["difference"] == pytest.approx(100 * (late - early).mean())
+        assert (half["low"], half["high"]) == pytest.approx((found.low, found.high))
+    assert "run that is missed least" in {fact.label for fact in facts_of(table)["tiny"]}
+    assert "prune_runs" not in measured(case, orders=("last",))

@@ -7,6 +7,7 @@ stability.py   how much an order changes with the images that choose
 costs.py       parameters and multiply-adds of what is left
 times.py       how long it takes
 table.py       `run` -> prune.csv, prune_stability.csv
+runs.py        runs of consecutive blocks -> prune_runs.csv
 heal.py        cut networks, their statistics re-estimated, then fine-tuned; and kept
 figures.py     `plot`, `plot_orders`
 facts.py       what the tables say
@@ -23,7 +24,7 @@ from resnet_probe.analyses import columns as c
 from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Table, option
 from resnet_probe.lazy import lazily
 
-__all__ = ["ANALYSIS", "INTACT", "MOST_EXHAUSTIVE", "ORDERS", "PRUNE", "STABILITY", "Parameters"]
+__all__ = ["ANALYSIS", "INTACT", "MOST_EXHAUSTIVE", "ORDERS", "PRUNE", "RUNS", "STABILITY", "Parameters"]
 
 INTACT = "(intact)"
 MOST_EXHAUSTIVE = 12  # blocks of which all subsets are run
@@ -160,19 +161,47 @@ STABILITY = Table(
     printed=("order", "compared", "kendall_tau", "tau_low", "tau_high", "overlap", "overlap_low", "overlap_high"),
 )
 
+RUNS = Table(
+    "prune_runs",
+    "Runs of consecutive blocks",
+    (
+        c.NETWORK,
+        Column("length", int, "how many consecutive blocks are removed; 0 in the intact network's row"),
+        Column("start", int, "place of the first of them among the blocks that can go, from 0"),
+        Column("blocks", str, "the removed blocks, separated by spaces"),
+        *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, *c.DIFFERENCE),
+    ),
+    question="Are late blocks in a row missed less than early ones?",
+    source="Gromov et al. 2024",
+    command="prune --orders runs",
+    facts="resnet_probe.analyses.prune.facts:runs",
+    methods=("halves",),
+    claims=(
+        Claim(
+            27, "Late consecutive blocks are the most redundant", "deeper layers in a row can go with little loss",
+            "Gromov et al. 2024 (arXiv 2403.17887), of language models", "resnet_probe.claims.pruning:late",
+            methods=("halves",),
+        ),
+    ),
+    parent="prune",
+    blocks=True,
+    listed=False,
+)  # fmt: skip
+
 ANALYSIS = Analysis(
     "prune",
     help="Which blocks can go: orders compared, on images that did not choose.",
     description="""Remove blocks one after another, in several orders, and measure the error of what is left.
 
     The images of --choose-split choose, those of --report-split (or --split) are reported on. Writes prune.csv with the
-    frontier of every order, prune_stability.csv, settings and figures; with --heal and --save networks too. Finished
+    frontier of every order, prune_stability.csv, settings and figures; with the order runs
+    prune_runs.csv; with --heal and --save networks too. Finished
     work is kept in files prune*.journal: an interrupted run goes on where it stopped, --fresh starts over.""",
     parameters=Parameters,
     needs=Needs(sweep=True, blocks=True),
     run="resnet_probe.analyses.prune.table:run",
     check="resnet_probe.analyses.prune.table:check",
-    tables=(PRUNE, STABILITY),
+    tables=(PRUNE, STABILITY, RUNS),
 )
 
 __getattr__, __dir__ = lazily(__name__, figures=("plot", "plot_orders"), table=("run",))

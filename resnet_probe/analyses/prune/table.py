@@ -33,14 +33,15 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
 
     Returns:
         Table `prune`: the intact network, then per order one row for each number of removed blocks; and table
-        `prune_stability`. The settings hold what each order cost, in block runs (residual branches computed for an
-        image), beside what a loop over the same sets would cost.
+        `prune_stability`; with the order `runs` also table `prune_runs`. The settings hold what each order cost, in
+        block runs (residual branches computed for an image), beside what a loop over the same sets would cost.
 
     Raises:
         ValueError: fewer than two blocks to remove, an order that does not fit their number, or images that would
             choose and report.
     """
-    from resnet_probe.analyses.prune.costs import costs_of  # noqa: PLC0415 - torch is needed to run, not to plot
+    from resnet_probe.analyses.prune import runs  # noqa: PLC0415 - torch is needed to run, not to plot
+    from resnet_probe.analyses.prune.costs import costs_of  # noqa: PLC0415
     from resnet_probe.analyses.prune.sets import Sets, chain_of  # noqa: PLC0415
     from resnet_probe.analyses.prune.times import times  # noqa: PLC0415
     from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415
@@ -54,6 +55,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     sets = Sets(Subject(subject.name, network, chooses, checkpoint=subject.checkpoint), names, runtime)
     found, stability = _chosen(sets, parameters)
     kept = dict.fromkeys([sets.all, *(each for paths in found.values() for path in paths for each in path)])
+    kept |= dict.fromkeys(runs.spans(sets).values() if "runs" in parameters.orders else ())
     chains = {str(each): chain_of(network, names, each) for each in kept}
     target = Subject(subject.name, network, reports, checkpoint=subject.checkpoint, images=subject.images)
     scores = runtime.evaluate(target, chains, "prune", {"players": names, "seed": runtime.seed})
@@ -106,7 +108,8 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
         "costs": {name: vars(cost) for name, cost in sets.costs.items()}, **about_times,
     }  # fmt: skip
     about = {"network": subject.name, "images": len(chooses)}
-    return [PRUNE.result(rows, **settings), STABILITY.result([{**about, **each} for each in stability], **settings)]
+    tables = [PRUNE.result(rows, **settings), STABILITY.result([{**about, **each} for each in stability], **settings)]
+    return [*tables, runs.table(sets, scores, settings)] if "runs" in parameters.orders else tables
 
 
 def check(subject: Subject, parameters: Parameters) -> None:
