@@ -18,15 +18,29 @@ Song et al. 2024, SLEB (arXiv 2402.09025); Zhong et al. 2024, BlockPruner (arXiv
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Table, option
+from resnet_probe.analyses.declaration import (
+    Amount,
+    Analysis,
+    Census,
+    Claim,
+    Column,
+    Needs,
+    Plot,
+    StudyStep,
+    Table,
+    option,
+)
 from resnet_probe.lazy import lazily
 
 __all__ = ["ANALYSIS", "INTACT", "MOST_EXHAUSTIVE", "ORDERS", "PRUNE", "RUNS", "STABILITY", "Parameters"]
 
 INTACT = "(intact)"
+CHOOSE = 1000  # images that choose
 MOST_EXHAUSTIVE = 12  # blocks of which all subsets are run
 # Name -> what it is, in words for figures.
 ORDERS = {
@@ -71,7 +85,7 @@ class Parameters:
     )
     resizing: bool = option(False, "Take blocks that change the shape too.")
     choose_split: str = option("train", "Images that choose.")
-    choose_limit: int = option(1000, "How many of them.", least=2, metavar="N")
+    choose_limit: int = option(CHOOSE, "How many of them.", least=2, metavar="N")
     report_split: str | None = option(None, "Images that the tables report on.", shown="--split")
     heal: int | None = option(
         None, "Train the networks cut by the first order to 3/4, 1/2 and 1/4 of the blocks for so many steps.",
@@ -188,6 +202,17 @@ RUNS = Table(
     listed=False,
 )  # fmt: skip
 
+STUDIED = ("lesion_loss", "influence", "last")  # orders of a study
+
+
+def _studied(amount: Amount, census: Census) -> Mapping[str, Any] | None:
+    """Cheap orders, and the greedy search where there is time for it; without training images nothing can choose."""
+    if census.keeping < 2 or not census.training:
+        return None
+    orders = ("greedy", *STUDIED) if amount.searches else STUDIED
+    return {"orders": orders, "choose_limit": min(CHOOSE, amount.limit or CHOOSE)}
+
+
 ANALYSIS = Analysis(
     "prune",
     help="Which blocks can go: orders compared, on images that did not choose.",
@@ -202,6 +227,7 @@ ANALYSIS = Analysis(
     run="resnet_probe.analyses.prune.table:run",
     check="resnet_probe.analyses.prune.table:check",
     tables=(PRUNE, STABILITY, RUNS),
+    study=(StudyStep("Blocks of {network} that can go", "prune", _studied),),
 )
 
 __getattr__, __dir__ = lazily(__name__, figures=("plot", "plot_orders"), table=("run",))
