@@ -1,5 +1,6 @@
 """Orders and searches against plain loops over edited copies of the model, and what the tables promise."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from itertools import combinations, pairwise
@@ -307,6 +308,45 @@ def test_cut_networks_are_healed_and_kept(case, tmp_path):
     assert cut[2]["loss"] == pytest.approx(loss, abs=1e-5)
     facts = {fact.label for fact in facts_of(table)["tiny"]}
     assert "3 removed, fine-tuned" in facts
+
+
+def test_an_interrupted_healing_goes_on_to_the_same_bytes(case, tmp_path):
+    """Stopped in the second network, after the first was healed."""
+    model, _, chooses, reports = case
+    save(tmp_path / "tiny.safetensors", model, arch="resnet14-w4", metadata={"input_size": 8})
+    source = load(tmp_path / "tiny.safetensors")
+
+    def healed(folder, stop=None):
+        said = []
+
+        @contextmanager
+        def progress(what):
+            def report(done, total):
+                said.append((what, done))
+                if (what, done) == stop:
+                    raise KeyboardInterrupt
+
+            yield report
+
+        def more(*, split, limit=None):
+            return (chooses if split == "train" else reports).subset(slice(limit))
+
+        folder.mkdir(exist_ok=True)
+        one = Subject("tiny", unravel(source.model, (3, 8, 8)), reports, checkpoint=source, images=more)
+        how = Parameters(orders=("last",), resizing=True, heal=4)
+        table, _ = prune.run(one, how, Runtime(folder=folder, progress=progress))
+        files = {path.name: path.read_bytes() for path in folder.glob("*healed.safetensors")}
+        return table.rows, files, [done for what, done in said if "healing of tiny, 1 blocks" in what]
+
+    whole = healed(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        healed(tmp_path / "part", stop=("healing of tiny, 3 blocks removed", 2))
+    assert len(list((tmp_path / "part").glob("*healed.safetensors"))) == 1
+    *found, steps = healed(tmp_path / "part")
+    assert found == [*whole[:2]]
+    assert (steps, whole[2]) == ([4], [0, 1, 2, 3, 4])
+    assert len(whole[1]) == 3
+    assert not list(tmp_path.glob("*/*-healing"))
 
 
 def test_what_is_healed_is_an_order_that_there_is(case):

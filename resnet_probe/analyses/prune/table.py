@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -240,10 +241,12 @@ def _healed(
     train = subject.images(split=parameters.choose_split, limit=None)
     for removed in dict.fromkeys([*heal.where(blocks), *([parameters.save] if parameters.save else [])]):
         chain = chain_of(network, names, path[removed])
-        what = f"{removed} blocks removed"
-        model, found[removed] = heal.healed(subject, chain, train, runtime, recipe=recipe, what=what)
+        model, found[removed] = heal.healed(subject, gone(removed), chain, train, runtime, recipe=recipe)
         if folder and subject.checkpoint is not None:
             heal.keep(subject, gone(removed), folder, (model, recipe))
+    if folder:
+        for removed in found:
+            shutil.rmtree(heal.states(folder, subject, removed))
     return found
 
 
