@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 import pytest
@@ -22,7 +22,9 @@ from resnet_probe.evaluate import recalibrate
 from resnet_probe.statistics import paired_difference
 from resnet_probe.unraveled import unravel
 from tests.analyses.running import tables as tables_of
+from tests.anatomy.test_residual import NESTED
 from tests.evaluate.cases import images, loop, network, without
+from tests.networks import trained
 
 NAMES = ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1"]
 
@@ -241,6 +243,50 @@ def test_the_same_images_are_refused_unless_asked_for(case):
     facts = {fact.label: fact.text for fact in facts_of(table)["tiny"]}
     assert "the same images" in facts["images"]
     assert not measured(case, orders=("last",))["prune"].settings["same_images"]
+
+
+def test_blocks_inside_a_unit_go_like_others():
+    """Of a network without links, against its own code without them: every search, and the error of every row."""
+    make, names, _ = NESTED["conditioned"]
+    model = trained(make)
+    net = unravel(model, (3, 8, 8))
+    inside = [unit.name for unit in net.blocks]
+    assert all(unit.plan.inside for unit in net.blocks)
+    chooses, reports = replace(images(30, seed=5, classes=5), split="train"), images(40, classes=5)
+
+    @torch.no_grad()
+    def outputs(gone, data):
+        x, _ = next(data.batches(64))
+        return model.head(model.middle(model.stem(x), gone=[names[inside.index(each)] for each in gone]).mean((2, 3)))
+
+    @cache
+    def loss(gone):
+        return F.cross_entropy(outputs(gone, chooses), chooses.labels).item()
+
+    said = []
+    how = Parameters(orders=("greedy", "exhaustive", "shapley_loss", "influence", "weights"))
+    table, _ = prune.run(subject(net, chooses, reports), how, Runtime(say=said.append))
+    found = {(row["order"], row["removed"]): row["blocks"].split() for row in table.rows[1:]}
+    assert {order for order, _ in found} == {"greedy", "exhaustive", "shapley_loss"}
+    assert said[-1].endswith("left out: influence, weights")
+    gone = []
+    for k in range(1, 4):
+        gone.append(min((name for name in inside if name not in gone), key=lambda name: loss(frozenset({*gone, name}))))
+        assert found["greedy", k] == gone
+        assert set(found["exhaustive", k]) == set(min(map(frozenset, combinations(inside, k)), key=loss))
+    orders = list(permutations(inside))
+    values = {
+        name: np.mean([loss(frozenset(o[: o.index(name) + 1])) - loss(frozenset(o[: o.index(name)])) for o in orders])
+        for name in inside
+    }
+    assert found["shapley_loss", 3] == sorted(inside, key=values.__getitem__)
+    for row in table.rows:
+        wrong = outputs((row["blocks"] or "").split(), reports).argmax(1) != reports.labels
+        assert row["wrong"] == wrong.sum()
+        module = net.delete(*(row["blocks"] or "").split()).to_module()
+        assert row["parameters"] == sum(p.numel() for p in module.parameters())
+    with pytest.raises(ValueError, match="lie inside units"):
+        prune.run(subject(net, chooses, reports), Parameters(orders=("ratio",)))
 
 
 def test_what_cannot_be_pruned_is_said(case):

@@ -37,7 +37,18 @@ from resnet_probe.analyses.declaration import (
 )
 from resnet_probe.lazy import lazily
 
-__all__ = ["ANALYSIS", "INTACT", "MOST_EXHAUSTIVE", "ORDERS", "PRUNE", "RUNS", "STABILITY", "Parameters"]
+__all__ = [
+    "ANALYSIS",
+    "BRANCHES",
+    "INTACT",
+    "MOST_EXHAUSTIVE",
+    "ORDERS",
+    "PRUNE",
+    "RUNS",
+    "STABILITY",
+    "UPDATES",
+    "Parameters",
+]
 
 INTACT = "(intact)"
 CHOOSE = 1000  # images that choose
@@ -60,6 +71,8 @@ ORDERS = {
     "last": "last block first",
     "random": "random",
 }
+UPDATES = ("ratio", "first_order", "influence", "angular")  # orders by what a block adds to its input
+BRANCHES = ("weights", *UPDATES)  # orders for which a branch has to stand alone
 USUAL = tuple(name for name in ORDERS if name not in ("beam", "exhaustive", "runs"))
 
 

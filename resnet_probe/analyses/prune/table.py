@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnet_probe.analyses.prune import INTACT, MOST_EXHAUSTIVE, PRUNE, STABILITY, Parameters
+from resnet_probe.analyses.prune import BRANCHES, INTACT, MOST_EXHAUSTIVE, PRUNE, STABILITY, Parameters
 from resnet_probe.statistics import paired, wilson
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from resnet_probe.data import Data
     from resnet_probe.evaluate import Score
     from resnet_probe.tables import Result
-
-SEARCHES = ("greedy", "beam", "exhaustive", "runs")
 
 
 def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtime | None = None) -> list[Result]:
@@ -52,6 +51,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     check(subject, parameters)
     runtime = runtime or Runtime()
     network, names = subject.network, _names(subject, parameters)
+    parameters = _fitting(subject, parameters, runtime)
     chooses, reports = _images(subject, parameters)
     sets = Sets(Subject(subject.name, network, chooses, checkpoint=subject.checkpoint), names, runtime)
     found, stability = _chosen(sets, parameters)
@@ -130,6 +130,10 @@ def check(subject: Subject, parameters: Parameters) -> None:
         )
     if parameters.save and parameters.save > count:
         raise ValueError(f"--save {parameters.save}: {subject.name} has {count} blocks that can go; give at most that")
+    if set(parameters.orders) <= set(BRANCHES) and any(block.plan.inside for block in subject.network.blocks):
+        raise ValueError(
+            f"blocks of {subject.name} lie inside units, where {', '.join(BRANCHES)} are not seen; give others"
+        )
     if parameters.orders[0] == "random" and (parameters.heal or parameters.save):
         raise ValueError("--heal and --save take the first of --orders, and random is many; put another one first")
     if subject.has_data and not parameters.same_images:
@@ -137,7 +141,18 @@ def check(subject: Subject, parameters: Parameters) -> None:
 
 
 def _names(subject: Subject, parameters: Parameters) -> list[str]:
-    return [unit.name for unit in subject.network.links if parameters.resizing or not unit.plan.resizes]
+    return [unit.name for unit in subject.network.blocks if parameters.resizing or not unit.plan.resizes]
+
+
+def _fitting(subject: Subject, parameters: Parameters, runtime: Runtime) -> Parameters:
+    """Orders for which a branch has to stand alone are left out where blocks lie inside units."""
+    inside = [name for name in _names(subject, parameters) if subject.network.unit(name).plan.inside]
+    left = tuple(order for order in parameters.orders if not (inside and order in BRANCHES))
+    if left == parameters.orders:
+        return parameters
+    gone = ", ".join(order for order in parameters.orders if order in BRANCHES)
+    runtime.say(f"note: {len(inside)} blocks lie inside units of the chain, where these orders are left out: {gone}")
+    return replace(parameters, orders=left)
 
 
 def _refuse_same(chooses: str, reports: str) -> None:

@@ -31,7 +31,9 @@ def times(
 
     def made_of(steps: Sequence[Step]) -> tuple[str, ...]:
         run = [(network.units[step.unit], step) for step in steps if not network.is_identity(step)]
-        return tuple(sorted(f"{u.plan.in_shape} {u.plan.out_shape} {u.parameters} {step.mode}" for u, step in run))
+        return tuple(
+            sorted(f"{u.plan.in_shape} {u.plan.out_shape} {u.parameters} {step.mode} {step.factors}" for u, step in run)
+        )
 
     best = min(BATCHES, key=lambda batch: measured(network.steps, batch))
     apart = {made_of(steps): steps for steps in chains.values()}
