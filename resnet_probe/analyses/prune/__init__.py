@@ -215,15 +215,16 @@ RUNS = Table(
     listed=False,
 )  # fmt: skip
 
-STUDIED = ("lesion_loss", "influence", "last")  # orders of a study
+STUDIED = ("lesion_loss", "last")  # orders of a study
 
 
 def _studied(amount: Amount, census: Census) -> Mapping[str, Any] | None:
     """Cheap orders, and the greedy search where there is time for it; without training images nothing can choose."""
     if census.keeping < 2 or not census.training:
         return None
-    orders = ("greedy", *STUDIED) if amount.searches else STUDIED
-    return {"orders": orders, "choose_limit": min(CHOOSE, amount.limit or CHOOSE)}
+    if not amount.searches:
+        return {"orders": STUDIED, "choose_limit": amount.images}
+    return {"orders": ("greedy", *STUDIED, "influence"), "choose_limit": min(CHOOSE, amount.limit or CHOOSE)}
 
 
 ANALYSIS = Analysis(
