@@ -52,6 +52,7 @@ REORDER = Table(
         *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED, c.ERROR_LOW, c.ERROR_HIGH, *c.PAIRED),
         Column("distance", int, "fewest swaps that lead to the order (Cayley's distance); swaps can undo each other"),
         *c.DIFFERENCE,
+        Column("again", bool, "whether the order stands in a row above, where other swaps led to it"),
     ),
     question="How does the error rise as blocks change places?",
     source="Veit et al. 2016, Fig. 5b",
@@ -147,6 +148,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
                 "error_high": high,
                 "distance": distance(order),
                 **c.against_intact(scores[_key(trained)].flags if number else None, score.flags),
+                "again": any(row["order"] == _key(order) for row in rows),
             }
         )
         counts[number] = counts.get(number, 0) + 1
