@@ -303,10 +303,10 @@ def plot(result: Result) -> Figure:
             found = Counter(drawn)
             tau, error = np.array(list(found)).reshape(-1, 2).T
             sizes = [6 * count for count in found.values()]
-            axes.scatter(tau, error, s=sizes, color=colour, alpha=0.35, linewidths=0)
+            axes.scatter(tau, error, s=sizes, color=colour, alpha=0.5, linewidths=0)
             most = max(found.values(), default=1)
             orders = f"{label(network)} (area: 1 to {most} orders)" if most > 1 else label(network)
-            axes.scatter([], [], s=6, color=colour, alpha=0.35, linewidths=0, label=orders)
+            axes.scatter([], [], s=6, color=colour, alpha=0.5, linewidths=0, label=orders)
             tau, error = np.array([point for point in drawn if point[0] < 1]).reshape(-1, 2).T
             edges = np.histogram_bin_edges(tau, bins=min(12, max(3, len(rows) // 20)))
             bins = np.clip(np.digitize(tau, edges[1:-1]), 0, len(edges) - 2)
