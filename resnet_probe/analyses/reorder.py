@@ -174,7 +174,8 @@ def facts(table: Result, network: str) -> list[Fact]:
     for swaps in shown:
         errors, taus = ([row[key] for row in orders if row["swaps"] == swaps] for key in ("error", "kendall_tau"))
         mean, tau = sum(errors) / len(errors), sum(taus) / len(taus)
-        text = f"{mean:.4g} % error, the mean of {len(errors)} orders, at a mean Kendall's tau of {tau:.3f}"
+        many = f"{len(errors)} order{'s' * (len(errors) > 1)}"
+        text = f"{mean:.4g} % error, the mean of {many}, at a mean Kendall's tau of {tau:.3f}"
         nearer = sum(row["swaps"] == swaps and row.get("distance", swaps) < swaps for row in orders)
         text += f"; {nearer} of them fewer swaps away" if nearer else ""
         told.append(Fact(f"{swaps} swap{'s' if swaps > 1 else ''}", text, mean, unit="%"))
