@@ -91,6 +91,7 @@ def stability(table: Result, network: str) -> list[Fact]:
             text = f"tau {row['kendall_tau']:.3f} between the orders of two halves of {row['images']:,} images"
             if row["tau_low"] is not None:
                 text += f" ({row['tau_low']:.2f} to {row['tau_high']:.2f} over {row['repeats']} splits)"
-            text += f"; {100 * row['overlap']:.0f} % of the first {row['first']} blocks are the same"
+            several = f"first {row['first']} blocks are" if row["first"] > 1 else "first block is"
+            text += f"; {100 * row['overlap']:.0f} % of the {several} the same"
             facts.append(Fact(ORDERS[row["order"]], text, row["kendall_tau"], row["tau_low"], row["tau_high"], "tau"))
     return facts
