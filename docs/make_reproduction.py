@@ -74,12 +74,12 @@ FIGURES_OF_PAPERS = (
     Figure(
         "Veit et al. 2016, Fig. 5a", "Deleting several blocks",
         "The error rises smoothly with the number of deleted blocks.",
-        f"lesion {ckpts(VEIT)} --multi 1:20 --draws 10 --limit 500", "multi", "lesion_multi", ("8",),
+        f"lesion {ckpts(VEIT)} --multi 1:20 --draws 10 --limit 250", "multi", "lesion_multi", ("8",),
     ),
     Figure(
         "Veit et al. 2016, Fig. 5b", "Shuffling blocks",
         "The error rises smoothly as the order of the blocks is shuffled.",
-        f"reorder {ckpts(VEIT)} --swaps 1:20 --draws 10 --limit 500", "reorder", "reorder", ("9",),
+        f"reorder {ckpts(VEIT)} --swaps 1:20 --draws 10 --limit 250", "reorder", "reorder", ("9",),
     ),
     Figure(
         "Veit et al. 2016, Fig. 6a", "Lengths of the paths",
