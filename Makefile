@@ -9,7 +9,7 @@ QUICK := not slow and not real and not browser and not gpu
 # What looks after the dependencies has an environment of its own, and is no part of what it looks at.
 TOOLS := build/tools
 
-.PHONY: demo test quick lowest lint types format docs gallery audit sbom clean
+.PHONY: demo test quick lowest gpu lint types format docs gallery audit sbom clean
 
 demo: $(INSTALLED)  ## train two small networks on bundled digits, run the analyses, draw the figures
 	$(BIN)/resnet-probe demo --out results/demo
@@ -26,6 +26,10 @@ lowest: $(TOOLS)/.installed  ## the quick tests with the lowest versions that py
 	$(TOOLS)/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --editable ".[dev]"
 	touch build/lowest/.installed
 	PYTEST_ADDOPTS="-W ignore::DeprecationWarning" $(MAKE) quick VENV=build/lowest
+
+# Without set-up: a machine with a GPU may have no network, but what is needed. ARGS=--tiny runs it small, on a CPU too.
+gpu:  ## the tests marked gpu and the benchmark for machines with CUDA, results/gpu/gpu.md
+	PYTHONPATH=. $(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -27,6 +27,7 @@ import torch
 from scipy.special import ndtr, ndtri, stdtrit
 
 from resnet_probe.analyses.paths.effective import decay
+from resnet_probe.analyses.prune.runs import late_against_early
 from resnet_probe.claims import iterative, pruning, sizes, training
 from resnet_probe.claims import lesions as rules
 from resnet_probe.claims.paths import gradients
@@ -661,6 +662,19 @@ def _cut(generator: np.random.Generator, first: float, second: float, images: in
     return _run("prune", rows, arch="n", players=list("abcdefghi"))
 
 
+def _runs(generator: np.random.Generator, late: float, early: float, images: int = 1000) -> Run:
+    """Runs of three of twelve blocks with these errors on either side of the middle, whose mistakes go together."""
+    common = generator.normal(size=images)
+    flags = {
+        (3, start): common + generator.normal(size=images) < 2**0.5 * ndtri(late if start > 4 else early)
+        for start in range(10)
+    }
+    intact = {"network": "net", "length": 0, "images": images, "wrong": 80, "error": 8.0}
+    rows = [{"network": "net", "length": 3, "start": start, "loss": 1.0} for _, start in flags]
+    halves = [late_against_early(flags, 3, 12)]
+    return _run("prune_runs", [intact, *rows], arch="n", players=list("abcdefghijkl"), halves=halves, length=3)
+
+
 def _path_norms(generator: np.random.Generator, logarithm: Callable[[np.ndarray], np.ndarray]) -> Run:
     """200 sampled paths of each of 20 lengths, log-normal, 0.5 of the logarithm."""
     lengths = np.arange(20)
@@ -787,6 +801,12 @@ def of_claims(generator: np.random.Generator, m: int) -> Study:
         ),
         "26: fine-tuned as good as intact; 3 points worse": (
             pruning.healing, 0, lambda: _cut(generator, 0.08, 0.08), lambda: _cut(generator, 0.08, 0.11)
+        ),
+        "27: late runs cost 2 points less than early ones; 2 more": (
+            pruning.late, 0, lambda: _runs(generator, 0.18, 0.20), lambda: _runs(generator, 0.20, 0.18)
+        ),
+        "27: no difference (either verdict is false)": (
+            pruning.late, 0, lambda: _runs(generator, 0.20, 0.20), lambda: _runs(generator, 0.20, 0.20)
         ),
     }  # fmt: skip
     study = Study(

@@ -46,13 +46,14 @@ HERE = Path(__file__).parent
 
 
 def shortcut(block: nn.Module, x: Tensor) -> Tensor:
-    """What is left of a post-activation block of a CIFAR ResNet."""
+    """What is left of a post-activation block of a ResNet."""
     return torch.relu(x if block.downsample is None else block.downsample(x))
 
 
 def wrong(model: Callable[[Tensor], Tensor], data: Data, batch_size: int) -> list[bool]:
     with torch.inference_mode():
-        return torch.cat([model(x).argmax(1) != y for x, y in data.batches(batch_size)]).tolist()
+        batches = data.batches(batch_size, device=data.labels.device)
+        return torch.cat([model(x).argmax(1) != y for x, y in batches]).tolist()
 
 
 def plain_loop(model: nn.Module, sets: list[tuple[str, ...]], data: Data, batch_size: int = 250) -> Wrong:
@@ -101,7 +102,7 @@ def nnsight_loop(
 
 def sweep(network: UnraveledNetwork, sets: list[tuple[str, ...]], data: Data, **how: object) -> Wrong:
     variants = {" ".join(names): network.delete(*names).steps for names in sets}
-    scores = engine.evaluate(network, variants, data, sweep=engine.Sweep(**how))
+    scores = engine.evaluate(network, variants, data, sweep=engine.Sweep(**how), device=data.labels.device)
     return {name: score.flags.tolist() for name, score in scores.items()}
 
 
@@ -109,7 +110,8 @@ def flops(network: UnraveledNetwork) -> dict[int, float]:
     """Per unit, multiply-adds of its convolutions and linear layers for one image."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    costs, x = {}, torch.zeros(1, *network.input_shape)
+    like = next(network.anatomy.traced.module.parameters())
+    costs, x = {}, torch.zeros(1, *network.input_shape, device=like.device)
     for number, step in enumerate(network.steps):
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             x = network.run_step(step, x)
@@ -132,7 +134,7 @@ def plain_pass(network: UnraveledNetwork, data: Data, precision: str, batch_size
 
     def run() -> None:
         with torch.inference_mode():
-            for x, _ in data.batches(batch_size):
+            for x, _ in data.batches(batch_size, device=data.labels.device):
                 module(units.arrange(x))
 
     return run

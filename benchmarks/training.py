@@ -29,7 +29,7 @@ from torchvision import transforms
 
 from resnet_probe.data import Data, load_data
 from resnet_probe.models import resolve
-from resnet_probe.training import fit, seeded
+from resnet_probe.training import Progress, fit, seeded
 
 BATCH, WARM = 128, 3
 SGD = {"momentum": 0.9, "weight_decay": 1e-4}
@@ -57,31 +57,47 @@ class Pictures(Dataset):
         return self.transform(Image.fromarray(self.pixels[index])), self.labels[index]
 
 
-def reference(arch: str, data: Data, steps: int) -> float:
+def wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def reference(arch: str, data: Data, steps: int, device: str = "cpu", workers: int = 2) -> float:
     with seeded(0):
-        model = resolve(arch).train()
+        model = resolve(arch).train().to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, **SGD)
-    loader = DataLoader(Pictures(data), batch_size=BATCH, shuffle=True, num_workers=2, drop_last=True)
+    loader = DataLoader(
+        Pictures(data), batch_size=BATCH, shuffle=True, num_workers=workers, drop_last=True, pin_memory=device == "cuda"
+    )
     times, step = [], 0
     while step < steps:
         for images, labels in loader:
             optimizer.zero_grad()
-            F.cross_entropy(model(images), labels).backward()
+            x, y = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            F.cross_entropy(model(x), y).backward()
             optimizer.step()
             step += 1
+            if step in (WARM, steps):
+                wait(device)
             times.append(time.perf_counter())
             if step == steps:
                 break
     return (steps - WARM) * BATCH / (times[-1] - times[WARM - 1])
 
 
-def ours(arch: str, data: Data, steps: int, **how: object) -> float:
+def ours(arch: str, data: Data, steps: int, device: str = "cpu", **how: object) -> float:
     with seeded(0):
         model = resolve(arch)
     times = []
+
+    def progress(now: Progress) -> None:
+        if now.step in (WARM, steps):
+            wait(device)
+        times.append(time.perf_counter())
+
     fit(
         model, data, iterations=steps, learning_rate=0.1, batch_size=BATCH, pad=4, flip=True, schedule="constant",
-        progress=lambda now: times.append(time.perf_counter()), **how, **SGD,
+        device=device, progress=progress, **how, **SGD,
     )  # fmt: skip
     return (steps - WARM) * BATCH / (times[-1] - times[WARM])
 

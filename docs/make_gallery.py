@@ -84,6 +84,14 @@ DRAWINGS: dict[str, Drawing] = {
         "iterative_ranks",
         "Which measure of a block predicts what its deletion does; a second figure has the measures.",
     ),
+    "importance": Drawing(
+        "Shapley values of blocks", f"importance --ckpt {RESNET} --draws 20", "importance",
+        "What each block is worth, with whichever others there are, beside what its deletion alone does.",
+    ),
+    "prune": Drawing(
+        "Which blocks can go", f"prune --ckpt {RESNET} --orders greedy,shapley_loss,lesion_loss,influence,last,random",
+        "prune", "The best next block, measured anew, against rankings; other images chose than those shown.",
+    ),
     "evaluate": Drawing(
         "Calibration", f"evaluate --ckpt {RESNET} --ckpt {VGG} --data digits", "evaluate_reliability",
         "Accuracy against confidence.",

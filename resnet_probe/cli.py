@@ -98,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     invocation = options.Invocation(words)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # on images, which it does not name
+        warnings.filterwarnings("ignore", "Attempting to run cuBLAS")  # a thread of autograd's makes the context itself
         written = warnings.formatwarning
         # for people: without file and line
         warnings.formatwarning = lambda message, *_: f"warning: {shown(' '.join(str(message).split()))}\n"

@@ -6,24 +6,24 @@
     write("state_dict", loaded, "edited.pth")    # and edited.py, which builds the network of torchvision or timm
 
 The number of images in a batch stays free. What was done to the network goes along. Every file is read again and gives
-the network's outputs, or is not left behind.
+the network's outputs before it takes its place; an export that fails leaves there what was there before.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import runpy
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from resnet_probe.checkpoint import Checkpoint
-from resnet_probe.files import whole, write_text
+from resnet_probe.files import write_text
 from resnet_probe.models import resolve
 from resnet_probe.unraveled import Unit, UnraveledNetwork
 
@@ -73,15 +73,13 @@ def write(form: str, source: Checkpoint, path: str | Path, *, shape: tuple[int, 
     images = torch.rand(max(BATCHES), *shape, generator=torch.Generator().manual_seed(0))
     written = (path, path.with_suffix(".py")) if form == "state_dict" else (path,)
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        again = how(source, path, images)
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        again = how(source, Path(folder) / path.name, images)
         with torch.no_grad():
             for batch in BATCHES:
                 _require_equal(again(images[:batch]), source.model(images[:batch]), f"{source.name} as {form}")
-    except BaseException:
         for file in written:
-            file.unlink(missing_ok=True)
-        raise
+            (Path(folder) / file.name).replace(file)
     return written
 
 
@@ -111,12 +109,8 @@ def _exported(source: Checkpoint, images: Tensor) -> torch.export.ExportedProgra
 
 
 def _pt2(source: Checkpoint, path: Path, images: Tensor) -> Callable[[Tensor], Tensor]:
-    content = io.BytesIO()
-    torch.export.save(
-        _exported(source, images), content, extra_files={"recipe.json": json.dumps(provenance(source), indent=2)}
-    )
-    with whole(path) as part:
-        part.write_bytes(content.getbuffer())
+    recipe = json.dumps(provenance(source), indent=2)
+    torch.export.save(_exported(source, images), path, extra_files={"recipe.json": recipe})
     return torch.export.load(path).module()  # type: ignore[no-any-return]
 
 
@@ -166,8 +160,7 @@ def _state_dict(source: Checkpoint, path: Path, images: Tensor) -> Callable[[Ten
     options = f"num_classes={source.num_classes}"
     options += f", in_chans={source.in_channels}" if library == "timm" and source.in_channels != 3 else ""
     make = "torchvision.models.get_model" if library == "torchvision" else "timm.create_model"
-    with whole(path) as part:
-        torch.save({name: tensor.clone() for name, tensor in state.items()}, part)
+    torch.save({name: tensor.clone() for name, tensor in state.items()}, path)
     loader = path.with_suffix(".py")
     call, recipe = f"{make}({name!r}, {options})", json.dumps(provenance(source))
     write_text(loader, LOADER.format(recipe=recipe, library=library, call=call, gone=gone, file=path.name))

@@ -85,7 +85,8 @@ def export(
     described = {k: v for k, v in source.metadata.items() if k in ("normalize", "data", "recipe", "input_size")}
     described.setdefault("input_size", network.input_shape[-1])
     removed = [*source.metadata.get("removed", []), *removed]
-    save(path, kept, arch=source.arch, metadata={**described, **recipe, "removed": removed})
+    named = {"names": dict(source.names)} if source.names else {}
+    save(path, kept, arch=source.arch, metadata={**described, **recipe, **named, "removed": removed})
     counts = [sum(p.numel() for p in model.parameters()) for model in (source.model, edited)]
     recipe_path = path.with_suffix(".recipe.json")
     text = json.dumps({**recipe, "parameters": {"before": counts[0], "after": counts[1]}}, indent=2)

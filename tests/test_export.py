@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from resnet_probe import checkpoint
+from resnet_probe import export as export_module
 from resnet_probe.export import write
 from resnet_probe.models import resolve
 from resnet_probe.surgery import export
@@ -143,6 +144,26 @@ def test_an_edit_that_plain_weights_cannot_hold_is_refused_and_leaves_nothing(tm
     with pytest.raises(ValueError, match=message):
         write("state_dict", source, tmp_path / "plain")
     assert not list(tmp_path.glob("plain*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("form", "arch", "names"),
+    [("pt2", "resnet8-w2", ["x.pt2"]), ("state_dict", "torchvision:resnet18", ["x.pth", "x.py"])],
+)
+def test_a_failed_export_leaves_the_files_that_were_there(tmp_path, monkeypatch, form, arch, names):
+    source = edited(tmp_path, trained(lambda: resolve(arch)), arch, (3, 32, 32), [])
+    for name in names:
+        (tmp_path / name).write_text(f"an earlier {name}", encoding="utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(export_module, "TOLERANCE", -1.0)
+    with pytest.raises(ValueError, match="gives other outputs"):
+        write(form, source, tmp_path / "x")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    monkeypatch.undo()
+    assert [path.name for path in write(form, source, tmp_path / "x")] == names
+    assert not {path.name for path in tmp_path.iterdir()} - {path.name for path in before}
+    assert all(path.read_bytes() != before[path] for path in map(tmp_path.joinpath, names))
 
 
 def test_a_form_that_does_not_fit_is_refused(tmp_path):

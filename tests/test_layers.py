@@ -17,7 +17,9 @@ PACKAGE = ROOT / "resnet_probe"
 # Part of the package -> layer. A part is a module or a folder; each of the analyses is a part of its own.
 LAYERS = {
     "files": 0,
+    "float32": 0,
     "lazy": 0,
+    "threads": 0,
     "limits": 0,
     "pickles": 1,
     "": 0,  # resnet_probe itself: the version, and the vocabulary by name

@@ -273,6 +273,7 @@ class Amount:
         samples: sampled paths of each length.
         images: for gradients, which cost most.
         batches: that are timed; 0 for no times.
+        searches: whether sets of blocks are searched for, step by step.
     """
 
     limit: int | None = None
@@ -281,6 +282,7 @@ class Amount:
     samples: int = 200
     images: int = 200
     batches: int = 20
+    searches: bool = True
 
 
 @dataclass(frozen=True)
@@ -292,12 +294,14 @@ class Census:
         keeping: those of them that keep the shape of their input.
         compared: whether there is a network to compare with.
         lesions: the table of single deletions, once it is measured.
+        training: whether there are training images beside those that are measured on.
     """
 
     blocks: int
     keeping: int
     compared: bool
     lesions: Path
+    training: bool = False
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ REORDER = Table(
         *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, c.CHANGED, c.ERROR_LOW, c.ERROR_HIGH, *c.PAIRED),
         Column("distance", int, "fewest swaps that lead to the order (Cayley's distance); swaps can undo each other"),
         *c.DIFFERENCE,
+        Column("again", bool, "whether the order stands in a row above, where other swaps led to it"),
     ),
     question="How does the error rise as blocks change places?",
     source="Veit et al. 2016, Fig. 5b",
@@ -147,6 +148,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
                 "error_high": high,
                 "distance": distance(order),
                 **c.against_intact(scores[_key(trained)].flags if number else None, score.flags),
+                "again": any(row["order"] == _key(order) for row in rows),
             }
         )
         counts[number] = counts.get(number, 0) + 1
@@ -172,7 +174,8 @@ def facts(table: Result, network: str) -> list[Fact]:
     for swaps in shown:
         errors, taus = ([row[key] for row in orders if row["swaps"] == swaps] for key in ("error", "kendall_tau"))
         mean, tau = sum(errors) / len(errors), sum(taus) / len(taus)
-        text = f"{mean:.4g} % error, the mean of {len(errors)} orders, at a mean Kendall's tau of {tau:.3f}"
+        many = f"{len(errors)} order{'s' * (len(errors) > 1)}"
+        text = f"{mean:.4g} % error, the mean of {many}, at a mean Kendall's tau of {tau:.3f}"
         nearer = sum(row["swaps"] == swaps and row.get("distance", swaps) < swaps for row in orders)
         text += f"; {nearer} of them fewer swaps away" if nearer else ""
         told.append(Fact(f"{swaps} swap{'s' if swaps > 1 else ''}", text, mean, unit="%"))
@@ -301,10 +304,10 @@ def plot(result: Result) -> Figure:
             found = Counter(drawn)
             tau, error = np.array(list(found)).reshape(-1, 2).T
             sizes = [6 * count for count in found.values()]
-            axes.scatter(tau, error, s=sizes, color=colour, alpha=0.35, linewidths=0)
+            axes.scatter(tau, error, s=sizes, color=colour, alpha=0.5, linewidths=0)
             most = max(found.values(), default=1)
             orders = f"{label(network)} (area: 1 to {most} orders)" if most > 1 else label(network)
-            axes.scatter([], [], s=6, color=colour, alpha=0.35, linewidths=0, label=orders)
+            axes.scatter([], [], s=6, color=colour, alpha=0.5, linewidths=0, label=orders)
             tau, error = np.array([point for point in drawn if point[0] < 1]).reshape(-1, 2).T
             edges = np.histogram_bin_edges(tau, bins=min(12, max(3, len(rows) // 20)))
             bins = np.clip(np.digitize(tau, edges[1:-1]), 0, len(edges) - 2)

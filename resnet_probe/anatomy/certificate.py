@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from resnet_probe.float32 import full_float32
+
 from .extract import Mode, values_in
 from .inputs import each_tensor, named_outputs, run, tensors_in
 from .tracing import Traced
@@ -52,6 +54,7 @@ class Runs(Protocol):
     def module(self, mode: Mode = "whole") -> nn.Module: ...
 
 
+@full_float32()
 def certify(units: Sequence[Runs], traced: Traced, model: nn.Module, x: Any, *, tolerance: float) -> Certificate:
     """Check on a batch that chain = model and that each block = shortcut + branch.
 

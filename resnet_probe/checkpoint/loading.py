@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from resnet_probe.checkpoint import architecture
 from resnet_probe.checkpoint.costs import require_affordable, require_small, size_of
+from resnet_probe.checkpoint.renaming import rename
 from resnet_probe.checkpoint.weights import OWN_KEY, CheckpointError, Weights, read_weights
 from resnet_probe.files import whole
 from resnet_probe.limits import MOST_CHANNELS, UNHELD_LAYERS, most_bytes
@@ -43,7 +44,7 @@ class Checkpoint:
     takes. `sha256`: hash of the file. `notes`: what was ambiguous and how it was decided. `metadata`: of our own
     format, or plain values beside the weights (`best_prec1`). `input_size`: side of the images the network is made
     for, in pixels, where known. `chain`: of a network edited before, its chain over the units it had at first, to which
-    the edits in the metadata refer.
+    the edits in the metadata refer. `names`: tensor of the file -> tensor of our network, where they differ.
     """
 
     model: nn.Module
@@ -56,6 +57,7 @@ class Checkpoint:
     in_channels: int
     input_size: int | None
     chain: UnraveledNetwork | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(path: str | Path, *, arch: str | None = None, size: int | None = None) -> Checkpoint:
@@ -69,7 +71,7 @@ def load(path: str | Path, *, arch: str | None = None, size: int | None = None) 
     not the one given; LookupError or ValueError as `resolve` does if `arch` is no network.
     """
     path = Path(path)
-    weights, chosen, model, notes = _understood(path, read_weights(path), arch)
+    weights, chosen, model, names, notes = _understood(path, read_weights(path), arch)
     shapes = _shapes(model)
     canonical = str(model.arch) if family_of(chosen) else chosen
     called = re.search(r"resnet[-_]?(\d+)", path.stem.lower())
@@ -93,18 +95,22 @@ def load(path: str | Path, *, arch: str | None = None, size: int | None = None) 
         in_channels=_channels(shapes),
         input_size=input_size,
         chain=chain,
+        names=names,
     )
 
 
-def untrained(arch: str, *, seed: int = 0, **sizes: int) -> Checkpoint:
+def untrained(arch: str, *, seed: int = 0, names: Mapping[str, str] | None = None, **sizes: int) -> Checkpoint:
     """The network `arch` with random weights, as if it came from a file; its `sha256` is empty.
 
-    `sizes`: `num_classes` and `in_channels`, as `resolve` takes them. The same seed gives the same weights, and torch's
-    random state stays as it is. Raises LookupError or ValueError as `resolve` does.
+    `names`: of another `Checkpoint`, whose names of layers it is to have. `sizes`: `num_classes` and `in_channels`, as
+    `resolve` takes them. The same seed gives the same weights, and torch's random state stays as it is. Raises
+    LookupError or ValueError as `resolve` does.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = resolve(arch, **sizes).eval()
+    if family_of(arch):
+        rename(model, names or {})
     shapes = _shapes(model)
     canonical = str(model.arch) if family_of(arch) else arch
     size = _input_size(canonical, model, None)
@@ -150,8 +156,10 @@ class _MisfitError(CheckpointError):
         self.places = places
 
 
-def _understood(path: Path, weights: Weights, arch: str | None) -> tuple[Weights, str, nn.Module, list[str]]:
-    """The weights under the names that fit a network, its name, itself, and notes.
+def _understood(
+    path: Path, weights: Weights, arch: str | None
+) -> tuple[Weights, str, nn.Module, dict[str, str], list[str]]:
+    """The weights under the names that fit a network, its name, itself, names that differ, and notes.
 
     The names are tried as they are, then without the words that all of them begin with, since a network may have such a
     word itself. Raises as `load`: what is told is told of the names that fit best.
@@ -161,8 +169,11 @@ def _understood(path: Path, weights: Weights, arch: str | None) -> tuple[Weights
     while named is not None:
         try:
             if reading := _reading(path, named, arch):
-                model, renamed = _fitted(path, named, reading.arch, given=arch is not None)
-                return named, reading.arch, model, [*named.notes, *reading.notes, *renamed]
+                model, names = _fitted(path, named, reading.arch, given=arch is not None)
+                if family_of(reading.arch):
+                    rename(model, names)
+                notes = [*named.notes, *reading.notes, *_otherwise(model, names)]
+                return named, reading.arch, model, {a: b for a, b in names.items() if a != b}, notes
         except _MisfitError as error:
             failed.append(error)
         except CheckpointError:
@@ -204,15 +215,16 @@ def _own_reading(path: Path, weights: Weights) -> architecture.Reading:
     return architecture.Reading(arch)
 
 
-def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn.Module, list[str]]:
-    """The network `arch` with the weights in it, and a note on layers that the file calls otherwise.
+def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn.Module, dict[str, str]]:
+    """The network `arch` with the weights in it, and which tensor of the file is which of its own.
 
     Its numbers of classes and of channels are those of the weights.
     """
     shapes = weights.shapes
     model = _built(arch)
     expected = _shapes(model)
-    names = architecture.align(shapes, expected)
+    gone = _left_out(weights)
+    names = _own_names(weights, [*shapes, *sorted(gone)]) if weights.own else architecture.align(shapes, expected)
     tensors = {names[name]: tensor for name, tensor in weights.tensors.items()}
     sizes = {
         "num_classes": _size(tensors, architecture.head(expected), 0),
@@ -225,7 +237,8 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn
     if different:
         model = _built(arch, **different)
         expected = _shapes(model)
-    left_out = {name: tensor for name, tensor in model.state_dict().items() if name in _left_out(weights)}
+    empty = {names[name] for name in gone}
+    left_out = {name: tensor for name, tensor in model.state_dict().items() if name in empty}
     if sum(map(size_of, left_out.values())) > most_bytes(sum(map(size_of, weights.tensors.values()))):
         raise CheckpointError(f"{path} leaves out most of {arch}, which is much larger; save the edited network again")
     for name, tensor in left_out.items():
@@ -248,22 +261,21 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn
             kind = str(tensors[name].dtype).removeprefix("torch.")
             raise CheckpointError(f"{path}: {name} has numbers of type {kind}; save the weights as float32")
     model.load_state_dict(tensors, assign=True)
-    return model.eval(), _renamed(names)
+    return model.eval(), {theirs: ours for theirs, ours in names.items() if ours in expected}
 
 
-def _renamed(names: Mapping[str, str]) -> list[str]:
-    """A note on what the file calls otherwise than we do, since tables have our names."""
+def _otherwise(model: nn.Module, names: Mapping[str, str]) -> list[str]:
+    """A note on layers that keep another name than the file has for them."""
     pairs: dict[str, str] = {}
+    held = model.state_dict().keys()
     for theirs, ours in names.items():
-        old, new = theirs.split(".")[:-1], ours.split(".")[:-1]
-        words = next(((a, b) for a, b in zip(old, new, strict=False) if a != b), ("0", "0"))
-        if old != new:  # a number says nothing without the words before it
-            pairs.setdefault(*(words[::-1] if not words[1].isdigit() else (".".join(new), ".".join(old))))
+        if theirs not in held:
+            pairs.setdefault(ours.rpartition(".")[0], theirs.rpartition(".")[0])
     if not pairs:
         return []
     told = [f"{ours} ({theirs})" for ours, theirs in pairs.items()]
     more = f", and {len(told) - 8} more" if len(told) > 8 else ""
-    return [f"the file's names of layers that are called otherwise here: {', '.join(told[:8])}{more}"]
+    return [f"layers with a name of ours, and in brackets the file's: {', '.join(told[:8])}{more}"]
 
 
 def _built(arch: str, **sizes: int) -> nn.Module:
@@ -316,6 +328,13 @@ def _size(tensors: Mapping[str, Tensor], name: str | None, dimension: int) -> in
 
 def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "one number"
+
+
+def _own_names(weights: Weights, tensors: list[str]) -> dict[str, str]:
+    """What our code calls the tensors of a file of ours, which may be made from one with other names."""
+    known = weights.metadata.get("names")
+    named = {name: known.get(name) for name in tensors} if isinstance(known, dict) else {}
+    return {name: ours if isinstance(ours := named.get(name), str) else name for name in tensors}
 
 
 def _left_out(weights: Weights) -> set[str]:

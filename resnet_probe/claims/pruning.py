@@ -1,4 +1,4 @@
-"""Claims 24 to 26: what single lesions say of blocks in company, and what cutting and healing do."""
+"""Claims 24 to 27: what single lesions say of blocks in company, what cutting and healing do, and where to cut."""
 
 from __future__ import annotations
 
@@ -86,6 +86,32 @@ def healing(run: Run) -> Iterator[Verdict]:
                 unit="points", table=str(table.path),
             )  # fmt: skip
             yield withheld(judged, untaught(table, network, intact=rows[0]) or _same_images(table, network))
+
+
+def late(run: Run) -> Iterator[Verdict]:
+    """Claim 27: do runs of a quarter of the blocks add less error in the later half of the network than in the earlier?
+
+    All runs of that length count, so nothing is chosen; over images, by the interval of the difference of the means.
+    """
+    for table, network in run.each("prune_runs"):
+        about, rows = table.about(network), table.rows(network)
+        length = about["length"]
+        half = next((each for each in about["halves"] if each["length"] == length and each["low"] is not None), None)
+        if half is None:
+            why = f"{len(about['players'])} blocks can go, too few for late and early runs of {length}"
+            yield Verdict(27, network, CANNOT_SAY, why, table=str(table.path))
+            continue
+        more, low, high = half["difference"], half["low"], half["high"]
+        starts = [row for row in rows if row["length"] == length]
+        best = min(starts, key=lambda row: row["loss"])["start"] + 1
+        why = f"late runs of {length} blocks cost {more:+.3g} points of error ({between(low, high)}) over early ones; "
+        why += f"run {best} of {len(starts)} is missed least"
+        verdict = HOLDS if high < 0 else DOES_NOT_HOLD if low > 0 else CANNOT_SAY
+        judged = Verdict(
+            27, network, verdict, why, measured=f"{more:+.3g} points", measured_value=more, low=low, high=high,
+            unit="points", table=str(table.path),
+        )  # fmt: skip
+        yield withheld(judged, untaught(table, network, intact=rows[0]))
 
 
 def _same_images(table: SavedTable, network: str) -> str:

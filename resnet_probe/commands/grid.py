@@ -10,7 +10,7 @@ import rich_click as click
 
 from resnet_probe.analyses.registry import facts_of
 from resnet_probe.commands import options, output, training_options
-from resnet_probe.commands.session import pick_device
+from resnet_probe.commands.session import in_software, pick_device
 from resnet_probe.commands.training_options import RECIPES, STYLES, Training
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def command(
         screen.print("\n".join(cell.name for cell in cells))
         return
     where = pick_device(device)
+    if note := in_software(cells[0].recipe.precision, where):
+        screen.print(note, style="bold")
     folder = output.run_folder(out, "grid", name)
     root = None if data_root is None else str(data_root)
     images = Images(data, root, normalize, size, limit, validation, seed)

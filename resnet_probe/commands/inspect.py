@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("checkpoint", type=options.FILE, required=False)
+@click.argument("checkpoint", type=options.WEIGHTS, required=False)
 @options.ckpt
 @options.arch
 @options.leaf

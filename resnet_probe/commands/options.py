@@ -9,6 +9,7 @@
 Also here: what every command knows about its invocation (`Invocation`, `command_line`, `arguments`).
 """
 
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from click import get_current_context
 
 from resnet_probe.analyses.parsing import memory_size
 from resnet_probe.figures.looks import FORMATS
+from resnet_probe.threads import use
 
 STYLES = ("paper", "talk", "poster")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -30,6 +32,22 @@ SPLITS = ("train", "val", "test")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+PUBLISHED = re.compile(r"(torchvision|timm|hf-hub):.+|https?://.+")
+
+
+class Weights(click.Path):
+    """A checkpoint's file, or the name of published weights, which are fetched."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The file's path."""
+        if isinstance(value, str) and PUBLISHED.fullmatch(value):
+            from resnet_probe.checkpoint.pretrained import fetch
+
+            return fetch(value)
+        return super().convert(value, param, ctx)
+
+
+WEIGHTS = Weights(exists=True, dir_okay=False, path_type=Path)
 COUNT = click.IntRange(min=1)
 
 
@@ -89,10 +107,13 @@ debug: Decorator = click.option(
     help="Show the traceback when something fails (also: RESNET_PROBE_DEBUG=1).",
 )
 
-_WEIGHTS = "Checkpoint: safetensors or PyTorch weights; the architecture is read from them."
-ckpt: Decorator = click.option("--ckpt", type=FILE, metavar="FILE", help=_WEIGHTS)
+_WEIGHTS = (
+    "Checkpoint: safetensors or PyTorch weights; the architecture is read from them. Or published weights, such as "
+    "torchvision:resnet50@IMAGENET1K_V2."
+)
+ckpt: Decorator = click.option("--ckpt", type=WEIGHTS, metavar="FILE", help=_WEIGHTS)
 ckpts: Decorator = click.option(
-    "--ckpt", "ckpts", multiple=True, type=FILE, metavar="FILE", help=f"{_WEIGHTS} Several are set together."
+    "--ckpt", "ckpts", multiple=True, type=WEIGHTS, metavar="FILE", help=f"{_WEIGHTS} Several are set together."
 )
 
 read_as: Decorator = click.option(
@@ -192,13 +213,24 @@ compiled: Decorator = click.option("--compile", "compiled", is_flag=True, help="
 
 fresh: Decorator = click.option("--fresh", is_flag=True, help="Start over, whatever an earlier run has finished.")
 
-device: Decorator = click.option(
+_device: Decorator = click.option(
     "--device",
     default="auto",
     show_default=True,
     metavar="NAME",
     help="Where to compute: auto, cpu, cuda, cuda:1, mps.",
 )
+
+_threads: Decorator = click.option(
+    "--threads", type=COUNT, metavar="N", expose_value=False, callback=lambda _, __, number: use(number),
+    help="Threads to compute with.  [default: one for each processor this process may use]",
+)  # fmt: skip
+
+
+def device(command: Any) -> Any:
+    """`--device`, and `--threads`, which the command does not take: they hold from here on."""
+    return _device(_threads(command))
+
 
 devices: Decorator = click.option("--devices", default=1, show_default=True, type=COUNT, help="Processes per node.")
 

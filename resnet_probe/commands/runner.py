@@ -17,9 +17,10 @@ from resnet_probe.analyses.registry import analysis as analysis_called
 from resnet_probe.analyses.registry import declared, facts_of
 from resnet_probe.commands import output, progress
 from resnet_probe.commands.request import Request, processes
-from resnet_probe.commands.session import Session, pick_device
+from resnet_probe.commands.session import Session, in_software, pick_device
 from resnet_probe.lazy import named
 from resnet_probe.tables import Result, provenance, together
+from resnet_probe.threads import crowded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,6 +103,9 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
         made = named(analysis.run)(None, request.parameters, _light(request, session))
         return _written(analysis, request, folder, list(made), identities, [], command)
     workers, device = processes(request, pick_device(request.device))
+    for note in (in_software(request.precision, device), crowded() if device == "cpu" else None):
+        if note and analysis.needs.sweep:
+            session.tell(note, important=True)
     images = analysis.needs.images == "all" or (analysis.needs.images == "optional" and request.data is not None)
     if workers.rank > 0:
         session.tell = lambda text, important=False: None

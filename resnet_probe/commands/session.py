@@ -131,7 +131,10 @@ class Session:
 
     def _twin(self, one: Loaded, number: int, request: Request) -> Loaded:
         """The network with random weights, for the images of network `number`."""
-        twin = self.load(None, one.checkpoint.arch, seed=request.seed).checkpoint
+        from resnet_probe.checkpoint import untrained
+
+        arch, seed, names = one.checkpoint.arch, request.seed, one.checkpoint.names
+        twin = self._once(("twin", seed), lambda: untrained(arch, seed=seed, names=names), one.checkpoint)
         if (twin.num_classes, twin.in_channels) != (one.checkpoint.num_classes, one.checkpoint.in_channels):
             raise click.UsageError(
                 f"{one.name} has other classes or channels than {one.checkpoint.arch} has by default, so no untrained "
@@ -165,8 +168,8 @@ class Session:
         some = load_data(spec, root=request.data_root, split=request.split, limit=1, size=32)
         taken, like = {each.name for each in found}, 0 if found else None
         for arch in archs:
-            sizes = {"num_classes": len(some.classes), "in_channels": some.input_shape[0]}
-            made = checkpoint.untrained(arch, seed=request.seed, **sizes)
+            classes, channels = len(some.classes), some.input_shape[0]
+            made = checkpoint.untrained(arch, seed=request.seed, num_classes=classes, in_channels=channels)
             name = f"{made.name} untrained" if made.name in taken else made.name
             found.append(Loaded(replace(made, name=name), trained=False, like=like))
         return found
@@ -365,6 +368,15 @@ def pick_device(name: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise click.UsageError(f"no device {name!r} here; give --device cpu, or auto for the best there is") from error
     return name
+
+
+def in_software(precision: str, device: str) -> str | None:
+    """A note where the processor has no instructions for a precision."""
+    import torch
+
+    if precision != "bf16" or device != "cpu" or torch.backends.cpu.get_cpu_capability() != "AVX2":
+        return None
+    return "note: this processor computes bf16 in software, many times slower than fp32; give --precision fp32"
 
 
 def _distinct(found: list[Loaded], ckpts: Sequence[Path]) -> list[Loaded]:

@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 NOTES = "study.json"  # the report reads from it what failed
 DONE, KEPT, FAILED = "done", "kept", "failed"
-QUICK = Amount(limit=200, draws=5, swaps=5, samples=50, images=50, batches=0)
+QUICK = Amount(limit=200, draws=5, swaps=5, samples=50, images=50, batches=0, searches=False)
 
 
 @click.command("study")
-@click.argument("checkpoint", type=options.FILE)
+@click.argument("checkpoint", type=options.WEIGHTS)
 @options.leaf
 @options.trace
 @options.size
-@click.option("--against", type=options.FILE, metavar="FILE", help="Checkpoint to compare with, such as a VGG.")
+@click.option("--against", type=options.WEIGHTS, metavar="FILE", help="Checkpoint to compare with, such as a VGG.")
 @options.data
 @options.data_root
 @options.split
@@ -173,12 +173,20 @@ class Study:
             blocks=len(blocks), keeping=sum(not unit.plan.resizes for unit in blocks),
             compared=len(self.networks) > 1,
             lesions=(self.folder if len(self.networks) > 1 else self._place(self.networks[0])) / "lesion.csv",
+            training=self._has_training_images(),
         )  # fmt: skip
         for its in analyses().values():
             for step in its.study:
                 values = step.parameters(self.amount, census)
                 if values is not None:
                     yield its, step, its.parameters(**values)
+
+    def _has_training_images(self) -> bool:
+        request = replace(self.request, split="train", limit=1)
+        try:
+            return self.request.split != "train" and len(self.session.images(self.networks[0], request)) > 0
+        except (click.UsageError, ValueError, OSError):
+            return False
 
     def _unraveled(self, one: Loaded) -> Any:
         return self.session.unraveled(one)

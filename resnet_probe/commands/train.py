@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from resnet_probe.commands import options, output, training_options
-from resnet_probe.commands.session import pick_device
+from resnet_probe.commands.session import in_software, pick_device
 from resnet_probe.commands.training_options import RECIPES, STYLES, Training
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ def command(
         screen.print("the images differ in size: random parts of them are trained on (--resized-crop)")
     if workers is not None and not values.resized_crop:
         raise click.UsageError("--workers given and nothing to decode; they serve --resized-crop")
+    if note := in_software(values.precision, where):
+        screen.print(note, style="bold")
     cell = Cell(output.file_name(arch), arch, values)
     if values.batch_size > len(train):
         raise click.UsageError(

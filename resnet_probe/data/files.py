@@ -36,7 +36,7 @@ class ImageFiles:
     height, width: of every image as decoded, in pixels.
     crop: None where every file has that size already; else the side of the square that is cut from the centre after
         the shorter side was resized, as `resize_and_crop` does.
-    whole: the shorter side is resized to `crop` itself, so that the square has all of it.
+    whole: the larger square around that one is kept, which has all of the shorter side.
 
     Indexing with a slice or an int64 tensor selects files; `decode` reads the selected ones.
     """
@@ -97,13 +97,13 @@ class ImageFiles:
         picture = self._open(path)
         if self.crop is not None:
             shorter, longer = sorted(picture.size)
-            side = self.crop if self.whole else around(self.crop)
+            side = around(self.crop)
             if side * side * longer // shorter > MOST_PIXELS:
                 raise DataError(
                     f"image {path} is {picture.width} x {picture.height} pixels, which become more than "
                     f"{MOST_PIXELS:,} when the shorter side is resized to {side}; cut it to its middle, or remove it"
                 )
-            picture = resize_and_crop(picture, self.crop, self.crop if self.whole else None)
+            picture = resize_and_crop(picture, self.crop, whole=self.whole)
         if picture.size != (self.width, self.height):
             raise DataError(f"image {path} changed its size to {picture.width} x {picture.height} while it was read")
         return np.asarray(picture)
@@ -148,21 +148,23 @@ def _opened(path: Path) -> Image.Image:
     return image
 
 
-def resize_and_crop(picture: Image.Image, side: int, shorter: int | None = None) -> Image.Image:
-    """Return the central square of `side` pixels, after the shorter side was resized.
-
-    It is resized to `shorter` pixels, by default to side * 256 / 224 (rounded).
+def resize_and_crop(picture: Image.Image, side: int, *, whole: bool = False) -> Image.Image:
+    """Return the central square of `side` pixels, after the shorter side was resized to side * 256 / 224 (rounded).
 
     For 224 this is the single-crop evaluation on ImageNet that torchvision's reference numbers use: shorter side to
-    256, bilinear with anti-aliasing, then the centre. Other sides keep its proportions.
+    256, bilinear with anti-aliasing, then the centre. Other sides keep its proportions. With `whole` it is the square
+    of all of the shorter side that has that one at its centre.
     """
-    shorter = around(side) if shorter is None else shorter
+    shorter = around(side)
     width, height = picture.size
     if width <= height:
         width, height = shorter, int(shorter * height / width)
     else:
         width, height = int(shorter * width / height), shorter
     left, top = round((width - side) / 2), round((height - side) / 2)
+    if whole:
+        margin = round((shorter - side) / 2)  # where the centre is odd, it is not that of the larger square
+        left, top, side = left - margin, top - margin, shorter
     return picture.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + side, top + side))
 
 

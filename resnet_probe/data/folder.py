@@ -111,14 +111,14 @@ def _one_size(paths: tuple[Path, ...], size: int | None, whole: bool) -> tuple[I
     height, width = found[0]
     if len(found) == 1 and (size is None or (height, width) == (size, size)):
         return ImageFiles(paths, height, width), ""
-    side = SIDE if size is None else size
-    side = around(side) if whole else side
+    crop = SIDE if size is None else size
+    shorter = around(crop)
+    side = shorter if whole else crop
     which = " to ".join(dict.fromkeys(f"{wide} x {high}" for high, wide in (found[0], found[-1])))
-    shorter = side if whole else around(side)
     words = (
         f"images of {which} pixels are resized to a shorter side of {shorter} and cut to the central {side} x {side}"
     )
-    return ImageFiles(paths, side, side, crop=side, whole=whole), words
+    return ImageFiles(paths, side, side, crop=crop, whole=whole), words
 
 
 def _folders(folder: Path) -> list[str]:

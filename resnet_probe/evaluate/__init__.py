@@ -11,6 +11,7 @@ identity.py    weights and code of a network as one hash
 precision.py   how many predictions a lower precision changes
 recalibrate.py batch-norm statistics re-estimated after each edit
 workers.py     the processes that share a sweep
+timing.py      milliseconds per batch
 baseline.py    the unlesioned error, and whether the normalisation is the right one
 """
 

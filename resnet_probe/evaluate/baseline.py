@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from resnet_probe.anatomy import named_outputs, scores_in
 from resnet_probe.data import NORMALIZATIONS, Data, normalizations_for
+from resnet_probe.float32 import full_float32
 from resnet_probe.tasks import CLASSIFICATION
 
 __all__ = ["Baseline", "baseline"]
@@ -41,6 +42,7 @@ class Baseline:
         return next(iter(self.errors.values()))
 
 
+@full_float32()
 def baseline(
     model: nn.Module, data: Data, *, device: str = "cpu", batch_size: int = 64, others: bool = True
 ) -> Baseline:

@@ -10,6 +10,7 @@ from resnet_probe.data import Data
 from resnet_probe.evaluate.engine import run_tree
 from resnet_probe.evaluate.fast import FastUnits
 from resnet_probe.evaluate.tree import grow
+from resnet_probe.float32 import full_float32
 from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
@@ -18,6 +19,7 @@ __all__ = ["changed_by_precision"]
 SAMPLE = 64  # images
 
 
+@full_float32()
 def changed_by_precision(
     network: UnraveledNetwork,
     variants: Mapping[str, Sequence[Step]],

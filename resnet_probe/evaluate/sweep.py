@@ -19,6 +19,7 @@ from resnet_probe.evaluate.executors import CompiledExecutor, Executor
 from resnet_probe.evaluate.journal import Journal, Row
 from resnet_probe.evaluate.tree import grow
 from resnet_probe.evaluate.workers import SOLO, Workers
+from resnet_probe.float32 import full_float32
 from resnet_probe.tasks import CEILING, CLASSIFICATION, Measured, Task
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
@@ -96,6 +97,7 @@ class Sweep:
     compiled: bool = False
 
 
+@full_float32()
 def evaluate(
     network: UnraveledNetwork,
     variants: Mapping[str, Sequence[Step]],
@@ -256,7 +258,7 @@ def run_alone(
     model: nn.Module, data: Data, number: int, *, batch_size: int, device: torch.device, task: Task = CLASSIFICATION
 ) -> Row:
     """One network on all the data, as the row of variant `number`; nothing counts as changed."""
-    with torch.inference_mode():
+    with torch.inference_mode(), full_float32():
         outputs = ((model(x), y) for x, y in data.batches(batch_size, device=device))
         parts = [[task.measure(output, y, output)] for output, y in outputs]
     return replace(_rows(parts, task, 0)[0], variant=number)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_probe.data import Data
+from resnet_probe.float32 import full_float32
 from resnet_probe.gradients.budget import Budget, image_bytes
 from resnet_probe.gradients.statistics import BatchNorm, with_batch_norm
 from resnet_probe.gradients.tape import Link, Tape, longest_path, record
@@ -82,6 +83,7 @@ class ClassNorms:
         return self.projections.sum(1) / whole if whole > 0 else torch.full_like(self.projections[:, 0], math.nan)
 
 
+@full_float32()
 def class_gradients(
     network: UnraveledNetwork,
     images: Tensor,

@@ -22,12 +22,14 @@ import torch
 from torch import Tensor
 
 from resnet_probe.data import Data
+from resnet_probe.float32 import full_float32
 from resnet_probe.gradients.budget import Budget, image_bytes
 from resnet_probe.gradients.exact import IMAGES, STACK, loss_gradient
 from resnet_probe.gradients.statistics import BatchNorm
 from resnet_probe.gradients.tape import Link, Part, Tape, longest_path, record
 from resnet_probe.unraveled import UnraveledNetwork
 
+SCALE = 2.0**64  # of the loss, exact, so that what comes back along a hundred layers is no denormal number
 ROWS = 128  # samples of each image to send back together: more share a forward pass, fewer share the cache
 
 
@@ -68,6 +70,7 @@ def draw_paths(blocks: int, lengths: Sequence[int], samples: int, generator: tor
     return rank < torch.tensor(list(lengths), dtype=torch.long)[:, None, None]
 
 
+@full_float32()
 def path_norms(
     network: UnraveledNetwork,
     images: Tensor,
@@ -103,7 +106,7 @@ def path_norms(
         raise ValueError(f"paths of shape {tuple(through.shape)} for {len(images)} images and {tape.blocks} blocks")
     if batch_norm == "train" and through.shape[1] != 1:
         raise ValueError("with training-mode batch norm the images of a batch depend on each other: share the paths")
-    vectors = loss_gradient(tape.output, labels).expand(len(through), -1, -1).clone()
+    vectors = (SCALE * loss_gradient(tape.output, labels)).expand(len(through), -1, -1).clone()
     block = tape.blocks
     for link in reversed(tape.links):
         if link.is_block:
@@ -114,7 +117,7 @@ def path_norms(
     norms = torch.linalg.vector_norm(vectors.flatten(2), dim=2, dtype=torch.float64)
     if not bool(norms.isfinite().all()):
         raise RuntimeError("the gradient is not finite; look for NaN or infinity in the weights or the images")
-    return norms
+    return norms / SCALE
 
 
 def sample_norms(

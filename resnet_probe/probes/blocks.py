@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from resnet_probe.float32 import full_float32
 from resnet_probe.probes.reducers import ChannelMoments, Moments, combine_moments, moments
 from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Unit, UnraveledNetwork
@@ -173,6 +174,7 @@ def update(visit: Visit, at_output: Tensor) -> dict[str, Tensor]:
     }
 
 
+@full_float32()
 def score_batch(chain: Chain, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """What every block adds to a batch, by the names of `update`: each (blocks, N)."""
     with torch.enable_grad():
@@ -184,6 +186,7 @@ def score_batch(chain: Chain, images: Tensor, labels: Tensor) -> dict[str, Tenso
     return {name: torch.stack([each[name] for each in found]) for name in found[0]}
 
 
+@full_float32()
 def add_batch(chain: Chain, sums: Sequence[BlockSums], images: Tensor, labels: Tensor) -> tuple[int, float]:
     """Measure one batch; returns the wrong answers and the summed loss in nats of the whole network.
 

@@ -33,6 +33,7 @@ __all__ = ["build"]
 
 PAGE = Path(__file__).parent / "page"
 MOST_TOLD = 4  # networks that a section goes through one by one
+Line = tuple[tuple[str, str], ...]  # labels and texts
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Shown:
 
     table: SavedTable
     title: str
-    words: tuple[tuple[str, str], ...]
+    words: tuple[Line, ...]
     headlines: tuple[tuple[str, str], ...]
     figures: tuple[str, ...]
     trouble: str
@@ -168,7 +169,8 @@ def _sections(run: Run) -> list[Section]:
             words, figures, trouble = _words(table), [], ""
             for plot in about.plots:
                 number += 1
-                label = f"{about.title}, {title}. {' '.join(f'{label}: {text}.' for label, text in words)}"
+                told = " ".join(f"{label}: {text}." for line in words for label, text in line)
+                label = f"{about.title}, {title}. {told}"
                 try:
                     figures.append(figure_of(table, plot, f"f{number}-", label))
                 except ValueError as error:
@@ -181,18 +183,23 @@ def _sections(run: Run) -> list[Section]:
     return sections
 
 
-def _words(table: SavedTable) -> tuple[tuple[str, str], ...]:
-    """What the table says: label and text of its facts; of a table that has no words for them, how much there is."""
+def _words(table: SavedTable) -> tuple[Line, ...]:
+    """What the table says, a line for each network: label and text of its facts; where there are none, how much it is.
+
+    The first label of a line has the network's name where there are several.
+    """
     found = facts_of(table.result)
-    told = [
-        (f"{network}, {fact.label}" if len(found) > 1 else fact.label.capitalize(), fact.text)
-        for network in list(found)[:MOST_TOLD]
-        for fact in found[network]
+    lines = [
+        tuple(
+            (f"{name}, {fact.label}" if len(found) > 1 and not place else fact.label.capitalize(), fact.text)
+            for place, fact in enumerate(facts)
+        )
+        for name, facts in list(found.items())[:MOST_TOLD]
+        if facts
     ]
-    rows = len(table.result.rows)
-    if more := len(found) - MOST_TOLD:
-        told += [("More", f"the numbers of {more} more networks are in the table")] if more > 0 else []
-    return tuple(told) or (("Rows", f"{rows:,}"),)
+    if (more := len(found) - MOST_TOLD) > 0:
+        lines.append((("More", f"the numbers of {more} more networks are in the table"),))
+    return tuple(lines) or ((("Rows", f"{len(table.result.rows):,}"),),)
 
 
 def _headlines(table: SavedTable) -> tuple[tuple[str, str], ...]:

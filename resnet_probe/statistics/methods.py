@@ -105,6 +105,11 @@ METHODS: dict[str, Method] = {
         "upper half against the lower); standard errors are added up, because the covariance is not in the table",
         "independent images",
     ),
+    "halves": Method(
+        "late runs of blocks against early ones",
+        "Student's t over images, of the difference of the two mean errors of each",
+        "independent images; nearly normal means",
+    ),
     "bend": Method(
         "agreement of gradients against an exponential fall",
         "normal, of a second difference of logarithms by linearisation; standard errors are added up, times the root "

@@ -64,11 +64,12 @@ def as_before(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _tuned() -> Iterator[None]:
     """On CUDA the fastest convolution of each shape is looked for; images have one size, so that pays."""
-    if not torch.cuda.is_available():
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True  # `flags` would set what else the user has chosen too
+    try:
         yield
-        return
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def check(model: nn.Module, train: Data, recipe: Recipe, world: int, *, compiled: bool, sync_batch_norm: bool) -> None:

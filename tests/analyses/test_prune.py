@@ -1,18 +1,19 @@
 """Orders and searches against plain loops over edited copies of the model, and what the tables promise."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, ttest_1samp
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_probe.analyses import prune
-from resnet_probe.analyses.prune import ORDERS, Parameters, heal, stability
+from resnet_probe.analyses.prune import ORDERS, Parameters, heal, stability, times
 from resnet_probe.analyses.registry import facts_of
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
@@ -21,7 +22,9 @@ from resnet_probe.evaluate import recalibrate
 from resnet_probe.statistics import paired_difference
 from resnet_probe.unraveled import unravel
 from tests.analyses.running import tables as tables_of
+from tests.anatomy.test_residual import NESTED
 from tests.evaluate.cases import images, loop, network, without
+from tests.networks import trained
 
 NAMES = ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1"]
 
@@ -242,6 +245,50 @@ def test_the_same_images_are_refused_unless_asked_for(case):
     assert not measured(case, orders=("last",))["prune"].settings["same_images"]
 
 
+def test_blocks_inside_a_unit_go_like_others():
+    """Of a network without links, against its own code without them: every search, and the error of every row."""
+    make, names, _ = NESTED["conditioned"]
+    model = trained(make)
+    net = unravel(model, (3, 8, 8))
+    inside = [unit.name for unit in net.blocks]
+    assert all(unit.plan.inside for unit in net.blocks)
+    chooses, reports = replace(images(30, seed=5, classes=5), split="train"), images(40, classes=5)
+
+    @torch.no_grad()
+    def outputs(gone, data):
+        x, _ = next(data.batches(64))
+        return model.head(model.middle(model.stem(x), gone=[names[inside.index(each)] for each in gone]).mean((2, 3)))
+
+    @cache
+    def loss(gone):
+        return F.cross_entropy(outputs(gone, chooses), chooses.labels).item()
+
+    said = []
+    how = Parameters(orders=("greedy", "exhaustive", "shapley_loss", "influence", "weights"))
+    table, _ = prune.run(subject(net, chooses, reports), how, Runtime(say=said.append))
+    found = {(row["order"], row["removed"]): row["blocks"].split() for row in table.rows[1:]}
+    assert {order for order, _ in found} == {"greedy", "exhaustive", "shapley_loss"}
+    assert said[-1].endswith("left out: influence, weights")
+    gone = []
+    for k in range(1, 4):
+        gone.append(min((name for name in inside if name not in gone), key=lambda name: loss(frozenset({*gone, name}))))
+        assert found["greedy", k] == gone
+        assert set(found["exhaustive", k]) == set(min(map(frozenset, combinations(inside, k)), key=loss))
+    orders = list(permutations(inside))
+    values = {
+        name: np.mean([loss(frozenset(o[: o.index(name) + 1])) - loss(frozenset(o[: o.index(name)])) for o in orders])
+        for name in inside
+    }
+    assert found["shapley_loss", 3] == sorted(inside, key=values.__getitem__)
+    for row in table.rows:
+        wrong = outputs((row["blocks"] or "").split(), reports).argmax(1) != reports.labels
+        assert row["wrong"] == wrong.sum()
+        module = net.delete(*(row["blocks"] or "").split()).to_module()
+        assert row["parameters"] == sum(p.numel() for p in module.parameters())
+    with pytest.raises(ValueError, match="lie inside units"):
+        prune.run(subject(net, chooses, reports), Parameters(orders=("ratio",)))
+
+
 def test_what_cannot_be_pruned_is_said(case):
     with pytest.raises(ValueError, match="no order 'best'"):
         prune.Parameters.__dataclass_fields__["orders"].metadata["option"].parse("greedy,best")
@@ -280,7 +327,7 @@ def test_cut_networks_are_healed_and_kept(case, tmp_path):
         return (chooses if split == "train" else reports).subset(slice(limit))
 
     one = Subject("tiny", unravel(source.model, (3, 8, 8)), reports, checkpoint=source, images=more)
-    how = Parameters(orders=("last",), resizing=True, heal=5, save=2)
+    how = Parameters(orders=("last", "weights"), resizing=True, heal=5, save=2)
     before = {name: value.clone() for name, value in source.model.state_dict().items()}
     table, _ = prune.run(one, how, Runtime(folder=tmp_path))
     healed = [row for row in table.rows if row["healing"]]
@@ -300,11 +347,52 @@ def test_cut_networks_are_healed_and_kept(case, tmp_path):
         assert row["loss"] == pytest.approx(F.cross_entropy(out, reports.labels).item(), abs=1e-4)
         assert row["wrong"] == (out.argmax(1) != reports.labels).sum()
     kept = load(tmp_path / "tiny-without-2.safetensors").model
-    (cut,) = (row for row in table.rows if row["removed"] == 2 and not row["healing"])
+    cut = {row["removed"]: row for row in table.rows if row["order"] == "last" and not row["healing"]}
+    for row in healed:
+        assert all(row[key] == cut[row["removed"]][key] for key in ("order", "blocks", "parameters", "flops"))
     loss = F.cross_entropy(loop({"": kept}, reports)[""], reports.labels).item()
-    assert cut["loss"] == pytest.approx(loss, abs=1e-5)
+    assert cut[2]["loss"] == pytest.approx(loss, abs=1e-5)
     facts = {fact.label for fact in facts_of(table)["tiny"]}
     assert "3 removed, fine-tuned" in facts
+
+
+def test_an_interrupted_healing_goes_on_to_the_same_bytes(case, tmp_path):
+    """Stopped in the second network, after the first was healed."""
+    model, _, chooses, reports = case
+    save(tmp_path / "tiny.safetensors", model, arch="resnet14-w4", metadata={"input_size": 8})
+    source = load(tmp_path / "tiny.safetensors")
+
+    def healed(folder, stop=None):
+        said = []
+
+        @contextmanager
+        def progress(what):
+            def report(done, total):
+                said.append((what, done))
+                if (what, done) == stop:
+                    raise KeyboardInterrupt
+
+            yield report
+
+        def more(*, split, limit=None):
+            return (chooses if split == "train" else reports).subset(slice(limit))
+
+        folder.mkdir(exist_ok=True)
+        one = Subject("tiny", unravel(source.model, (3, 8, 8)), reports, checkpoint=source, images=more)
+        how = Parameters(orders=("last",), resizing=True, heal=4)
+        table, _ = prune.run(one, how, Runtime(folder=folder, progress=progress))
+        files = {path.name: path.read_bytes() for path in folder.glob("*healed.safetensors")}
+        return table.rows, files, [done for what, done in said if "healing of tiny, 1 blocks" in what]
+
+    whole = healed(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        healed(tmp_path / "part", stop=("healing of tiny, 3 blocks removed", 2))
+    assert len(list((tmp_path / "part").glob("*healed.safetensors"))) == 1
+    *found, steps = healed(tmp_path / "part")
+    assert found == [*whole[:2]]
+    assert (steps, whole[2]) == ([4], [0, 1, 2, 3, 4])
+    assert len(whole[1]) == 3
+    assert not list(tmp_path.glob("*/*-healing"))
 
 
 def test_what_is_healed_is_an_order_that_there_is(case):
@@ -315,3 +403,52 @@ def test_what_is_healed_is_an_order_that_there_is(case):
         measured(case, orders=("last",), save=7)
     assert heal.where(25) == [6, 12, 18]
     assert heal.where(2) == [1]
+
+
+def test_cut_networks_are_timed_once_for_each_shape_of_what_is_left(case, monkeypatch):
+    """On a clock by the books: a block costs 10 ms at batch 1 and 2 ms in batches of 32, what else there is nothing."""
+    calls = []
+
+    def clock(module, shape, *, batch_size, seconds, device):
+        blocks = len({name.rpartition(".conv")[0] for name, _ in module.named_modules() if name.endswith("conv2")})
+        calls.append((blocks, batch_size))
+        return blocks * {1: 10.0, 8: 3.0, 32: 2.0, 128: 4.0}[batch_size]
+
+    monkeypatch.setattr(times, "time_forward", clock)
+    table = measured(case, orders=("last", "weights", "random"), time=True, resizing=False)["prune"]
+    for row in table.rows:
+        assert (row["time_1"], row["time_best"]) == (10.0 * (6 - row["removed"]), 2.0 * (6 - row["removed"]))
+    assert table.settings["best_batch"] == 32
+    assert calls[:3] == [(6, 8), (6, 32), (6, 128)]
+    stages = {tuple(sorted(block[:6] for block in (row["blocks"] or "").split())) for row in table.rows}
+    assert len(calls) - 3 == 2 * len(stages)
+    assert "time of an image" in {fact.label for fact in facts_of(table)["tiny"]}
+    assert {row["time_1"] for row in measured(case, orders=("last",))["prune"].rows} == {None}
+
+
+def test_every_run_is_measured_on_the_images_that_report(case, tables):
+    """Each against a loop; late against early ones by scipy's interval of a mean of paired differences."""
+    model, _, _, reports = case
+    table = tables["prune_runs"]
+    assert [(row["length"], row["start"]) for row in table.rows] == [
+        (0, None), *((k, start) for k in range(1, 7) for start in range(7 - k))
+    ]  # fmt: skip
+    wrong = {}
+    for row in table.rows:
+        names = NAMES[row["start"] :][: row["length"]] if row["length"] else []
+        assert (row["blocks"] or "").split() == names
+        out = loop({"": without(model, *names)}, reports)[""]
+        wrong[row["length"], row["start"]] = (out.argmax(1) != reports.labels).numpy()
+        assert row["wrong"] == wrong[row["length"], row["start"]].sum()
+        assert row["loss"] == pytest.approx(F.cross_entropy(out, reports.labels).item(), abs=1e-5)
+        assert row["difference"] in (None, pytest.approx(row["error"] - table.rows[0]["error"]))
+    sides = {1: ([3, 4, 5], [0, 1, 2]), 2: ([3, 4], [0, 1]), 3: ([2, 3], [0, 1]), 4: ([2], [0]), 5: ([1], [0])}
+    assert [half["length"] for half in table.settings["halves"]] == [*sides]
+    for half in table.settings["halves"]:
+        late, early = (np.mean([wrong[half["length"], i] for i in side], axis=0) for side in sides[half["length"]])
+        found = ttest_1samp(100 * (late - early), 0).confidence_interval()
+        assert (half["late"], half["early"]) == tuple(map(len, sides[half["length"]]))
+        assert half["difference"] == pytest.approx(100 * (late - early).mean())
+        assert (half["low"], half["high"]) == pytest.approx((found.low, found.high))
+    assert "run that is missed least" in {fact.label for fact in facts_of(table)["tiny"]}
+    assert "prune_runs" not in measured(case, orders=("last",))

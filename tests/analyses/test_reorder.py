@@ -74,6 +74,8 @@ def test_each_row_is_the_model_with_its_blocks_in_that_order(case, table):
         *((5, draw) for draw in range(7)),
     ]
     assert len({row["order"] for row in table.rows if row["swaps"] == 5}) == 7
+    assert [row["again"] for row in table.rows] == [order in orders[:i] for i, order in enumerate(orders)]
+    assert 0 < sum(row["again"] for row in table.rows) < 7
     outputs = loop({i: in_order(model, names, order) for i, order in enumerate(orders)}, data)
     for i, (row, order) in enumerate(zip(table.rows, orders, strict=True)):
         predicted = outputs[i].argmax(1)

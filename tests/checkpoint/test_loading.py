@@ -10,8 +10,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from resnet_probe import cli
-from resnet_probe.checkpoint import CheckpointError, load, save
+from resnet_probe.checkpoint import CheckpointError, load, save, untrained
 from resnet_probe.models import resolve
+from resnet_probe.surgery import export
+from resnet_probe.unraveled import unravel
 from tests.networks import trained
 
 
@@ -327,19 +329,66 @@ def test_a_word_that_the_network_itself_has_stays(tmp_path, word):
         assert len(checkpoint.notes) == notes
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_layers_have_the_names_of_the_file(tmp_path, style):
+    theirs = trained(STYLES[style][1])
+    torch.save(theirs.state_dict(), tmp_path / "net.pt")
+    checkpoint = load(tmp_path / "net.pt")
+    assert checkpoint.model.state_dict().keys() == theirs.state_dict().keys()
+    assert not any("a name of ours" in note for note in checkpoint.notes)
+    ours, own = (unravel(model, (3, 32, 32)) for model in (checkpoint.model, theirs))
+    for kind in ("block", "layer"):
+        assert [u.name for u in ours.units if u.kind == kind] == [u.name for u in own.units if u.kind == kind]
+    blank = untrained(checkpoint.arch, names=checkpoint.names)
+    assert blank.model.state_dict().keys() == theirs.state_dict().keys()
+
+
+def test_a_layer_that_the_file_nests_otherwise_is_said(tmp_path):
+    state = trained(lambda: resolve("resnet8")).state_dict()
+    torch.save({name.replace("fc.", "linear.1."): tensor for name, tensor in state.items()}, tmp_path / "net.pt")
+    assert "fc.1" in refusal(tmp_path / "net.pt")
+    state = trained(VGG).state_dict()
+    torch.save({name.replace("classifier.", "classifier.1."): state[name] for name in state}, tmp_path / "vgg.pt")
+    checkpoint = load(tmp_path / "vgg.pt")
+    assert checkpoint.notes[-1].endswith("classifier (classifier.1)")
+    assert {"classifier.weight", "features.0.weight"} <= checkpoint.model.state_dict().keys()
+
+
 @pytest.mark.parametrize(
-    ("style", "note"),
+    ("style", "edits"),
     [
-        ("zero-padding, linear", "fc (linear)"),
-        ("shortcut.0, linear, three stages", "downsample (shortcut), fc (linear)"),
-        ("tutorial: conv, bn, 3x3 downsample", "conv1 (conv), bn1 (bn)"),
-        ("torchvision names, 1x1 downsample", None),
+        ("shortcut.0, linear, three stages", [{"delete": ["layer2.0"]}]),
+        ("shortcut.0, linear, three stages", [{"delete": ["layer1.0", "layer2.0", "layer3.1"]}]),
+        ("VGG", [{"delete": ["features.4"]}]),
+        ("VGG with dropout", [{"delete": ["features.0", "features.10"]}]),
     ],
 )
-def test_other_names_of_layers_are_said(tmp_path, style, note):
-    torch.save(trained(STYLES[style][1]).state_dict(), tmp_path / "net.pt")
-    named = [each.partition(": ")[2] for each in load(tmp_path / "net.pt").notes if "called otherwise" in each]
-    assert named == ([note] if note else [])
+def test_an_edited_network_keeps_the_names_of_the_file(tmp_path, style, edits):
+    theirs = trained(STYLES[style][1])
+    torch.save(theirs.state_dict(), tmp_path / "net.pt")
+    source = load(tmp_path / "net.pt")
+    expected = unravel(theirs, (3, 32, 32)).edit(edits)(images())
+    path = export(source, unravel(source.model, (3, 32, 32)), edits, tmp_path / "edited.safetensors").weights
+    edited = load(path)
+    torch.testing.assert_close(edited.model(images()), expected)
+    held = set(safe_open(path, "pt").keys())
+    assert held < theirs.state_dict().keys()
+    assert {name for name in edited.model.state_dict() if name in held} == held
+    again = export(edited, edited.chain, [], tmp_path / "again.safetensors").weights
+    assert torch.equal(load(again).model(images()), edited.model(images()))
+
+
+@pytest.mark.parametrize("names", [3, {"linear.weight": 5}, {"gone": "no.such.weight"}])
+def test_names_that_mean_nothing_in_a_file_of_ours_are_ignored(tmp_path, names):
+    model = trained(lambda: resolve("resnet8"))
+    path = save(tmp_path / "net.safetensors", model, arch="resnet8", metadata={"names": names, "removed": ["gone"]})
+    assert torch.equal(load(path).model(images()), model(images()))
+
+
+def test_two_tensors_of_a_file_of_ours_with_one_place_are_refused(tmp_path):
+    model = trained(lambda: resolve("resnet8"))
+    names = {"bn1.bias": "bn1.weight"}
+    assert "same place" in refusal(save(tmp_path / "n.safetensors", model, arch="resnet8", metadata={"names": names}))
 
 
 def test_the_random_state_stays(tmp_path):

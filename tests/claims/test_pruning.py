@@ -75,3 +75,43 @@ def test_fine_tuning_recovers_each_cut_or_not():
         (26, "holds"), (26, "does not hold"), (26, "cannot say")
     ]  # fmt: skip
     assert not list(rules.healing(cut((5, 2, 8))))
+
+
+def runs_of(halves, blocks=12, **settings):
+    """Every run of a made-up network: the later it starts the lower is the loss."""
+    row = {"network": "net", "images": 1000, "wrong": 80, "error": 8.0}
+    rows = [row | {"length": 0, "start": None, "loss": 0.2}]
+    rows += [
+        row | {"length": k, "start": start, "loss": 1 - start / 100}
+        for k in range(1, blocks + 1)
+        for start in range(blocks - k + 1)
+    ]
+    about = {
+        "players": [f"b{i}" for i in range(blocks)],
+        "halves": halves,
+        "classes": 10,
+        "length": max(2, blocks // 4),
+    }
+    return run(table("prune_runs", rows, **(about | settings)))
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [
+        ((-5, -8, -2), "holds"),
+        ((5, 2, 8), "does not hold"),
+        ((1, -1, 3), "cannot say"),
+        ((1, None, None), "cannot say"),
+    ],
+)
+def test_late_runs_are_missed_less(ends, verdict):
+    other = {"length": 2, "late": 5, "early": 5, "difference": 9, "low": 8, "high": 10}
+    mine = {"length": 3, "late": 5, "early": 5, **dict(zip(("difference", "low", "high"), ends, strict=True))}
+    (found,) = rules.late(runs_of([other, mine]))
+    assert (found.claim, found.verdict) == (27, verdict)
+    if ends[1] is not None:
+        assert "run 10 of 10 is missed least" in found.why
+        (random,) = rules.late(runs_of([other, mine], arch="resnet20", checkpoint_sha256=None))
+        assert random.verdict == "cannot say"
+    (few,) = rules.late(runs_of([], blocks=2))
+    assert few.verdict == "cannot say"

@@ -21,7 +21,8 @@ SHARED = {
     "formats": "--format",
     "quiet": "--quiet",
 }
-LOOK = {"style": "--style", "width": "--width", "venue": "--venue", "table": "--table"}  # they come with --format
+# They come with --format, and with --device.
+LOOK = {"style": "--style", "width": "--width", "venue": "--venue", "table": "--table", "threads": "--threads"}
 
 
 def command():

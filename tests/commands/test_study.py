@@ -36,6 +36,7 @@ def test_one_command_makes_every_table_and_the_report(studied):
     names = set(tables(out))
     assert {f"{name}.csv" for name in ("compare", "lesion", "responses", "paths", "claims")} <= names
     alone = ("inspect", "lesion_multi", "reorder", "paths", "gradients", "iterative", "iterative_ranks")
+    alone += ("importance", "importance_subsets", "importance_pairs", "prune", "prune_stability")
     assert {f"tiny/{name}.csv" for name in alone} <= names
     assert "other/inspect.csv" in names
     assert {row["network"] for row in read(out, "lesion").rows} == {"tiny", "other"}
@@ -43,7 +44,7 @@ def test_one_command_makes_every_table_and_the_report(studied):
     assert "This run is not complete" not in page
     assert page.count('<svg class="anatomy"') == 2
     steps = json.loads((out / "study.json").read_text(encoding="utf-8"))["steps"]
-    assert [step["state"] for step in steps] == ["done"] * 7
+    assert [step["state"] for step in steps] == ["done"] * 9
 
 
 def test_each_table_has_the_command_line_that_makes_it_alone(studied, tmp_path):
@@ -64,7 +65,7 @@ def test_a_second_study_keeps_what_is_there_and_makes_again_what_is_gone_or_of_o
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.csv") if path.stem != "claims"}
     capsys.readouterr()
     assert main(words) == 0
-    assert "0 done, 7 kept, 0 failed" in capsys.readouterr().out
+    assert "0 done, 9 kept, 0 failed" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before
     before = tables(out)
     (out / "tiny" / "reorder.csv").unlink()
@@ -75,7 +76,7 @@ def test_a_second_study_keeps_what_is_there_and_makes_again_what_is_gone_or_of_o
     known = json.loads(gradients.read_text(encoding="utf-8"))["data_fingerprint"]
     gradients.write_text(gradients.read_text(encoding="utf-8").replace(known, "0" * 64), encoding="utf-8")
     assert main(words) == 0
-    assert "3 done, 4 kept, 0 failed" in capsys.readouterr().out
+    assert "3 done, 6 kept, 0 failed" in capsys.readouterr().out
     assert tables(out) == before
 
 
@@ -108,7 +109,7 @@ def test_a_step_that_fails_is_named_and_does_not_stop_the_others(files, tmp_path
     (tmp_path / "tiny" / "reorder.journal").write_text("no journal", encoding="utf-8")
     assert main(["study", str(files / "tiny.safetensors"), *WORDS, "--out", str(tmp_path)]) == 1
     out = capsys.readouterr().out
-    assert "6 done, 0 kept, 1 failed" in out
+    assert "8 done, 0 kept, 1 failed" in out
     assert "Orders of tiny: " in out
     assert (tmp_path / "tiny" / "iterative.csv").is_file()  # comes after it
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

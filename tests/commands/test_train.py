@@ -11,6 +11,7 @@ import torch
 
 from resnet_probe import checkpoint
 from resnet_probe.cli import main
+from resnet_probe.commands.session import in_software
 from resnet_probe.data import load_data
 from resnet_probe.tables import read
 from tests.commands.running import ran
@@ -300,3 +301,15 @@ def test_os_environment_is_left_alone(capsys):
     before = dict(os.environ)
     run(capsys, *QUICK)
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "processor", "told"),
+    [
+        ("bf16", "cpu", "AVX2", True), ("bf16", "cpu", "AVX512", False), ("fp32", "cpu", "AVX2", False),
+        ("bf16", "cuda", "AVX2", False),
+    ],
+)  # fmt: skip
+def test_a_precision_without_instructions_is_told(monkeypatch, precision, device, processor, told):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
+    assert (in_software(precision, device) is not None) is told

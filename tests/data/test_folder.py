@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
+from torchvision.transforms import functional
 
 from resnet_probe.data import DataError, load_data
 from resnet_probe.data.files import ImageFiles
@@ -81,6 +82,18 @@ def test_images_of_differing_sizes_are_cut_as_torchvision_evaluates(tmp_path, in
     small = load(tmp_path, size=28, memory=10**9 if in_memory else 0)
     route = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(28), transforms.ToTensor()])
     assert torch.equal(batches(small)[0], image_folder(tmp_path, route)[0])
+
+
+@pytest.mark.parametrize("size", [(43, 37), (37, 44), (45, 37), (80, 71), (37, 37)])
+@pytest.mark.parametrize("side", [27, 28, 32])
+def test_the_larger_squares_have_the_central_crops_at_their_centre(tmp_path, size, side):
+    save(tmp_path / "a" / "1.png", size=size)
+    plain, larger = (load_data(tmp_path, size=side, whole=whole) for whole in (False, True))
+    assert larger.input_shape == (3, round(side * 8 / 7), round(side * 8 / 7))
+    crops = functional.ten_crop(larger.images, [side])
+    assert torch.equal(crops[4], plain.images)
+    route = transforms.Compose([transforms.Resize(round(side * 8 / 7)), transforms.CenterCrop(side)])
+    assert torch.equal(plain.images, image_folder(tmp_path, transforms.Compose([route, transforms.PILToTensor()]))[0])
 
 
 def test_a_size_that_the_images_have_leaves_them_alone(tmp_path):

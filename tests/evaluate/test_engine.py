@@ -6,10 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_probe.data import Data
 from resnet_probe.evaluate import Executor, FastUnits, Sweep, evaluate, grow, run_tree
 from resnet_probe.evaluate.calibrate import ChunkPlan
+from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import unravel
 from tests.anatomy.test_tracing import same, snapshot
 from tests.networks import IN_PLACE, MADE, SHAPE, Buffers, InPlace, Small, conv, images, make, trained
@@ -172,3 +174,32 @@ def test_precision_and_classes_are_checked():
         evaluate(net, {"": net.steps}, noise(classes=7))
     with pytest.raises(ValueError, match="no variants to evaluate"):
         evaluate(net, {}, noise())
+
+
+class Waits(TorchDispatchMode):
+    """Counts what a device would make the host wait for: values that are read, and shapes that depend on values."""
+
+    ops = ("_local_scalar_dense", "item", "nonzero", "masked_select", "equal", "is_nonzero", "unique")
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.found += [func.__name__] if func.__name__.partition(".")[0] in self.ops else []
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_value_is_read_while_units_run():
+    net = unravel(make(Reused), SHAPE)
+    variants = [each.steps for each in variants_of(net).values()]
+    tree, units, labels = grow(variants, net.is_identity), FastUnits(net), torch.zeros(6, dtype=torch.int64)
+    x = images(6)
+    with torch.inference_mode():
+        outputs = run_tree(tree, units, x, stack=12)  # makes the units ready
+        with Waits() as waits:
+            for output in run_tree(tree, units, x, stack=12):
+                CLASSIFICATION.measure(output, labels, outputs[0])
+            assert waits.found == []
+            outputs[0].max().item()
+    assert len(waits.found) == 1

@@ -56,7 +56,9 @@ def test_a_paragraph_goes_through_few_networks(tmp_path):
         save_lesion(tmp_path / name, network=name)
     rows = [row for name in "abcdef" for row in read(tmp_path / name, "lesion").rows]
     Result("lesion", tuple(rows[0]), tuple(rows), SETTINGS).save(tmp_path)
-    text = Reader(page(tmp_path)).text
+    read_page = Reader(page(tmp_path))
+    text = read_page.text
+    assert len(read_page.all("span", **{"class": "line"})) == 5  # one for each network, and the last
     assert text.count("wrong of 100 images") == 4
     assert "the numbers of 2 more networks are in the table." in text
     assert "a, b, c, d and 2 more" in re.sub(r" +,", ",", text)

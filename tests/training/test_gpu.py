@@ -10,6 +10,7 @@ from resnet_probe.training import Keeper, fit, seeded
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode"),  # it is new, torch says
 ]
 HOW = {"epochs": 2, "learning_rate": 0.02, "batch_size": 30, "pad": 1, "flip": True}
 

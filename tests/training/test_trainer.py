@@ -357,3 +357,20 @@ def test_data_of_tensors_can_be_trained_on():
     )
     history = fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), data, epochs=1, learning_rate=0.1)
     assert math.isfinite(history.rows[0].train_loss)
+
+
+def test_what_the_user_set_for_cudnn_holds():
+    cudnn, seen = torch.backends.cudnn, set()
+
+    def watch(now):
+        seen.add((cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32))
+
+    before = cudnn.deterministic, cudnn.allow_tf32
+    cudnn.deterministic, cudnn.allow_tf32 = True, False
+    try:
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        fit(network, load_data("digits", limit=4), iterations=1, learning_rate=0.1, progress=watch)
+        assert not cudnn.benchmark
+    finally:
+        cudnn.deterministic, cudnn.allow_tf32 = before
+    assert seen == {(True, True, False)}

@@ -2,7 +2,6 @@
 
 measure.py       `run`: costs, times and memory of each network
 counts.py        `costs`: parameters, multiply-adds, depth
-timing.py        `time_steps`: milliseconds per batch, forward and forward plus backward
 memory.py        `peak_memory`: bytes at the peak of a training step
 table.py         `compared`: one row per network -> compare.csv
 figure.py        `plot`: lesions, responses and path lengths overlaid
@@ -171,7 +170,6 @@ __getattr__, __dir__ = lazily(
     figure=("plot",),
     measure=("run",),
     table=("Measured", "compared"),
-    timing=("Times", "Timing", "time_steps"),
     zoo=("run_zoo",),
     zoo_figure=("plot_zoo", "plot_zoo_scatter"),
 )

@@ -45,7 +45,7 @@ def _measured(subject: Subject, parameters: Parameters, runtime: Runtime) -> Mea
     """Costs of a network, and its times and memory unless they are not wanted."""
     from resnet_probe.analyses.compare.counts import costs  # noqa: PLC0415
     from resnet_probe.analyses.compare.memory import peak_memory  # noqa: PLC0415
-    from resnet_probe.analyses.compare.timing import time_steps  # noqa: PLC0415
+    from resnet_probe.evaluate.timing import time_steps  # noqa: PLC0415
 
     classes = len(subject.data.classes)
     alone = replace(runtime, folder=None)  # one pass, which needs no journal

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from resnet_probe.analyses.compare.timing import example, generators, step
+from resnet_probe.evaluate.timing import example, generators, step
 
 
 class LiveBytes(TorchDispatchMode):

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.columns import INTACT_ITSELF
 from resnet_probe.analyses.compare import COMPARE
 from resnet_probe.analyses.compare.counts import Costs
-from resnet_probe.analyses.compare.timing import Timing
 from resnet_probe.statistics import paired
 from resnet_probe.tables import Result
+
+if TYPE_CHECKING:
+    from resnet_probe.evaluate.timing import Timing
 
 INTACT = "(intact)"  # the first row of a lesion study
 SMALL_BATCH = 16

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Table, option
+from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, StudyStep, Table, option
 from resnet_probe.lazy import lazily
 
 __all__ = ["ANALYSIS", "IMPORTANCE", "MOST_EXACT", "PAIRS", "SUBSETS", "UNITS", "Parameters"]
@@ -124,6 +124,14 @@ ANALYSIS = Analysis(
     run="resnet_probe.analyses.importance.table:run",
     check="resnet_probe.analyses.importance.table:check",
     tables=(IMPORTANCE, SUBSETS, PAIRS),
+    study=(
+        StudyStep(
+            "Importance of blocks of {network}",
+            "importance",
+            lambda amount, census: {"draws": max(2, amount.draws // 2)} if census.blocks > 1 else None,
+            few=True,
+        ),
+    ),
 )
 
 __getattr__, __dir__ = lazily(__name__, figures=("plot", "plot_pairs", "plot_subsets"), table=("run",))

@@ -74,7 +74,10 @@ class Parameters:
             if not 0 < self.until < 100:
                 raise ValueError(f"--until {self.until:g}: give percentage points above 0 and below 100, such as 0.5")
             if other := next((name for name in (*given, "recalibrate") if getattr(self, name)), None):
-                raise ValueError(f"--until goes with single deletions; leave out --{other}")
+                raise ValueError(
+                    "--until goes with single deletions, the only ones whose intervals allow to look while images are "
+                    f"added; leave out --{other}"
+                )
 
 
 LESION = Table(

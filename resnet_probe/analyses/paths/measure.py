@@ -79,7 +79,9 @@ def run(subject: Subject | None, parameters: Parameters, runtime: Runtime | None
         edits = {"edits": [{"delete": list(parameters.deleted)}]}  # of all chains but the intact one
         tables.append(together([gradients[0], *(table.with_settings(edits) for table in gradients[1:])]))
     elif subject is not None and subject.trained and subject.network.links:
-        how = "give them, such as --data cifar10 --split train"
+        known = subject.checkpoint.metadata if subject.checkpoint else {}
+        name = known["data"] if "format" in known and isinstance(known.get("data"), str) else "cifar10"
+        how = f"give them, such as --data {name} --split train"
         say(f"note: gradients of {subject.name} are not measured without images; {how}")
     return tables
 

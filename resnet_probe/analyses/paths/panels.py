@@ -80,6 +80,11 @@ def _column(rows: Rows, name: str) -> list[float]:
     return [math.nan if row[name] is None else row[name] for row in rows]
 
 
+def _above_zero(rows: Rows, name: str) -> list[float]:
+    """Values for a logarithmic axis: what float32 has no number for is 0."""
+    return [value or math.nan for value in _column(rows, name)]
+
+
 def _interval_of_mean(rows: Rows) -> tuple[list[float], list[float]]:
     """95 % interval of the mean path norm, symmetric on a log axis: mean times exp(+-1.96 std / (mean sqrt(n))).
 
@@ -108,7 +113,7 @@ def _norms(
 ) -> None:
     lengths, colour = [row["length"] for row in rows], look["color"]
     if "effective" not in about:
-        axis.plot(lengths, _column(rows, "class_norm"), color=colour, marker=look["marker"], label=label)
+        axis.plot(lengths, _above_zero(rows, "class_norm"), color=colour, marker=look["marker"], label=label)
         axis.set_ylabel("gradient norm of all paths")
         return
     means = _column(rows, "path_norm")
@@ -122,7 +127,7 @@ def _norms(
         words = f"fit: $\\times${math.exp(decay['slope']):.2g} per branch, $R^2$ = {decay['r2']:.3f}" if alone else None
         axis.plot(lengths, line, color=figures.INK if alone else colour, linewidth=0.8, label=words)
     if alone:
-        axis.plot(lengths, _column(rows, "class_norm"), color=figures.PALETTE["vermillion"], linewidth=1.1,
+        axis.plot(lengths, _above_zero(rows, "class_norm"), color=figures.PALETTE["vermillion"], linewidth=1.1,
                   linestyle=_DASHES, label="all paths of the length (exact)")  # fmt: skip
     axis.set_ylabel("gradient norm at the input")
 

@@ -5,7 +5,9 @@ scores.py      a score of every block, image by image
 searches.py    greedy, beam and exhaustive search, runs of consecutive blocks
 stability.py   how much an order changes with the images that choose
 costs.py       parameters and multiply-adds of what is left
+times.py       how long it takes
 table.py       `run` -> prune.csv, prune_stability.csv
+runs.py        runs of consecutive blocks -> prune_runs.csv
 heal.py        cut networks, their statistics re-estimated, then fine-tuned; and kept
 figures.py     `plot`, `plot_orders`
 facts.py       what the tables say
@@ -16,15 +18,40 @@ Song et al. 2024, SLEB (arXiv 2402.09025); Zhong et al. 2024, BlockPruner (arXiv
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Table, option
+from resnet_probe.analyses.declaration import (
+    Amount,
+    Analysis,
+    Census,
+    Claim,
+    Column,
+    Needs,
+    Plot,
+    StudyStep,
+    Table,
+    option,
+)
 from resnet_probe.lazy import lazily
 
-__all__ = ["ANALYSIS", "INTACT", "MOST_EXHAUSTIVE", "ORDERS", "PRUNE", "STABILITY", "Parameters"]
+__all__ = [
+    "ANALYSIS",
+    "BRANCHES",
+    "INTACT",
+    "MOST_EXHAUSTIVE",
+    "ORDERS",
+    "PRUNE",
+    "RUNS",
+    "STABILITY",
+    "UPDATES",
+    "Parameters",
+]
 
 INTACT = "(intact)"
+CHOOSE = 1000  # images that choose
 MOST_EXHAUSTIVE = 12  # blocks of which all subsets are run
 # Name -> what it is, in words for figures.
 ORDERS = {
@@ -44,6 +71,8 @@ ORDERS = {
     "last": "last block first",
     "random": "random",
 }
+UPDATES = ("ratio", "first_order", "influence", "angular")  # orders by what a block adds to its input
+BRANCHES = ("weights", *UPDATES)  # orders for which a branch has to stand alone
 USUAL = tuple(name for name in ORDERS if name not in ("beam", "exhaustive", "runs"))
 
 
@@ -69,13 +98,14 @@ class Parameters:
     )
     resizing: bool = option(False, "Take blocks that change the shape too.")
     choose_split: str = option("train", "Images that choose.")
-    choose_limit: int = option(1000, "How many of them.", least=2, metavar="N")
+    choose_limit: int = option(CHOOSE, "How many of them.", least=2, metavar="N")
     report_split: str | None = option(None, "Images that the tables report on.", shown="--split")
     heal: int | None = option(
         None, "Train the networks cut by the first order to 3/4, 1/2 and 1/4 of the blocks for so many steps.",
         least=1, metavar="STEPS",
     )  # fmt: skip
     save: int | None = option(None, "Keep the network with K blocks removed by the first order.", least=1, metavar="K")
+    time: bool = option(False, "Time the cut networks: an image alone, and in the fastest batch.")
     same_images: bool = option(False, "Let the images that choose report too; their errors are too low.")
 
 
@@ -103,6 +133,8 @@ PRUNE = Table(
         *c.interval("over_greedy", "its 95 % score interval", "points", method="tango"),
         Column("chosen_error", float, "error on the images that chose, where it was measured", "%"),
         Column("chosen_loss", float, "loss on them", "nats"),
+        Column("time_1", float, "that an image takes alone; with --time", "ms"),
+        Column("time_best", float, "that an image takes in batches of `best_batch` images (settings)", "ms"),
     ),
     question="Which blocks can go, and at what cost?",
     source="Men et al. 2024; Song et al. 2024",
@@ -156,19 +188,60 @@ STABILITY = Table(
     printed=("order", "compared", "kendall_tau", "tau_low", "tau_high", "overlap", "overlap_low", "overlap_high"),
 )
 
+RUNS = Table(
+    "prune_runs",
+    "Runs of consecutive blocks",
+    (
+        c.NETWORK,
+        Column("length", int, "how many consecutive blocks are removed; 0 in the intact network's row"),
+        Column("start", int, "place of the first of them among the blocks that can go, from 0"),
+        Column("blocks", str, "the removed blocks, separated by spaces"),
+        *(c.IMAGES, c.WRONG, c.ERROR, c.LOSS, *c.DIFFERENCE),
+    ),
+    question="Are late blocks in a row missed less than early ones?",
+    source="Gromov et al. 2024",
+    command="prune --orders runs",
+    facts="resnet_probe.analyses.prune.facts:runs",
+    methods=("halves",),
+    claims=(
+        Claim(
+            27, "Late consecutive blocks are the most redundant", "deeper layers in a row can go with little loss",
+            "Gromov et al. 2024 (arXiv 2403.17887), of language models", "resnet_probe.claims.pruning:late",
+            methods=("halves",),
+        ),
+    ),
+    parent="prune",
+    blocks=True,
+    listed=False,
+)  # fmt: skip
+
+STUDIED = ("lesion_loss", "last")  # orders of a study
+
+
+def _studied(amount: Amount, census: Census) -> Mapping[str, Any] | None:
+    """Cheap orders, and the greedy search where there is time for it; without training images nothing can choose."""
+    if census.keeping < 2 or not census.training:
+        return None
+    if not amount.searches:
+        return {"orders": STUDIED, "choose_limit": amount.images}
+    return {"orders": ("greedy", *STUDIED, "influence"), "choose_limit": min(CHOOSE, amount.limit or CHOOSE)}
+
+
 ANALYSIS = Analysis(
     "prune",
     help="Which blocks can go: orders compared, on images that did not choose.",
     description="""Remove blocks one after another, in several orders, and measure the error of what is left.
 
     The images of --choose-split choose, those of --report-split (or --split) are reported on. Writes prune.csv with the
-    frontier of every order, prune_stability.csv, settings and figures; with --heal and --save networks too. Finished
+    frontier of every order, prune_stability.csv, settings and figures; with the order runs
+    prune_runs.csv; with --heal and --save networks too. Finished
     work is kept in files prune*.journal: an interrupted run goes on where it stopped, --fresh starts over.""",
     parameters=Parameters,
     needs=Needs(sweep=True, blocks=True),
     run="resnet_probe.analyses.prune.table:run",
     check="resnet_probe.analyses.prune.table:check",
-    tables=(PRUNE, STABILITY),
+    tables=(PRUNE, STABILITY, RUNS),
+    study=(StudyStep("Blocks of {network} that can go", "prune", _studied),),
 )
 
 __getattr__, __dir__ = lazily(__name__, figures=("plot", "plot_orders"), table=("run",))

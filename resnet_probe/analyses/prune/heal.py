@@ -13,10 +13,10 @@ from torch import nn
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
 from resnet_probe.data import Data
-from resnet_probe.evaluate import Score, has_statistics, recalibrate
+from resnet_probe.evaluate import Score, fingerprint, has_statistics, recalibrate
 from resnet_probe.evaluate.sweep import run_alone, scores_of
 from resnet_probe.surgery import export
-from resnet_probe.training import Recipe, fit
+from resnet_probe.training import Keeper, Recipe, fit
 from resnet_probe.unraveled import Step
 
 STATISTICS = 2000  # images for the statistics, as `lesion --recalibrate`
@@ -34,17 +34,17 @@ def recipe_of(steps: int, seed: int) -> Recipe:
 
 
 def healed(
-    subject: Subject, steps: Sequence[Step], train: Data, runtime: Runtime, *, recipe: Recipe, what: str
+    subject: Subject, names: Sequence[str], steps: Sequence[Step], train: Data, runtime: Runtime, *, recipe: Recipe
 ) -> tuple[nn.Module, dict[str, Score]]:
     """A cut network, trained; and its scores with statistics re-estimated and after training.
 
     Args:
         subject: network with the images that report.
+        names: of the blocks that are removed.
         steps: of the chain that is left.
         train: images to train on.
-        runtime: where to compute, and the seed.
+        runtime: where to compute, and the seed; in its folder the training goes on from the state it has reached.
         recipe: of the training.
-        what: is healed, for the progress that is shown.
     """
     device = torch.device(runtime.device)
     model = copy.deepcopy(subject.network.with_steps(steps).to_module()).to(device)
@@ -53,13 +53,25 @@ def healed(
         some = torch.randperm(len(train), generator=torch.Generator().manual_seed(runtime.seed))[:STATISTICS]
         recalibrate(model, train.subset(some), seed=runtime.seed, device=device)
         found["statistics"] = _score(model, subject.data, device)
-    with runtime.progress(f"healing of {subject.name}, {what}") as report:
+    keeper = None
+    if runtime.folder is not None:
+        identity = {
+            "network": fingerprint(subject.network), "removed": list(names), "recipe": asdict(recipe),
+            "images": train.fingerprint, "kind of device": device.type,
+        }  # fmt: skip
+        keeper = Keeper(states(runtime.folder, subject, len(names)), identity, fresh=runtime.fresh)
+    with runtime.progress(f"healing of {subject.name}, {len(names)} blocks removed") as report:
         fit(
-            model, train, recipe=recipe, device=device,
+            model, train, recipe=recipe, device=device, keeper=keeper,
             progress=lambda now: report(now.step, now.steps),
         )  # fmt: skip
     found["trained"] = _score(model.eval(), subject.data, device)
     return model, found
+
+
+def states(folder: Path, subject: Subject, removed: int) -> Path:
+    """Where the states of a training are kept until all networks are healed."""
+    return folder / f"{subject.name}-without-{removed}-healing"
 
 
 def keep(subject: Subject, names: Sequence[str], folder: Path, trained: tuple[nn.Module, Recipe] | None = None) -> Path:

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from resnet_probe.analyses.prune import MOST_EXHAUSTIVE
+from resnet_probe.analyses.prune import MOST_EXHAUSTIVE, UPDATES
 from resnet_probe.analyses.prune.sets import Sets
 from resnet_probe.probes.blocks import Chain, score_batch
 from resnet_probe.statistics import games
 
-UPDATES = ("ratio", "first_order", "influence", "angular")
 BATCH = 64
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnet_probe.analyses.prune import INTACT, MOST_EXHAUSTIVE, PRUNE, STABILITY, Parameters
+from resnet_probe.analyses.prune import BRANCHES, INTACT, MOST_EXHAUSTIVE, PRUNE, STABILITY, Parameters
 from resnet_probe.statistics import paired, wilson
 
 if TYPE_CHECKING:
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from resnet_probe.data import Data
     from resnet_probe.evaluate import Score
     from resnet_probe.tables import Result
-
-SEARCHES = ("greedy", "beam", "exhaustive", "runs")
 
 
 def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtime | None = None) -> list[Result]:
@@ -33,15 +33,17 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
 
     Returns:
         Table `prune`: the intact network, then per order one row for each number of removed blocks; and table
-        `prune_stability`. The settings hold what each order cost, in block runs (residual branches computed for an
-        image), beside what a loop over the same sets would cost.
+        `prune_stability`; with the order `runs` also table `prune_runs`. The settings hold what each order cost, in
+        block runs (residual branches computed for an image), beside what a loop over the same sets would cost.
 
     Raises:
         ValueError: fewer than two blocks to remove, an order that does not fit their number, or images that would
             choose and report.
     """
-    from resnet_probe.analyses.prune.costs import costs_of  # noqa: PLC0415 - torch is needed to run, not to plot
+    from resnet_probe.analyses.prune import runs  # noqa: PLC0415 - torch is needed to run, not to plot
+    from resnet_probe.analyses.prune.costs import costs_of  # noqa: PLC0415
     from resnet_probe.analyses.prune.sets import Sets, chain_of  # noqa: PLC0415
+    from resnet_probe.analyses.prune.times import times  # noqa: PLC0415
     from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415
     from resnet_probe.analyses.subject import Subject, require  # noqa: PLC0415
 
@@ -49,15 +51,19 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     check(subject, parameters)
     runtime = runtime or Runtime()
     network, names = subject.network, _names(subject, parameters)
+    parameters = _fitting(subject, parameters, runtime)
     chooses, reports = _images(subject, parameters)
     sets = Sets(Subject(subject.name, network, chooses, checkpoint=subject.checkpoint), names, runtime)
     found, stability = _chosen(sets, parameters)
     kept = dict.fromkeys([sets.all, *(each for paths in found.values() for path in paths for each in path)])
+    kept |= dict.fromkeys(runs.spans(sets).values() if "runs" in parameters.orders else ())
     chains = {str(each): chain_of(network, names, each) for each in kept}
     target = Subject(subject.name, network, reports, checkpoint=subject.checkpoint, images=subject.images)
     scores = runtime.evaluate(target, chains, "prune", {"players": names, "seed": runtime.seed})
     total, first = costs_of(network), parameters.orders[0]
     greedy = found.get("greedy", [[]])[0]
+    timed = parameters.time and runtime.workers.rank == 0
+    taken, about_times = times(target, chains, runtime) if timed else ({}, {})
 
     def row(
         order: str,
@@ -82,6 +88,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
             **_over(scores, each, greedy[removed] if greedy and order not in ("greedy", INTACT) else None),
             "chosen_error": 100 * float(sets.wrong[each].mean()) if each in sets.wrong else None,
             "chosen_loss": float(sets.losses[each].mean()) if each in sets.losses else None,
+            **dict(zip(("time_1", "time_best"), taken.get(str(each), (None, None)), strict=True)),
         }
 
     rows = [row(INTACT, [sets.all], 0)]
@@ -90,7 +97,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
             draw = number if order == "random" else None
             rows += [row(order, path, removed, draw) for removed in range(1, len(path))]
     rows += [
-        row(first, path, removed, again=again)
+        row(first, found[first][0], removed, again=again)
         for removed, healings in _healed(target, parameters, runtime, found[first][0], names).items()
         for again in healings.items()
     ]
@@ -99,10 +106,11 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
         "index": [[block.name for block in network.blocks].index(name) for name in names],
         "stages": [network.unit(name).plan.stage for name in names],
         "choose": _about(chooses), "report": _about(reports), "same_images": _same(chooses, reports),
-        "costs": {name: vars(cost) for name, cost in sets.costs.items()},
+        "costs": {name: vars(cost) for name, cost in sets.costs.items()}, **about_times,
     }  # fmt: skip
     about = {"network": subject.name, "images": len(chooses)}
-    return [PRUNE.result(rows, **settings), STABILITY.result([{**about, **each} for each in stability], **settings)]
+    tables = [PRUNE.result(rows, **settings), STABILITY.result([{**about, **each} for each in stability], **settings)]
+    return [*tables, runs.table(sets, scores, settings)] if "runs" in parameters.orders else tables
 
 
 def check(subject: Subject, parameters: Parameters) -> None:
@@ -122,6 +130,10 @@ def check(subject: Subject, parameters: Parameters) -> None:
         )
     if parameters.save and parameters.save > count:
         raise ValueError(f"--save {parameters.save}: {subject.name} has {count} blocks that can go; give at most that")
+    if set(parameters.orders) <= set(BRANCHES) and any(block.plan.inside for block in subject.network.blocks):
+        raise ValueError(
+            f"blocks of {subject.name} lie inside units, where {', '.join(BRANCHES)} are not seen; give others"
+        )
     if parameters.orders[0] == "random" and (parameters.heal or parameters.save):
         raise ValueError("--heal and --save take the first of --orders, and random is many; put another one first")
     if subject.has_data and not parameters.same_images:
@@ -129,7 +141,18 @@ def check(subject: Subject, parameters: Parameters) -> None:
 
 
 def _names(subject: Subject, parameters: Parameters) -> list[str]:
-    return [unit.name for unit in subject.network.links if parameters.resizing or not unit.plan.resizes]
+    return [unit.name for unit in subject.network.blocks if parameters.resizing or not unit.plan.resizes]
+
+
+def _fitting(subject: Subject, parameters: Parameters, runtime: Runtime) -> Parameters:
+    """Orders for which a branch has to stand alone are left out where blocks lie inside units."""
+    inside = [name for name in _names(subject, parameters) if subject.network.unit(name).plan.inside]
+    left = tuple(order for order in parameters.orders if not (inside and order in BRANCHES))
+    if left == parameters.orders:
+        return parameters
+    gone = ", ".join(order for order in parameters.orders if order in BRANCHES)
+    runtime.say(f"note: {len(inside)} blocks lie inside units of the chain, where these orders are left out: {gone}")
+    return replace(parameters, orders=left)
 
 
 def _refuse_same(chooses: str, reports: str) -> None:
@@ -233,10 +256,12 @@ def _healed(
     train = subject.images(split=parameters.choose_split, limit=None)
     for removed in dict.fromkeys([*heal.where(blocks), *([parameters.save] if parameters.save else [])]):
         chain = chain_of(network, names, path[removed])
-        what = f"{removed} blocks removed"
-        model, found[removed] = heal.healed(subject, chain, train, runtime, recipe=recipe, what=what)
+        model, found[removed] = heal.healed(subject, gone(removed), chain, train, runtime, recipe=recipe)
         if folder and subject.checkpoint is not None:
             heal.keep(subject, gone(removed), folder, (model, recipe))
+    if folder:
+        for removed in found:
+            shutil.rmtree(heal.states(folder, subject, removed))
     return found
 
 

@@ -1,5 +1,8 @@
 """How long a batch takes: forward, and forward plus backward.
 
+time_steps      both, mean and deviation over batches
+time_forward    forward alone, the median of as many batches as fit into a given time
+
 Forward: evaluation mode, no gradients. Forward plus backward: training mode, cross-entropy with random labels,
 gradients of all parameters; no optimiser step. The inputs are random numbers that are on the device before the clock
 starts. On a GPU the clock is read after a synchronisation, so that the work is over and not merely queued.
@@ -10,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from resnet_probe.analyses.compare import BATCHES
+import torch
+from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from resnet_probe.tasks import CLASSIFICATION
 
 WARM_UP = 10
 
@@ -45,7 +48,7 @@ def time_steps(
     *,
     batch_size: int,
     classes: int,
-    batches: int = BATCHES,
+    batches: int,
     warm_up: int = WARM_UP,
     device: str = "cpu",
     seed: int = 0,
@@ -64,8 +67,6 @@ def time_steps(
     Raises:
         ValueError: fewer than 2 batches, or the network cannot train on batches of this size.
     """
-    import torch  # noqa: PLC0415 - importing this module must not import torch
-
     if batches < 2:
         raise ValueError(f"{batches} timed batches have no standard deviation; give 2 or more")
     done, total = 0, 2 * (warm_up + batches)
@@ -80,11 +81,7 @@ def time_steps(
             taken = []
             for number in range(-warm_up, batches):
                 copy.zero_grad(set_to_none=True)
-                _wait()
-                start = perf_counter()
-                step(copy, images, labels if train else None)
-                _wait()
-                milliseconds = 1000 * (perf_counter() - start)
+                milliseconds = _milliseconds(copy, images, labels if train else None)
                 if number >= 0:
                     taken.append(milliseconds)
                 done += 1
@@ -95,10 +92,26 @@ def time_steps(
         return Timing(batch_size, timed(False), timed(True))
 
 
+def time_forward(
+    model: nn.Module, shape: tuple[int, ...], *, batch_size: int, seconds: float, device: str = "cpu"
+) -> float:
+    """Milliseconds that one image takes in a batch of this size: the median over batches after the first.
+
+    Args:
+        model: in evaluation mode, on the device.
+        shape: `(C, H, W)` of one image.
+        seconds: how long to measure; two batches at least.
+    """
+    with torch.random.fork_rng(devices=generators(device)):
+        images, _ = example(shape, batch_size, 1, device)
+    taken: list[float] = []
+    while len(taken) < 2 or sum(taken) < 1000 * seconds:
+        taken.append(_milliseconds(model, images, None))
+    return median(taken[1:]) / batch_size
+
+
 def example(shape: tuple[int, ...], batch_size: int, classes: int, device: str) -> tuple[Tensor, Tensor]:
     """Random images `(N, C, H, W)` and labels `(N,)` on the device, from torch's global generator."""
-    import torch  # noqa: PLC0415
-
     return torch.randn((batch_size, *shape)).to(device), torch.randint(classes, (batch_size,)).to(device)
 
 
@@ -108,10 +121,6 @@ def step(model: nn.Module, images: Tensor, labels: Tensor | None) -> None:
     Raises:
         ValueError: the network cannot train on a batch of this size.
     """
-    import torch  # noqa: PLC0415
-
-    from resnet_probe.tasks import CLASSIFICATION  # noqa: PLC0415
-
     if labels is None:
         with torch.inference_mode():
             model(images)
@@ -127,16 +136,20 @@ def step(model: nn.Module, images: Tensor, labels: Tensor | None) -> None:
 
 def _scores(output: Any) -> Tensor:
     """The class scores: in training some networks put those of auxiliary heads behind them."""
-    import torch  # noqa: PLC0415
-
     while not isinstance(output, torch.Tensor):
         output = next(iter(output.values() if isinstance(output, dict) else output))
     return output
 
 
-def _wait() -> None:
-    import torch  # noqa: PLC0415
+def _milliseconds(model: nn.Module, images: Tensor, labels: Tensor | None) -> float:
+    _wait()
+    start = perf_counter()
+    step(model, images, labels)
+    _wait()
+    return 1000 * (perf_counter() - start)
 
+
+def _wait() -> None:
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
 
