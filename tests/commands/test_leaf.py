@@ -122,3 +122,25 @@ def test_the_size_is_asked_for_where_nothing_says_it(capsys, command):
     assert status == 2
     assert "the size of the images that net is made for is not known; give --size N" in err
     assert run(capsys, command, *words, "--size", 8)[0] == 0
+
+
+def test_a_pruned_network_keeps_it(capsys, net):
+    words = [
+        "prune",
+        "--ckpt",
+        "net.pt",
+        *ARCH,
+        "--leaf",
+        "gate",
+        "--data",
+        "digits",
+        "--limit",
+        20,
+        "--orders",
+        "last",
+    ]
+    assert run(capsys, *words, "--save", 1, "--format", "svg", "--out", "run")[0] == 0
+    edited = checkpoint.load("run/net-without-1.safetensors", arch="net.py:Net")
+    x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    h = net.stem(x)
+    assert torch.equal(edited.model(x), net.head((h + net.one(h)).mean((2, 3))))
