@@ -22,6 +22,7 @@ def full_float32() -> Iterator[None]:
     cudnn: Any = torch.backends.cudnn
     before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
     _allow_tf32(False)
+    cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee"  # or what is set for all of torch would hold here
     try:
         yield
     finally:

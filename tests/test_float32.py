@@ -27,6 +27,21 @@ def test_tf32_is_off_inside_and_as_before_outside(before):
     assert state() == before
 
 
+def test_tf32_is_off_inside_where_all_of_torch_is_set_to_it():
+    kept, everywhere = state(), torch.backends.fp32_precision
+    try:
+        CUDNN.conv.fp32_precision = CUDNN.rnn.fp32_precision = "none"  # as the setting above them
+        torch.backends.fp32_precision = "tf32"
+        assert state() == ("tf32", "tf32")
+        with full_float32():
+            assert "tf32" not in state()
+            assert not CUDNN.allow_tf32
+        assert state() == ("tf32", "tf32")
+    finally:
+        torch.backends.fp32_precision = everywhere
+        CUDNN.conv.fp32_precision, CUDNN.rnn.fp32_precision = kept
+
+
 def test_it_is_as_before_after_an_error(before):
     with pytest.raises(ZeroDivisionError):
         full_float32()(lambda: 1 / 0)()

@@ -232,9 +232,10 @@ def columns(screen: "Console", headings: Sequence[str], lines: Sequence[Sequence
 
 
 def rows(screen: "Console", table: "Result", keys: Sequence[str]) -> None:
-    """Print some columns of a table, numbers aligned to the right."""
+    """Print some columns of a table, numbers aligned to the right; of several networks, which one a row is about."""
     from resnet_probe.tables.cells import written
 
+    keys = [*(["network"] if len(table.networks) > 1 and "network" not in keys else []), *keys]
     titles = {column.key: column.title for column in declared(table.name).columns}
     lines = [[visible(written(row[key]), line=True) for key in keys] for row in table.rows]
     columns(screen, [titles[key] for key in keys], lines, right=len(keys) - 1)

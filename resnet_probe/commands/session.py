@@ -58,6 +58,14 @@ class Loaded:
         """Hash of the file, or the architecture of a network with random weights."""
         return self.checkpoint.sha256 or f"untrained {self.checkpoint.arch}"
 
+    def with_its_leaves(self) -> Checkpoint:
+        """The checkpoint, whose edited networks are to be unraveled with the same modules whole."""
+        if not self.leaves:
+            return self.checkpoint
+        metadata = self.checkpoint.metadata
+        leaves = [*metadata.get("leaves", []), *self.leaves]
+        return replace(self.checkpoint, metadata={**metadata, "leaves": leaves})
+
     def own(self, key: str) -> str | None:
         """A word of the metadata of our own format; in files of others the same word may mean something else."""
         metadata = self.checkpoint.metadata
@@ -211,7 +219,7 @@ class Session:
                 more = self._more(one, spec or "", data, request)
             unraveled = self._unraveler(one, data.input_shape if data else None, device)
             found.append(
-                Subject(one.name, unraveled, data, checkpoint=one.checkpoint, trained=one.trained, images=more)
+                Subject(one.name, unraveled, data, checkpoint=one.with_its_leaves(), trained=one.trained, images=more)
             )
             check(found[-1])
             if data is not None:

@@ -75,7 +75,8 @@ def command(
     session = Session()
     (chosen,) = with_leaves([session.load(ckpt, arch, size=size)], leaf)
     chosen = replace(chosen, trace=trace)
-    for ending in (".safetensors", *(FORMS[form] for form in forms)):
+    loader = [".py"] if "state_dict" in forms else []
+    for ending in (".safetensors", *(FORMS[form] for form in forms), *loader):
         _refuse_other(out.with_suffix(ending), ckpt, chosen.checkpoint.sha256)
     network = chosen.checkpoint.chain
     given = {"--leaf": leaf, "--trace": trace, "--size": size}

@@ -3,6 +3,7 @@
 import pytest
 
 from resnet_probe.analyses.facts import paired_words
+from resnet_probe.analyses.importance.facts import pairs
 from resnet_probe.analyses.iterative.facts import blocks
 from resnet_probe.analyses.lesion.facts import single
 from resnet_probe.statistics import paired_difference
@@ -42,3 +43,14 @@ def test_blocks_without_a_value_are_not_counted_and_one_exit_is_told_once():
     assert told["gradient at the input"].startswith("cos(F, dL/dh) is below 0 in 0 of 1 blocks that keep the shape")
     assert told["gradient at the output"].startswith("cos(F, dL/dh) is below 0 in 2 of 2 blocks, mean")
     assert told["early exits"] == "90 % right when read after b"
+
+
+@pytest.mark.parametrize(("least", "most"), [(-1, 2), (1, 2), (-2, -1), (0, 0)])
+def test_pairs_are_said_to_need_or_to_replace_each_other_by_the_sign(least, most):
+    rows = [
+        {"network": "n", "block_a": "a", "block_b": b, "measure": "loss", "interaction": value, "interaction_low": None,
+         "interaction_high": None} for b, value in (("b", least), ("c", most))
+    ]  # fmt: skip
+    told = {fact.label: fact.value for fact in pairs(Result("importance_pairs", tuple(rows[0]), tuple(rows), {}), "n")}
+    expected = {"worth more together": most} if most > 0 else {}
+    assert told == expected | ({"replace each other most": least} if least < 0 else {})

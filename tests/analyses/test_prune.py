@@ -245,6 +245,21 @@ def test_the_same_images_are_refused_unless_asked_for(case):
     assert not measured(case, orders=("last",))["prune"].settings["same_images"]
 
 
+def test_settings_name_the_images_that_report(case):
+    """Those of --report-split, not of --split."""
+    _, net, chooses, reports = case
+    other = replace(images(25, seed=6), split="val")
+
+    def more(*, split, limit=None):
+        return {"train": chooses, "val": other}[split].subset(slice(limit))
+
+    one = Subject("tiny", net, reports, images=more)
+    for table in prune.run(one, Parameters(orders=("last", "runs"), resizing=True, report_split="val")):
+        about = table.settings
+        assert (about["data_set"]["split"], about["data_set"]["images"]) == ("val", 25)
+        assert about["data_fingerprint"] == about["report"]["data_fingerprint"] == other.fingerprint
+
+
 def test_blocks_inside_a_unit_go_like_others():
     """Of a network without links, against its own code without them: every search, and the error of every row."""
     make, names, _ = NESTED["conditioned"]
@@ -287,6 +302,8 @@ def test_blocks_inside_a_unit_go_like_others():
         assert row["parameters"] == sum(p.numel() for p in module.parameters())
     with pytest.raises(ValueError, match="lie inside units"):
         prune.run(subject(net, chooses, reports), Parameters(orders=("ratio",)))
+    with pytest.raises(ValueError, match="random is many"):
+        prune.run(subject(net, chooses, reports), Parameters(orders=("ratio", "random"), heal=1))
 
 
 def test_what_cannot_be_pruned_is_said(case):
@@ -327,7 +344,7 @@ def test_cut_networks_are_healed_and_kept(case, tmp_path):
         return (chooses if split == "train" else reports).subset(slice(limit))
 
     one = Subject("tiny", unravel(source.model, (3, 8, 8)), reports, checkpoint=source, images=more)
-    how = Parameters(orders=("last", "weights"), resizing=True, heal=5, save=2)
+    how = Parameters(orders=("last", "greedy"), resizing=True, heal=5, save=2)
     before = {name: value.clone() for name, value in source.model.state_dict().items()}
     table, _ = prune.run(one, how, Runtime(folder=tmp_path))
     healed = [row for row in table.rows if row["healing"]]
@@ -350,6 +367,8 @@ def test_cut_networks_are_healed_and_kept(case, tmp_path):
     cut = {row["removed"]: row for row in table.rows if row["order"] == "last" and not row["healing"]}
     for row in healed:
         assert all(row[key] == cut[row["removed"]][key] for key in ("order", "blocks", "parameters", "flops"))
+        assert {row[key] for key in ("over_greedy", "over_greedy_low", "chosen_error", "chosen_loss")} == {None}
+    assert None not in {cut[1][key] for key in ("over_greedy", "over_greedy_low", "chosen_error", "chosen_loss")}
     loss = F.cross_entropy(loop({"": kept}, reports)[""], reports.labels).item()
     assert cut[2]["loss"] == pytest.approx(loss, abs=1e-5)
     facts = {fact.label for fact in facts_of(table)["tiny"]}
@@ -452,3 +471,26 @@ def test_every_run_is_measured_on_the_images_that_report(case, tables):
         assert (half["low"], half["high"]) == pytest.approx((found.low, found.high))
     assert "run that is missed least" in {fact.label for fact in facts_of(table)["tiny"]}
     assert "prune_runs" not in measured(case, orders=("last",))
+
+
+def test_a_block_falls_where_it_is_gone_for_good():
+    """Of sets that do not contain each other; read from the figure's cells."""
+    gone = {"exhaustive": ["b", "a c", "a b c"], "last": ["c", "c b", "c b a"]}
+    intact = dict.fromkeys(prune.PRUNE.keys) | {"network": "n", "order": "(intact)", "removed": 0}
+    rows = [intact] + [
+        {**intact, "order": order, "removed": k, "blocks": blocks}
+        for order, sets in gone.items()
+        for k, blocks in enumerate(sets, 1)
+    ]
+    figure = prune.plot_orders(prune.PRUNE.result(rows, players=["a", "b", "c"], stages=[1, 1, 1]))
+    cells = np.asarray(figure.axes[0].collections[0].get_array()).reshape(2, 3)
+    assert cells.tolist() == [[2, 3, 2], [3, 2, 1]]
+
+
+def test_a_block_without_a_score_has_none_of_the_others():
+    """A dead one, whose input and output are zero on every image, goes as if it did nothing; no warning."""
+    from resnet_probe.analyses.prune.scores import order_by
+
+    score = np.array([[0.5, np.nan, np.nan], [0.1, np.nan, -1.0]])
+    assert order_by(score) == (2, 1, 0)
+    assert order_by(score, np.array([0])) == (1, 2, 0)

@@ -186,3 +186,25 @@ def test_the_class_scores_among_several_outputs_are_measured(capsys, net):
     with torch.no_grad():
         wrong = (model.head(model.stem(x).mean((2, 3))).argmax(1) != y).sum().item()
     assert [row["wrong"] for row in table.rows if row["block"] == "one"] == [wrong]
+
+
+def test_a_pruned_network_keeps_it(capsys, net):
+    words = [
+        "prune",
+        "--ckpt",
+        "net.pt",
+        *ARCH,
+        "--leaf",
+        "gate",
+        "--data",
+        "digits",
+        "--limit",
+        20,
+        "--orders",
+        "last",
+    ]
+    assert run(capsys, *words, "--save", 1, "--format", "svg", "--out", "run")[0] == 0
+    edited = checkpoint.load("run/net-without-1.safetensors", arch="net.py:Net")
+    x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    h = net.stem(x)
+    assert torch.equal(edited.model(x), net.head((h + net.one(h)).mean((2, 3))))

@@ -4,6 +4,7 @@ import pytest
 import rich_click as click
 
 from resnet_probe.commands import output
+from resnet_probe.tables import Result
 
 
 def test_the_folder_of_a_run_is_named_after_command_and_network():
@@ -52,3 +53,11 @@ def test_long_lines_stay_whole_where_the_output_is_no_terminal(capsys):
 def test_files_are_listed_by_folder(tmp_path):
     assert output.listing([Path("a/b/x.csv"), Path("a/b/x.png")]) == "a/b/: x.csv, x.png"
     assert output.listing([Path("x.csv")]) == "./: x.csv"
+
+
+def test_rows_of_several_networks_say_which(capsys):
+    rows = [{"network": name, "order": "lesion", "kendall_tau": tau} for name, tau in (("a", 0.5), ("b", 0.25))]
+    for shown, lines in ((rows, ["a lesion 0.5", "b lesion 0.25"]), (rows[1:], ["lesion 0.25"])):
+        table = Result("prune_stability", tuple(rows[0]), tuple(shown), {})
+        output.rows(output.console(quiet=False), table, ("order", "kendall_tau"))
+        assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == lines

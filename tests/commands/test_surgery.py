@@ -137,12 +137,14 @@ def test_the_file_is_written_in_other_forms_too(capsys):
     assert "neither torchvision nor timm can build" in err
 
 
-def test_another_form_is_written_over_by_the_same_checkpoint_only(capsys):
-    Path("edited.pt2").write_text("somebody's")
-    code, _, err = run(capsys, "--delete", "layer2.1", "--export", "pt2", "--out", "edited")
+@pytest.mark.parametrize(("form", "file"), [("pt2", "edited.pt2"), ("state_dict", "edited.py")])
+def test_another_form_is_written_over_by_the_same_checkpoint_only(capsys, form, file):
+    Path(file).write_text("somebody's")
+    code, _, err = run(capsys, "--delete", "layer2.1", "--export", form, "--out", "edited")
     assert code == 2
-    assert "edited.pt2 is there and was not made from tiny.safetensors" in err
-    assert Path("edited.pt2").read_text() == "somebody's"
+    assert f"{file} is there and was not made from tiny.safetensors" in err
+    assert Path(file).read_text() == "somebody's"
+    assert not Path("edited.safetensors").exists()
 
 
 def test_quiet_prints_nothing(capsys):

@@ -34,7 +34,7 @@ def blocks(table: Result, network: str) -> list[Fact]:
 
 
 def subsets(table: Result, network: str) -> list[Fact]:
-    """The best subset of some sizes, and the smallest that is within a point of all blocks."""
+    """The best subset of some sizes, and the lowest error of all."""
     rows = table.of(network)
     intact = rows[0]
     best: dict[Any, dict[str, Any]] = {}
@@ -53,10 +53,12 @@ def subsets(table: Result, network: str) -> list[Fact]:
 
 
 def pairs(table: Result, network: str) -> list[Fact]:
-    """The extremes of the interaction by the loss."""
+    """The extremes of the interaction by the loss, each where there is one of its sign."""
     rows = sorted((row for row in table.of(network) if row["measure"] == "loss"), key=lambda row: row["interaction"])
     facts = []
-    for what, row in (("worth more together", rows[-1]), ("replace each other most", rows[0])):
+    for what, row, sign in (("worth more together", rows[-1], 1), ("replace each other most", rows[0], -1)):
+        if sign * row["interaction"] <= 0:
+            continue
         text = f"{row['block_a']} and {row['block_b']}, interaction {row['interaction']:+.3g} nats"
         if row["interaction_low"] is not None:
             text += f" (95 % interval {row['interaction_low']:.3g} to {row['interaction_high']:.3g})"

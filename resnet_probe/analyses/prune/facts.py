@@ -64,7 +64,7 @@ def _reach(rows: list[dict[str, Any]]) -> str:
     """How many blocks go before the error is told to be more than a point higher."""
     told = [row["removed"] for row in rows if row["difference_low"] > POINTS]
     reach = min(told) - 1 if told else rows[-1]["removed"]
-    return f"{reach} go before the error is surely more than {POINTS:g} point higher"
+    return f"{reach} can go before the error is surely more than {POINTS:g} point higher"
 
 
 def runs(table: Result, network: str) -> list[Fact]:

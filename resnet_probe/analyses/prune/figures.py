@@ -90,9 +90,9 @@ def plot_orders(result: Result) -> Figure:
     orders = [order for order in _looks(rows) if order != "random"]
     falls = np.full((len(orders), len(players)), np.nan)
     for line, order in zip(falls, orders, strict=True):
-        last = max((row for row in rows if row["order"] == order), key=lambda row: row["removed"])
-        for place, block in enumerate((last["blocks"] or "").split()):
-            line[players.index(block)] = place + 1
+        sets = {row["removed"]: row["blocks"].split() for row in rows if row["order"] == order}
+        for place, block in enumerate(players):  # after the last set that keeps it
+            line[place] = 1 + max((removed for removed, gone in sets.items() if block not in gone), default=0)
     with style():
         figure, axes = new_figure("page", height=24 + 5.2 * len(orders))
         bar = {"label": "falls as number"}

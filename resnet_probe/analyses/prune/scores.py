@@ -50,10 +50,12 @@ def scores(sets: Sets, wanted: Sequence[str], *, draws: int) -> dict[str, np.nda
 def order_by(score: np.ndarray, part: np.ndarray | None = None) -> tuple[int, ...]:
     """Blocks by their mean score over some images, lowest first; ties from the input on.
 
-    An image that has no such score (a vector of zeros) is left out of the mean.
+    An image that has no such score (a vector of zeros) is left out of the mean, which is 0 where no image has one.
     """
     rows = score if part is None or len(score) == 1 else score[part]
-    return tuple(np.argsort(np.nan_to_num(np.nanmean(rows, axis=0)), kind="stable").tolist())
+    known = ~np.isnan(rows)
+    means = np.where(known, rows, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return tuple(np.argsort(means, kind="stable").tolist())
 
 
 def _shapley(sets: Sets, draws: int) -> dict[str, np.ndarray]:

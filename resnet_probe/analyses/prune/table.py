@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     check(subject, parameters)
     runtime = runtime or Runtime()
     network, names = subject.network, _names(subject, parameters)
-    parameters = _fitting(subject, parameters, runtime)
+    parameters = _fitting(subject, parameters, runtime.say)
     chooses, reports = _images(subject, parameters)
     sets = Sets(Subject(subject.name, network, chooses, checkpoint=subject.checkpoint), names, runtime)
     found, stability = _chosen(sets, parameters)
@@ -73,6 +73,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
         again: tuple[str, Score | None] = ("", None),
     ) -> dict[str, Any]:
         each, (healing, score) = path[removed], again
+        cut = score is None  # of a healed network only what it is made of is that of the cut one
         parameters_left, flops = total(chains[str(each)])
         return {
             "network": subject.name,
@@ -85,9 +86,9 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
             "draw": draw,
             "healing": healing or None,
             **_measured(score or scores[str(each)], scores[str(sets.all)], intact=each == sets.all),
-            **_over(scores, each, greedy[removed] if greedy and order not in ("greedy", INTACT) else None),
-            "chosen_error": 100 * float(sets.wrong[each].mean()) if each in sets.wrong else None,
-            "chosen_loss": float(sets.losses[each].mean()) if each in sets.losses else None,
+            **_over(scores, each, greedy[removed] if greedy and cut and order not in ("greedy", INTACT) else None),
+            "chosen_error": 100 * float(sets.wrong[each].mean()) if cut and each in sets.wrong else None,
+            "chosen_loss": float(sets.losses[each].mean()) if cut and each in sets.losses else None,
             **dict(zip(("time_1", "time_best"), taken.get(str(each), (None, None)), strict=True)),
         }
 
@@ -102,6 +103,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
         for again in healings.items()
     ]
     settings = {
+        **{key: value for key, value in target.provenance().items() if key.startswith("data_")},
         "players": names, "seed": runtime.seed, "classes": len(subject.data.classes),
         "index": [[block.name for block in network.blocks].index(name) for name in names],
         "stages": [network.unit(name).plan.stage for name in names],
@@ -130,11 +132,12 @@ def check(subject: Subject, parameters: Parameters) -> None:
         )
     if parameters.save and parameters.save > count:
         raise ValueError(f"--save {parameters.save}: {subject.name} has {count} blocks that can go; give at most that")
-    if set(parameters.orders) <= set(BRANCHES) and any(block.plan.inside for block in subject.network.blocks):
+    fitting = _fitting(subject, parameters).orders
+    if not fitting:
         raise ValueError(
             f"blocks of {subject.name} lie inside units, where {', '.join(BRANCHES)} are not seen; give others"
         )
-    if parameters.orders[0] == "random" and (parameters.heal or parameters.save):
+    if fitting[0] == "random" and (parameters.heal or parameters.save):
         raise ValueError("--heal and --save take the first of --orders, and random is many; put another one first")
     if subject.has_data and not parameters.same_images:
         _refuse_same(parameters.choose_split, parameters.report_split or subject.data.split)
@@ -144,14 +147,14 @@ def _names(subject: Subject, parameters: Parameters) -> list[str]:
     return [unit.name for unit in subject.network.blocks if parameters.resizing or not unit.plan.resizes]
 
 
-def _fitting(subject: Subject, parameters: Parameters, runtime: Runtime) -> Parameters:
+def _fitting(subject: Subject, parameters: Parameters, say: Callable[[str], None] = lambda text: None) -> Parameters:
     """Orders for which a branch has to stand alone are left out where blocks lie inside units."""
     inside = [name for name in _names(subject, parameters) if subject.network.unit(name).plan.inside]
     left = tuple(order for order in parameters.orders if not (inside and order in BRANCHES))
     if left == parameters.orders:
         return parameters
     gone = ", ".join(order for order in parameters.orders if order in BRANCHES)
-    runtime.say(f"note: {len(inside)} blocks lie inside units of the chain, where these orders are left out: {gone}")
+    say(f"note: {len(inside)} blocks lie inside units of the chain, where these orders are left out: {gone}")
     return replace(parameters, orders=left)
 
 
