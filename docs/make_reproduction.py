@@ -90,7 +90,7 @@ FIGURES_OF_PAPERS = (
         "Veit et al. 2016, Figs. 6b and 6c", "Gradient by path length",
         "The gradient of a path falls exponentially with its length; most of the gradient comes from paths of 5 to 17 "
         "blocks, which are 0.45 % of all.",
-        f"paths {ckpts(VEIT)} --samples 100 --limit 500", "gradients", "gradients", ("11", "12"),
+        f"paths {ckpts(VEIT)} --samples 100 --limit 100", "gradients", "gradients", ("11", "12"),
     ),
     Figure(
         "Greff et al. 2017 and Jastrzebski et al. 2018", "Iterative inference",

@@ -59,12 +59,13 @@ class Loaded:
         return self.checkpoint.sha256 or f"untrained {self.checkpoint.arch}"
 
     def with_its_leaves(self) -> Checkpoint:
-        """The checkpoint, whose edited networks are to be unraveled with the same modules whole."""
-        if not self.leaves:
-            return self.checkpoint
-        metadata = self.checkpoint.metadata
-        leaves = [*metadata.get("leaves", []), *self.leaves]
-        return replace(self.checkpoint, metadata={**metadata, "leaves": leaves})
+        """The checkpoint, whose edited networks are to be traced in the same way, with the same modules whole."""
+        metadata = dict(self.checkpoint.metadata)
+        if self.leaves:
+            metadata["leaves"] = [*metadata.get("leaves", []), *self.leaves]
+        if self.trace:
+            metadata["trace"] = self.trace
+        return replace(self.checkpoint, metadata=metadata)
 
     def own(self, key: str) -> str | None:
         """A word of the metadata of our own format; in files of others the same word may mean something else."""

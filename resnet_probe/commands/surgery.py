@@ -62,6 +62,8 @@ def command(
     if ckpt is None:
         raise click.UsageError("no checkpoint given; give --ckpt FILE")
     edits = _edits(deleted, scaled, reorder)
+    if not edits and not forms:
+        raise click.UsageError("nothing to do; give --delete BLOCK, --scale BLOCK=F, --reorder BLOCK,BLOCK or --export")
     if out.is_dir():
         raise click.UsageError(f"--out {out} is a folder; give the file to write, such as {out / 'edited.safetensors'}")
     if out.suffix not in ("", ".safetensors"):
@@ -126,8 +128,6 @@ def _edits(deleted: Sequence[str], scaled: Sequence[str], reorder: str | None) -
         edits.append({"scale": dict(_factor(entry) for entry in scaled)})
     if reorder:
         edits.append({"reorder": _names(reorder)})
-    if not edits:
-        raise click.UsageError("nothing to do; give --delete BLOCK, --scale BLOCK=FACTOR or --reorder BLOCK,BLOCK")
     return edits
 
 

@@ -208,3 +208,15 @@ def test_a_pruned_network_keeps_it(capsys, net):
     x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     h = net.stem(x)
     assert torch.equal(edited.model(x), net.head((h + net.one(h)).mean((2, 3))))
+
+
+def test_a_pruned_network_keeps_the_way_of_tracing(capsys, net):
+    Path("slices.py").write_text(NET.replace("x = self.gate(self.stem(x))", "x = self.stem(x)"), encoding="utf-8")
+    words = ("prune", "--ckpt", "net.pt", "--arch", "slices.py:Net", "--trace", "export", "--data", "digits")
+    words += ("--limit", 20, "--orders", "last", "--save", 1, "--format", "svg", "--out", "run")
+    assert run(capsys, *words)[0] == 0
+    edited = checkpoint.load("run/net-without-1.safetensors", arch="slices.py:Net")
+    assert edited.chain.anatomy.traced.way == "export"
+    x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    h = net.stem(x)
+    assert torch.allclose(edited.model(x), net.head((h + net.one(h)).mean((2, 3))), atol=1e-6)

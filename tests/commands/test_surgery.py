@@ -155,7 +155,7 @@ def test_quiet_prints_nothing(capsys):
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        ([], "nothing to do; give --delete BLOCK, --scale BLOCK=FACTOR or --reorder BLOCK,BLOCK"),
+        ([], "nothing to do; give --delete BLOCK, --scale BLOCK=F, --reorder BLOCK,BLOCK or --export"),
         (["--delete", ","], "nothing to do"),
         (["--delete", "layer2.7"], "no block or layer named 'layer2.7': did you mean layer2.1"),
         (["--delete", "relu"], "no block or layer named 'relu'"),
@@ -246,3 +246,12 @@ def test_an_edited_network_keeps_its_history(capsys):
     capsys.readouterr()
     assert main(["inspect", "edited.safetensors"]) == 0
     assert told in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_an_edited_network_is_exported_as_it_is(capsys):
+    assert run(capsys, "--delete", "layer1.0", "--out", "once.safetensors")[0] == 0
+    assert run(capsys, "--export", "pt2", "--out", "again.safetensors", ckpt="once.safetensors")[0] == 0
+    assert torch.equal(outputs("again.safetensors"), outputs("once.safetensors"))
+    shipped = torch.export.load("again.pt2").module()(images(4, SHAPE))
+    torch.testing.assert_close(shipped, outputs("once.safetensors"))
