@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS outcome (
 ) WITHOUT ROWID
 """
 
+_COLUMNS = "shard, variant, examples, sums, kept"  # of `Row`
+
 
 class JournalError(ValueError):
     """The journal belongs to something else, or cannot be read or written.
@@ -99,7 +101,7 @@ class Journal:
             )
         try:
             damage = journal._damage()
-        except (sqlite3.DatabaseError, ValueError) as error:
+        except (sqlite3.Error, ValueError) as error:
             damage = " ".join(str(error).split())
         if damage:
             journal.close()
@@ -112,14 +114,14 @@ class Journal:
         try:
             connection = database(path, _SCHEMA)
             journal = cls(connection, path)
-            with journal._transaction():
+            with transaction(connection):
                 found = journal._about()
                 empty = connection.execute("SELECT 1 FROM outcome LIMIT 1").fetchone() is None
                 if empty and found != expected and (not found or "format" in found):  # there is nothing to lose
                     connection.execute("DELETE FROM about")
                     connection.executemany("INSERT INTO about VALUES (?, ?, NULL)", expected.items())
                     found = expected
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # some of SQLite's own messages are not UTF-8
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # some of SQLite's own messages are not UTF-8
             raise _explained(path, error) from error
         return journal, found
 
@@ -128,10 +130,12 @@ class Journal:
         if (found := self._connection.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
             return " ".join(str(found[0]).split())
         belongs = self._belongs()
-        for key, value, digest in self._connection.execute("SELECT * FROM about WHERE key LIKE 'plan:%'"):
+        # Columns by their names: those of a damaged schema may have others.
+        decisions = "SELECT key, value, digest FROM about WHERE key LIKE 'plan:%'"
+        for key, value, digest in self._connection.execute(decisions):
             if digest != _digest(belongs, key, value):
                 return f"the decision {key.removeprefix('plan:')}"
-        for shard, variant, *content, digest in self._connection.execute("SELECT * FROM outcome"):
+        for shard, variant, *content, digest in self._connection.execute(f"SELECT {_COLUMNS}, digest FROM outcome"):
             if digest != _digest(belongs, shard, variant, *content):
                 return f"the outcome of variant {variant} on shard {shard}"
         return ""
@@ -206,8 +210,7 @@ class Journal:
 
     def rows(self) -> Iterator[Row]:
         """All rows, by shard and variant."""
-        columns = "shard, variant, examples, sums, kept"
-        found = self._connection.execute(f"SELECT {columns} FROM outcome ORDER BY shard, variant")
+        found = self._connection.execute(f"SELECT {_COLUMNS} FROM outcome ORDER BY shard, variant")
         for shard, variant, examples, sums, kept in found:
             yield Row(shard, variant, examples, json.loads(sums), kept)
 
@@ -234,6 +237,7 @@ def _digest(*content: Any) -> bytes:
 
 
 def _explained(path: Path, error: Exception) -> Exception:
-    if isinstance(error, sqlite3.OperationalError):
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # of a statement: the schema has no such column
+    if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
         return OSError(f"cannot open {path} ({error}); give --out a folder that can be written to")
     return JournalError(f"{path} is no journal of resnet-probe ({error}); give another --out, or --fresh to start over")

@@ -222,6 +222,26 @@ def state(path):
         journal.close()
 
 
+@pytest.mark.parametrize("results", [True, False])
+@pytest.mark.parametrize(
+    "column",
+    ["about.key", "about.value", "about.digest"]
+    + [f"outcome.{name}" for name in ("shard", "variant", "examples", "sums", "kept", "digest")],
+)
+def test_a_damaged_schema_is_one_line_that_names_the_journal(path, column, results):
+    journal = Journal.open(path, ABOUT)
+    journal.commit(rows(0) if results else [])
+    journal.close()
+    table, name = column.split(".")
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"ALTER TABLE {table} RENAME COLUMN {name} TO other")
+    connection.close()
+    message = state(path)
+    assert str(path) in message
+    assert f"no such column: {name}" in message
+    assert message.endswith("give another --out, or --fresh to start over")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_a_flipped_bit_never_becomes_a_number(path, seed):
