@@ -18,6 +18,7 @@ from typing import Any
 from resnet_probe.limits import MOST_STEPS, most_bytes
 
 PICKLES = 5  # at the start of a legacy file: magic number, version, system, content, keys of the storages
+FOLDER = 0x10  # attribute of a zip entry; torch reads none of its bytes and gives back memory as it was
 START = 2**16  # bytes that are looked at first; files with longer pickles are read again
 
 BUILDERS = {  # what weights and the numbers beside them are made with
@@ -44,11 +45,11 @@ _ROOM = re.compile(r".*\.bytearray|torch\.(\w+\.)*\w*(Tensor|Storage)")  # the l
 
 
 class CostlyError(Exception):
-    """A file that asks for more than weights need; says for what, in a few words."""
+    """A file that asks for more than weights need, or has less; says what, in a few words."""
 
 
 def check(path: Path, inert: Iterable[str] = ()) -> None:
-    """Refuse a PyTorch file, zip or legacy, that costs more than its size explains.
+    """Refuse a PyTorch file, zip or legacy, that costs more than its size explains, or whose tensors would not be read.
 
     Args:
         path: the file.
@@ -82,16 +83,19 @@ def check(path: Path, inert: Iterable[str] = ()) -> None:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip archive whose entries together are no larger than its size explains.
+    """A zip archive whose entries together are no larger than its size explains; those with content are files.
 
     Raises:
-        CostlyError: they are.
+        CostlyError: they are larger, or one with content is marked as a folder.
         zipfile.BadZipFile: it is no archive.
     """
     with zipfile.ZipFile(path) as archive:
         content, most = sum(entry.file_size for entry in archive.infolist()), most_bytes(path.stat().st_size)
         if content > most:
             raise CostlyError(f"its entries unpack to {content:,} bytes, more than {most:,}")
+        for entry in archive.infolist():
+            if entry.file_size and (entry.is_dir() or entry.external_attr & FOLDER):
+                raise CostlyError(f"its entry {entry.filename!r:.200} is marked as a folder, and would not be read")
         yield archive
 
 

@@ -14,6 +14,7 @@ from resnet_probe.checkpoint import CheckpointError
 from resnet_probe.checkpoint.weights import read_weights
 from resnet_probe.limits import MOST_STEPS
 from resnet_probe.pickles import check
+from resnet_probe.training import Keeper, StateError
 
 
 def text(value):
@@ -118,6 +119,20 @@ def test_compressed_weights_are_read(tmp_path):
             new.writestr(name, old.read(name))
     assert packed.stat().st_size < 10_000
     assert all(torch.equal(tensor, content[name]) for name, tensor in read_weights(packed).tensors.items())
+
+
+def test_an_entry_that_torch_would_take_for_a_folder(tmp_path):
+    """It reads none of its bytes, and the weights are what the memory held before."""
+    path = tmp_path / "a.pt"
+    torch.save({"w": torch.arange(50.0)}, path)
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"a/data/0") - 46
+    assert content[entry : entry + 4] == b"PK\x01\x02"
+    content[entry + 38] |= 0x10
+    path.write_bytes(content)
+    assert "its entry 'a/data/0' is marked as a folder" in refused_at_once(path)
+    with pytest.raises(StateError, match=r"a\.pt is no training state, or is damaged"):
+        Keeper(tmp_path, {}, resume=path).load()
 
 
 class Sized:
