@@ -12,9 +12,10 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resnet_probe import __version__
 from resnet_probe.analyses.declaration import Table
@@ -28,6 +29,9 @@ from resnet_probe.statistics import METHODS
 from resnet_probe.tables import Result, Run, SavedTable
 from resnet_probe.tables.cells import visible
 from resnet_probe.tables.runs import MALFORMED
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 __all__ = ["build"]
 
@@ -104,21 +108,27 @@ def _sound(run: Run, claims: Result, *, together: bool) -> Run:
     return replace(run, tables=kept, broken=broken)
 
 
-def _page(run: Run, claims: Result) -> str:
+@cache  # to compile it takes longer than to fill it in
+def _template() -> Template:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - not needed to import this
-    from markupsafe import Markup  # noqa: PLC0415
 
     environment = Environment(
         loader=FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # numbers in the order of the analyses
+    return environment.get_template("report.html")
+
+
+def _page(run: Run, claims: Result) -> str:
+    from markupsafe import Markup  # noqa: PLC0415 - not needed to import this
+
     script = f"\n{(PAGE / 'script.js').read_text(encoding='utf-8')}\n"
     networks = run.networks()
     found = [network for name in networks if (network := collect(run, name)) is not None and network.units]
     known = claims_by_number()
     judged = {number: [key for key in each[0].methods if key in METHODS] for number, each in known.items()}
     silent = [number for number in claims.settings.get("silent", []) if number in known]
-    page = environment.get_template("report.html").render(
+    page = _template().render(
         title=f"{_spell(networks)}: report" if networks else "Report",
         networks=networks,
         edited=_edited(run),
