@@ -259,6 +259,19 @@ def test_without_convolutions_all_layers_but_the_last_can_be_deleted():
     net = unravel(nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), (6,))
     assert [unit.name for unit in net.layers] == ["0", "2"]
     assert run(net.delete("0", "2"), torch.ones(3, 6)).shape == (3, 2)
+    net = unravel(nn.Sequential(nn.Conv1d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(32, 8), nn.Linear(8, 2)), (3, 8))
+    assert [unit.name for unit in net.layers] == ["0"]
+
+
+def test_paths_through_a_step_are_those_of_what_it_runs(net):
+    """Of a block y = x + conv(relu(conv(x))), by branches and by layers; none of the others' paths."""
+    index = {unit.name: i for i, unit in enumerate(net.units)}
+    block = index["layer1.0"]
+    assert net.polynomials(Step(block)) == ((1, 1), (1, 0, 1))
+    assert net.polynomials(Step(block, "shortcut")) == ((1,), (1,))
+    assert net.polynomials(Step(block, "branch")) == ((0, 1), (0, 0, 1))
+    assert net.polynomials(Step(index["conv1"])) == ((1,), (0, 1))
+    assert net.polynomials(Step(index["conv1"], "bypass")) == ((1,), (1,))
 
 
 # -- scaling ----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from resnet_probe.anatomy import Piece, bypass, dissect, emit
+from resnet_probe.anatomy import Piece, bypass, dissect, emit, for_inference, overwrite_where_unshared
 from tests.networks import MADE, SHAPE, Projections, Small, conv, images, make, trained
 
 
@@ -38,6 +38,38 @@ def test_a_unit_alone_does_what_it_does_in_the_model(name, batch):
     with torch.no_grad():
         for unit, (x, y) in inputs(anatomy, images(batch)).items():
             assert torch.equal(piece(anatomy, unit)(x), y), unit
+
+
+class Writer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.one, self.two = conv(), nn.ReLU(), nn.ReLU()
+
+    def forward(self, x):
+        return self.one(self.conv(x)), self.two(torch.flatten(x, 1))
+
+
+def test_a_piece_overwrites_only_what_it_has_made_itself():
+    model, x = trained(Writer), torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    prepared = for_inference(fx.symbolic_trace(model), fold=True)
+    overwrite_where_unshared(prepared)
+    assert (prepared.one.inplace, prepared.two.inplace) == (True, False)
+    before = x.clone()
+    with torch.no_grad():
+        for found, expected in zip(prepared(x), model(x), strict=True):
+            torch.testing.assert_close(found, expected)
+    assert torch.equal(x, before)
+
+
+class Views(nn.Module):
+    def forward(self, x):
+        return x.view(torch.int32).view(torch.float32).view(2, -1)
+
+
+def test_a_view_takes_channels_last_maps_and_another_type_stays_a_view():
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    prepared = for_inference(fx.symbolic_trace(Views()), fold=True)
+    assert torch.equal(prepared(x.contiguous(memory_format=torch.channels_last)), x.flatten(1))
 
 
 def by_hand(model):

@@ -181,8 +181,11 @@ def test_an_edited_network_keeps_its_names():
     """Also where one of two blocks of a module is gone."""
     net = unravel(trained(Bypassed), SHAPE)
     first, second = (unit.name for unit in net.blocks)
-    again = unravel(net.delete(first).to_module(), SHAPE)
-    assert [unit.name for unit in again.blocks] == [second]
+    for gone, left in ((first, second), (second, first)):
+        again = unravel(net.delete(gone).to_module(), SHAPE)
+        assert [unit.name for unit in again.blocks] == [left]
+    again = unravel(net.scale({first: 0.5, second: 0.5}).to_module(), SHAPE)
+    assert [unit.name for unit in again.blocks] == [first, second]
 
 
 # -- sums in other words -----------------------------------------------------------------------------------------------
@@ -227,6 +230,14 @@ MADE_OF_SEVERAL = {
     "highway": (
         lambda net, x: torch.lerp(x, net.two(x), torch.sigmoid(net.one(x))),
         lambda net, x: x * (1 - torch.sigmoid(net.one(x))),
+    ),
+    "highway of a pooled value": (
+        lambda net, x: F.avg_pool2d(x, 3, 1, 1) * torch.tanh(net.one(x)) + net.two(F.relu(net.point(x))),
+        lambda net, x: F.avg_pool2d(x, 3, 1, 1) * torch.tanh(net.one(x)),
+    ),
+    "highway whose gate is a product": (
+        lambda net, x: x * torch.sigmoid(net.one(x) * net.three(x)) + net.two(F.relu(net.point(x))),
+        lambda net, x: x * torch.sigmoid(net.one(x) * net.three(x)),
     ),
     # Vasu et al. 2023 (FastViT), Lee et al. 2024 (EfficientViM): a step from the input to a function of it
     "step": (lambda net, x: x + 0.5 * (net.two(F.relu(net.one(x))) - x), lambda net, x: x),

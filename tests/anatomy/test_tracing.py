@@ -496,6 +496,17 @@ def test_an_unknown_leaf_is_named():
         trace(make("blocks"), SHAPE, leaves=["blocks.7"])
 
 
+class Choosy(nn.TransformerEncoderLayer):
+    def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
+        return super().forward(src) if bool(src.sum() > 0) else src
+
+
+def test_a_block_of_torch_that_cannot_be_opened_is_kept_whole():
+    model = nn.Sequential(nn.Linear(4, 4), Choosy(4, 1, 8, batch_first=True)).eval()
+    traced = trace(model, (3, 4))
+    assert [node.target for node in traced.module.graph.nodes if node.op == "call_module"] == ["0", "1"]
+
+
 def test_torch_and_python_are_not_blamed():
     with pytest.raises(UntraceableError) as caught:
         trace(torch.jit.script(nn.Sequential(conv(3))), SHAPE)

@@ -123,6 +123,11 @@ def test_a_thousand_images_are_enough():
     assert found.error == pytest.approx(100 * sum(expected) / 1000, abs=0.11)
 
 
+def test_the_first_and_the_last_image_are_among_them():
+    found = baseline(Brightness(0), grey([200] * 2500, [0, *[1] * 2498, 0], "half"), others=False)
+    assert found.error == pytest.approx(100 * 2 / 1000)
+
+
 def test_without_others_there_is_no_second_opinion():
     levels, labels = around_half()
     found = baseline(Brightness(0), grey(levels, labels), others=False)

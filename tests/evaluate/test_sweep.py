@@ -339,6 +339,16 @@ def test_values_alive_at_a_time_stay_within_the_bound(case, monkeypatch, stack, 
     assert 0 < most / stack <= allowed
 
 
+def test_the_smallest_batch_that_is_about_as_fast_as_the_best(case, monkeypatch):
+    from resnet_probe.evaluate import calibrate as module
+
+    _, net, data, _, _ = case
+    x = next(data.batches(5))[0]
+    monkeypatch.setattr(module, "_seconds", lambda tree, units, batch, device: len(batch) / min(len(batch), 32))
+    found = module.calibrate(FastUnits(net), x, count=500, at_most=1000, device=torch.device("cpu"))
+    assert found == ChunkPlan(32, 32)
+
+
 @pytest.mark.parametrize(("count", "at_most"), [(3, 1000), (500, 1000), (500, 20), (3, 2)])
 def test_few_images_are_filled_up_by_stacking(case, count, at_most):
     from resnet_probe.evaluate.calibrate import calibrate

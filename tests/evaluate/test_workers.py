@@ -53,6 +53,21 @@ def test_each_process_runs_its_own_shards_and_all_end_with_the_same_scores(monke
     assert all((scores[name].flags == alone[name].flags).all() for name in alone)
 
 
+def test_results_of_a_worker_count_only_if_its_shards_were_cut_alike(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep_module, "SHARD_STEPS", 1)
+    monkeypatch.setattr(sweep_module, "scores_of", _when_whole(False))
+    _, net = network("resnet8-w4")
+    journal = Journal.open(tmp_path / "j", {})
+    kept = []
+    for chunk in (8, 4, 4):
+        heard = {"agreed": sweep_module.ChunkPlan(chunk, chunk), "done": [[]], "rows": []}
+        evaluate(net, {"": net.steps}, images(30), journal=journal, workers=Connected(1, 2, heard))
+        assert journal.recall("budget") == [chunk, chunk]
+        kept.append({row.shard: row.examples for row in journal.rows()})
+    journal.close()
+    assert kept == [{1: 8, 3: 6}, {1: 4, 3: 4, 5: 4, 7: 2}, {1: 4, 2: 4, 3: 4, 5: 4, 6: 4, 7: 2}]
+
+
 def _when_whole(whole, sum_up=sweep_module.scores_of):
     """The first processes of this test do not hear of the rows of those that have not run yet."""
     return sum_up if whole else lambda names, rows, task: {}

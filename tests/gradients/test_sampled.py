@@ -80,7 +80,10 @@ def test_samples_are_spread_over_the_images_and_do_not_depend_on_batches(samples
     network, data = network_of("resnet8-w4"), data_of(12)
     expected = sample_norms(network, data, samples=samples, batch_size=12)
     assert expected.norms.shape == (4, samples)
-    found = sample_norms(network, data, samples=samples, batch_size=5)
+    told = []
+    found = sample_norms(network, data, samples=samples, batch_size=5, progress=lambda *done: told.append(done))
+    assert told == sorted(told)
+    assert told[-1] == (4 * samples, 4 * samples)
     torch.testing.assert_close(found.norms.sort(1).values, expected.norms.sort(1).values, rtol=1e-4, atol=0)
     # a path without branches is the same for all draws, so its norms tell the images apart
     times = Counter(round(value, 7) for value in expected.norms[0].tolist())

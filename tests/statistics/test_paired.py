@@ -59,6 +59,7 @@ def test_a_published_example():
 
 
 def test_no_change_is_not_no_uncertainty():
+    assert paired_difference(0, 0, 1, 0.5)[2] == pytest.approx(100 * chi2.ppf(0.5, 1) / (1 + chi2.ppf(0.5, 1)))
     z = 1.959963984540054
     for n in (1, 16, 100, 10_000):
         edge = 100 * z**2 / (n + z**2)

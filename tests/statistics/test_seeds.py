@@ -43,6 +43,12 @@ def test_variance_of_a_median(runs):
     assert MEDIAN[runs - 1] == pytest.approx(variance_of_median(runs), abs=2e-6)
 
 
+@pytest.mark.parametrize("runs", range(1, len(MEDIAN) + 1))
+def test_variance_of_a_median_is_that_of_a_simulation(runs):
+    draws = np.random.default_rng(runs).normal(size=(100_000, runs))
+    assert MEDIAN[runs - 1] == pytest.approx(np.median(draws, 1).var(), rel=0.02)
+
+
 def test_variance_of_a_median_of_many_runs_is_not_understated():
     ours = [6.0, 6.2, 6.4, 6.1]
     for runs in (11, 15, 31):
@@ -73,9 +79,10 @@ def test_one_training_against_a_published_spread_is_a_prediction():
 
 def test_without_a_published_spread_theirs_is_ours():
     ours = [6.4, 6.6, 6.7, 6.5]
-    found = replication(ours, 6.61, 5, of="median")
-    reach = t.ppf(0.975, 3) * np.std(ours, ddof=1) * (1 / 4 + variance_of_median(5)) ** 0.5
-    assert (found.low, found.high) == pytest.approx((found.difference - reach, found.difference + reach))
+    for runs, share in ((5, variance_of_median(5)), (10, MEDIAN[9])):
+        found = replication(ours, 6.61, runs, of="median")
+        reach = t.ppf(0.975, 3) * np.std(ours, ddof=1) * (1 / 4 + share) ** 0.5
+        assert (found.low, found.high) == pytest.approx((found.difference - reach, found.difference + reach))
 
 
 @pytest.mark.slow

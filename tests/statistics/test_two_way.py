@@ -111,6 +111,12 @@ def test_what_is_no_matrix_of_flags_is_refused(flags, population, words):
         two_way(flags, population)
 
 
+@pytest.mark.parametrize("confidence", [0, 1])
+def test_a_confidence_is_between_0_and_1(confidence):
+    with pytest.raises(ValueError, match="between 0 and 1, such as"):
+        two_way(world(5, 6, 50), confidence=confidence)
+
+
 def test_numbers_of_one_draw_have_students_interval_over_the_images():
     values = np.random.default_rng(0).normal(3, 2, size=(1, 25))
     found = two_way_mean(values, population=1)
@@ -122,6 +128,7 @@ def test_numbers_of_one_draw_have_students_interval_over_the_images():
 def test_numbers_of_flags_have_the_same_variance_as_flags():
     flags = np.random.default_rng(0).random((12, 40)) < np.random.default_rng(1).random((12, 1))
     assert two_way_mean(100.0 * flags).error == pytest.approx(two_way(flags).error)
+    assert 100 * two_way_mean(flags / 10).error == pytest.approx(two_way(flags).error / 10)
     shifted = two_way_mean(100.0 * flags + 1e6)
     assert shifted.error == pytest.approx(two_way(flags).error, rel=1e-6)
 
