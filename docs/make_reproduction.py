@@ -63,7 +63,7 @@ FIGURES_OF_PAPERS = (
     Figure(
         "He et al. 2015, Fig. 7", "Responses of the layers",
         "Residual networks respond less than plain ones, and deeper ones less than shallower ones.",
-        f"responses {ckpts(*HE)}", "responses", "responses", ("4",),
+        f"responses {ckpts(*HE)} --limit 2000", "responses", "responses", ("4",),
     ),
     Figure(
         "Veit et al. 2016, Fig. 3", "Deleting one block, or one layer of a VGG",
