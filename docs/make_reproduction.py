@@ -63,7 +63,7 @@ FIGURES_OF_PAPERS = (
     Figure(
         "He et al. 2015, Fig. 7", "Responses of the layers",
         "Residual networks respond less than plain ones, and deeper ones less than shallower ones.",
-        f"responses {ckpts(*HE)} --limit 2000", "responses", "responses", ("4",),
+        f"responses {ckpts(*HE[:-1])} --limit 2000", "responses", "responses", ("4",),
     ),
     Figure(
         "Veit et al. 2016, Fig. 3", "Deleting one block, or one layer of a VGG",
@@ -173,11 +173,19 @@ def page(verdicts: Sequence[Mapping[str, Any]]) -> str:
             f"![{figure.title}](reproduction/{figure.file}.svg)",
         ]
         if figure.folder:
-            parts.append(f"```\nresnet-probe {figure.words.replace(f'{RUNS}/', '')}\n```")
+            parts += [f"```\nresnet-probe {figure.words.replace(f'{RUNS}/', '')}\n```", where(figure)]
         rows = [row for row in verdicts if str(row["claim"]) in figure.claims]
         if rows:
             parts.append("\n".join([HEAD, *map(_row, rows)]))
     return "\n\n".join(parts) + "\n"
+
+
+def where(figure: Figure) -> str:
+    """On how many images, on what device and with which torch a table was measured."""
+    settings = read(ROOT / RUNS / figure.folder, figure.file).settings
+    images = [each["data_set"]["images"] for each in settings["networks"].values() if "data_set" in each]
+    counted = f"{images[0]:,} images, {settings['device']}" if images else "Counted, without images"
+    return f"{counted}, torch {settings['versions']['torch']}."
 
 
 HEAD = "| claim | network | published | measured | verdict | why |\n|---|---|---|---|---|---|"

@@ -146,13 +146,22 @@ model.eval()
 """
 
 
-def _state_dict(source: Checkpoint, path: Path, images: Tensor) -> Callable[[Tensor], Tensor]:
-    library, _, name = source.arch.partition(":")
-    if library not in ("torchvision", "timm"):
+def check(form: str, source: Checkpoint) -> None:
+    """Whether a form can hold a network, before anything is written.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if form == "state_dict" and not source.arch.startswith(("torchvision:", "timm:")):
         raise ValueError(
             f"{source.name} is a {source.arch}, which neither torchvision nor timm can build, so a plain state_dict "
             "would be of no use; export to pt2 or onnx"
         )
+
+
+def _state_dict(source: Checkpoint, path: Path, images: Tensor) -> Callable[[Tensor], Tensor]:
+    check("state_dict", source)
+    library, _, name = source.arch.partition(":")
     sizes = {"num_classes": source.num_classes, "in_channels": source.in_channels}
     with torch.random.fork_rng(devices=[]):
         plain = resolve(source.arch, **sizes).state_dict()

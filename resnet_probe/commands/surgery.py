@@ -71,7 +71,7 @@ def command(
         raise click.UsageError(f"--out {out}: weights are written as safetensors; give a name such as {other}")
 
     from resnet_probe import checkpoint
-    from resnet_probe.export import FORMS, write
+    from resnet_probe.export import FORMS, check, write
     from resnet_probe.surgery import export
 
     session = Session()
@@ -80,6 +80,8 @@ def command(
     loader = [".py"] if "state_dict" in forms else []
     for ending in (".safetensors", *(FORMS[form] for form in forms), *loader):
         _refuse_other(out.with_suffix(ending), ckpt, chosen.checkpoint.sha256)
+    for form in forms:
+        check(form, chosen.checkpoint)
     network = chosen.checkpoint.chain
     given = {"--leaf": leaf, "--trace": trace, "--size": size}
     if network is not None and (idle := [name for name, value in given.items() if value]):

@@ -131,10 +131,15 @@ def test_the_file_is_written_in_other_forms_too(capsys):
         for count in (1, 5):
             x = images(count, SHAPE)
             assert torch.allclose(model(x), checkpoint.load("edited.safetensors").model(x), atol=1e-5)
-    code, _, err = run(capsys, *words[:3], "state_dict", "--out", "edited")
+
+
+def test_a_form_that_cannot_hold_the_network_is_refused_before_anything_is_written(capsys):
+    words = ["--delete", "layer2.1", "--export", "pt2", "--export", "state_dict", "--out", "edited"]
+    code, _, err = run(capsys, *words)
     assert code == 2
     assert is_one_line(err)
     assert "neither torchvision nor timm can build" in err
+    assert not list(Path().glob("edited*"))
 
 
 @pytest.mark.parametrize(("form", "file"), [("pt2", "edited.pt2"), ("state_dict", "edited.py")])

@@ -81,6 +81,7 @@ def plot_orders(result: Result) -> Figure:
     """When each block falls: a row for each order, a column for each block, dark the first to go."""
     import numpy as np  # noqa: PLC0415
     import seaborn as sns  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     from resnet_probe.figures import label, new_figure, style  # noqa: PLC0415
 
@@ -95,7 +96,7 @@ def plot_orders(result: Result) -> Figure:
             line[place] = 1 + max((removed for removed, gone in sets.items() if block not in gone), default=0)
     with style():
         figure, axes = new_figure("page", height=24 + 5.2 * len(orders))
-        bar = {"label": "falls as number"}
+        bar = {"label": "falls as number", "ticks": MaxNLocator(integer=True)}
         words = [ORDERS[order] for order in orders]
         sns.heatmap(falls, cmap="viridis", cbar_kws=bar, xticklabels=players, yticklabels=words, ax=axes)
         for place in range(1, len(players)):
