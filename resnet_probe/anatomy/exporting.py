@@ -9,10 +9,12 @@ Source: the documentation of `torch.export`, non-strict mode and export IR.
 from __future__ import annotations
 
 import inspect
+import io
 import operator
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -55,7 +57,8 @@ def exported_graph(
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        silence = redirect_stderr(io.StringIO())  # torch logs, and prints graphs of, what it then raises
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"), silence:
             given = tensors_in(batch_of(example, 2, device))
             sizes = {"tensors": tuple({0: Dim("batch")} for _ in given)}
             program = torch.export.export(flat, tuple(given), dynamic_shapes=sizes, strict=False)

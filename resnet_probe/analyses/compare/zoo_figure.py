@@ -58,7 +58,7 @@ def plot_zoo(result: Result) -> Figure:
         for place, row in enumerate(rows):
             if row["multiply_adds_ratio"] is not None:
                 _draw_ratio(axes[2], place, row)
-        axes[2].set_xlabel("multiply-adds,\ncounted / printed\n(band: within 2 %)")
+        axes[2].set_xlabel("multiply-adds,\ncounted / printed")
         for panel in axes:
             panel.grid(axis="x")
             panel.tick_params(axis="y", length=0)
