@@ -580,3 +580,45 @@ def test_a_detector_without_a_block_of_its_backbone_finds_the_boxes_that_surgery
             del block.forward
             for one, other in zip(found, expected, strict=True):
                 assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+class Residual(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x):
+        return x + torch.tanh(self.conv(x))
+
+
+class UNet(nn.Module):
+    """Two resolutions on the way down and up, joined by a concatenation and by a sum; six residual blocks."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1)
+        self.down1, self.down2 = (nn.Conv2d(4, 4, 2, stride=2) for _ in range(2))
+        self.up1, self.up2 = (nn.ConvTranspose2d(4, 4, 2, stride=2) for _ in range(2))
+        self.join = nn.Conv2d(8, 4, 1)
+        self.blocks = nn.ModuleList(Residual(4) for _ in range(6))
+
+    def forward(self, x):
+        high = self.blocks[0](self.stem(x))
+        middle = self.blocks[1](self.down1(high))
+        low = self.blocks[3](self.blocks[2](self.down2(middle)))
+        middle = self.blocks[4](self.join(torch.cat([self.up1(low), middle], 1)))
+        return self.head(self.blocks[5](self.up2(middle) + high))
+
+
+def test_blocks_of_a_u_net_go_as_they_do_by_hand():
+    torch.manual_seed(0)
+    model, x = UNet().eval(), torch.randn(2, 3, 16, 16)
+    net = unravel(model, (3, 16, 16))
+    assert [block.name for block in net.blocks] == [f"blocks.{number}" for number in range(6)]
+    with torch.no_grad():
+        for number, block in enumerate(model.blocks):
+            block.forward = lambda value: value
+            expected = model(x)
+            del block.forward
+            torch.testing.assert_close(net.delete(f"blocks.{number}").to_module()(x), expected, rtol=0, atol=1e-6)
+            assert not torch.allclose(model(x), expected, atol=1e-3)
