@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -155,6 +156,7 @@ def write() -> None:
     FIGURES.mkdir(exist_ok=True)
     for figure in FIGURES_OF_PAPERS:
         drawing = shortened((_table(figure).with_suffix(".svg")).read_text(encoding="utf-8"))
+        drawing = re.sub(r"<dc:description>.*?</dc:description>\n?", "", drawing, flags=re.DOTALL)  # where images lay
         if len(drawing) > LARGEST:
             raise SystemExit(f"{figure.file}.svg is too large for the repository: {len(drawing)} bytes")
         (FIGURES / f"{figure.file}.svg").write_text(drawing, encoding="utf-8", newline="\n")
