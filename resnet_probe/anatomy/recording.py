@@ -35,6 +35,14 @@ def holds_tensor(value: Any) -> bool:
     return isinstance(value, Tensor) or bool(tensors_in(value))
 
 
+def _changeable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _changeable(part) for key, part in value.items()}
+    if isinstance(value, list) or type(value) is tuple:
+        return (list if isinstance(value, list) else tuple)(map(_changeable, value))
+    return value
+
+
 class _Recorder(fx.Interpreter):
     """Runs the graph and keeps what every node yields."""
 
@@ -46,6 +54,10 @@ class _Recorder(fx.Interpreter):
         value = super().run_node(n)
         self.seen[n] = tree_map_only(Tensor, lambda x: x.new_empty(x.shape, device="meta"), value)
         return value
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """With lists that a function may change, as the code made of a graph passes them."""
+        return super().call_function(target, _changeable(args), _changeable(kwargs))
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         module = self.fetch_attr(target)

@@ -135,14 +135,9 @@ class _Classifier:
         block = found.block
         assert block is not None
         readers = list(self.flow.successors(found.node))
-        gathered = [n for n in readers if operation_name(n) in _CONCATENATIONS]
-        if len(readers) == 1 and any(
-            self.flow.nodes[o]["adds"] and o is not found.node and self.flow.out_degree(o) == 1
-            for n in gathered
-            for o in self.flow.predecessors(n)
-        ):
-            return Sum(found.node, reason="one of several sums that a concatenation gathers")
-        reason = self._why_no_branch(block) if identity else self._why_no_projection(block, readers)
+        if len(readers) == 1 and self._is_gathered(found.node, readers):
+            return Sum(found.node, reason=_GATHERED)
+        reason = self._why_no_branch(block) if identity else self._why_no_projection(block, readers, found.node)
         return Sum(found.node, reason=reason) if reason else found
 
     def _why_no_branch(self, block: Region) -> str:
@@ -162,11 +157,18 @@ class _Classifier:
         kinds = {kind_name(node) for node in along}
         return ACTIVATION if kinds - _SCALINGS and kinds <= _POINTWISE else ""
 
-    def _why_no_projection(self, block: Region, readers: Sequence[fx.Node]) -> str:
+    def _is_gathered(self, node: fx.Node, readers: Sequence[fx.Node]) -> bool:
+        """Whether a concatenation reads it beside other sums that nothing else reads."""
+        others = [o for n in readers if operation_name(n) in _CONCATENATIONS for o in self.flow.predecessors(n)]
+        return any(self.flow.nodes[o]["adds"] and o is not node and self.flow.out_degree(o) == 1 for o in others)
+
+    def _why_no_projection(self, block: Region, readers: Sequence[fx.Node], node: fx.Node) -> str:
         assert block.shortcut is not None
         (branch,) = block.branch
         if self._is_coupled(block.entry, block.shortcut, branch):
             return _COUPLED
+        if self._is_gathered(node, readers):
+            return _GATHERED
         around, along = (list(self._between(block.entry, end)) for end in (block.shortcut, branch))
         layers, longer = (self._way(block.entry, end)[0] for end in (block.shortcut, branch))
         if self._is_gated(block.shortcut, block.entry) and not self._is_gated(branch, block.entry):
@@ -338,6 +340,7 @@ class _Classifier:
 
 _BROADCAST = "an operand is broadcast"
 _COUPLED = "parts of one value are coupled"
+_GATHERED = "one of several sums that a concatenation gathers"
 
 
 def _halves(node: fx.Node) -> bool:

@@ -388,6 +388,15 @@ def cell(net, x):
     return net.join(torch.cat(sums, 1))
 
 
+def stem_cell(net, x):
+    """NASNet's first cell: one of the gathered sums is read by another too."""
+    left = net.one(x)
+    first = F.max_pool2d(left, 3, 1, 1) + net.three(F.relu(net.two(x)))
+    second = F.avg_pool2d(left, 3, 1, 1) + net.four(F.relu(net.two(x)))
+    third = F.max_pool2d(left, 3, 1, 1) + net.five(F.relu(first))
+    return net.join(torch.cat([first, second, third], 1))
+
+
 def pyramid(net, x):
     """Lin et al. 2017 (FPN): a lateral projection and what comes from below."""
     low = F.relu(net.down(x))
@@ -443,6 +452,11 @@ OTHERS = {
     "cell": (
         cell,
         {"one": conv(), "two": conv(), "three": conv(), "four": conv(), "join": conv(12, 4, 1)},
+        "one of several sums that a concatenation gathers",
+    ),
+    "stem cell": (
+        stem_cell,
+        {"one": conv(), "two": conv(), "three": conv(), "four": conv(), "five": conv(), "join": conv(12, 4, 1)},
         "one of several sums that a concatenation gathers",
     ),
     "pyramid": (

@@ -6,7 +6,7 @@ import networkx as nx
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import fx, nn
 
 from resnet_probe.anatomy import BATCHES, UntraceableError, share_tensors, trace, unwrap
 from resnet_probe.anatomy.cleaning import IN_PLACE_OPERATORS
@@ -529,3 +529,26 @@ def test_the_graph_is_in_topological_order():
     edges = [(before, node) for node in order for before in node.all_input_nodes]
     assert all(order[a] < order[b] for a, b in edges)
     assert nx.is_directed_acyclic_graph(nx.DiGraph(edges))
+
+
+@fx.wrap
+def first_of(sizes):
+    sizes[0] += 1  # of a list of its own
+    return sizes[0]
+
+
+class Changes(nn.Module):
+    """Hands a list to a function that changes it, as torchvision's video Swin does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.conv(x) * first_of([1, 2])
+
+
+def test_a_function_may_change_its_list():
+    model = Changes().eval()
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.equal(trace(model, (3, 4, 4)).module(x), 2 * model.conv(x))
