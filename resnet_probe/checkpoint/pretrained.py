@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,7 @@ from resnet_probe.files import whole
 _CHUNK = 1 << 20
 
 
-def fetch(name: str, cache: Path | None = None) -> Path:
+def fetch(name: str, cache: Path | None = None, notify: Callable[[str], None] = lambda line: None) -> Path:
     """The file with these weights; what was fetched before is used again, without a network.
 
     Args:
@@ -27,6 +27,7 @@ def fetch(name: str, cache: Path | None = None) -> Path:
             `timm:resnet50.a1_in1k`, `hf-hub:timm/resnet50.a1_in1k`, or an address with the SHA-256 of what is there,
             `https://...#sha256=...`.
         cache: folder to keep it in; the platform's cache folder by default.
+        notify: gets one line before anything is fetched.
 
     Weights of a library are kept with its normalisation, image size and class names. An address is kept as it is, and
     read as any file is: no code in it runs.
@@ -39,10 +40,11 @@ def fetch(name: str, cache: Path | None = None) -> Path:
 
         cache = user_cache_path("resnet-probe") / "weights"
     if name.startswith("http"):
-        return _download(name, cache)
+        return _download(name, cache, notify)
     library, _, its = name.partition(":")
     file = cache / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', its)}.{library}.safetensors"
     if not file.is_file():
+        notify(f"{name} is fetched, or taken from the library's cache, to {file}")
         with _told(name, file):
             model, arch, about = (_from_torchvision if library == "torchvision" else _from_timm)(its, library)
         save(file, model, arch=arch, metadata={**about, "source": name})
@@ -100,7 +102,7 @@ def _normalize(mean: Any, std: Any) -> str:
     return ";".join(",".join(f"{value:g}" for value in values) for values in (mean, std))
 
 
-def _download(address: str, cache: Path) -> Path:
+def _download(address: str, cache: Path, notify: Callable[[str], None]) -> Path:
     from urllib.parse import unquote, urlsplit  # noqa: PLC0415
     from urllib.request import urlopen  # noqa: PLC0415
 
@@ -111,6 +113,7 @@ def _download(address: str, cache: Path) -> Path:
     file = cache / digest[1][:16] / (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(unquote(parts.path)).name) or "weights")
     if file.is_file():
         return file
+    notify(f"{address} is fetched to {file}")
     with _told(address, file):
         file.parent.mkdir(parents=True, exist_ok=True)
         found = hashlib.sha256()

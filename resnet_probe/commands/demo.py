@@ -12,8 +12,8 @@ from click.exceptions import Exit
 
 from resnet_probe.analyses.declaration import Amount
 from resnet_probe.commands import options, output, study
+from resnet_probe.commands.hardware import pick_device
 from resnet_probe.commands.request import Request
-from resnet_probe.commands.session import pick_device
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -43,7 +43,9 @@ class Weights(click.Path):
         if isinstance(value, str) and PUBLISHED.fullmatch(value):
             from resnet_probe.checkpoint.pretrained import fetch
 
-            return fetch(value)
+            invocation = ctx.find_object(Invocation) if ctx else None
+            quiet = invocation is not None and {"-q", "--quiet"} & {*invocation.words}
+            return fetch(value, notify=lambda line: None if quiet else click.echo(line, err=True))
         return super().convert(value, param, ctx)
 
 

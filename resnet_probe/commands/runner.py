@@ -16,8 +16,9 @@ from resnet_probe.analyses.declaration import Analysis
 from resnet_probe.analyses.registry import analysis as analysis_called
 from resnet_probe.analyses.registry import declared, facts_of
 from resnet_probe.commands import output, progress
+from resnet_probe.commands.hardware import in_software, pick_device
 from resnet_probe.commands.request import Request, processes
-from resnet_probe.commands.session import Session, in_software, pick_device
+from resnet_probe.commands.session import Session
 from resnet_probe.lazy import named
 from resnet_probe.tables import Result, provenance, together
 from resnet_probe.threads import crowded

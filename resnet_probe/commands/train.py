@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from resnet_probe.commands import options, output, training_options
-from resnet_probe.commands.session import in_software, pick_device
+from resnet_probe.commands.hardware import in_software, pick_device
 from resnet_probe.commands.training_options import RECIPES, STYLES, Training
 
 if TYPE_CHECKING:

@@ -66,11 +66,12 @@ def test_an_address_is_fetched_once_and_checked(hub, tmp_path):
     content = safetensors.torch.save(model.state_dict())
     hub.files["/own%20net.safetensors"] = content
     address = f"{hub.address}/own%20net.safetensors#sha256={hashlib.sha256(content).hexdigest()}"
-    file = fetch(address, tmp_path)
+    told = []
+    file = fetch(address, tmp_path, told.append)
     assert file.name == "own-net.safetensors"
     assert file.read_bytes() == content
-    assert fetch(address, tmp_path) == file
-    assert len(hub.asked) == 1
+    assert fetch(address, tmp_path, told.append) == file
+    assert len(hub.asked) == len(told) == 1
     assert load(file).arch == "resnet8-w4"
 
 
@@ -113,7 +114,9 @@ def test_torchvisions_weights_keep_their_normalisation_and_classes(torchs_folder
 
 def test_a_command_takes_the_name(torchs_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    code, text, _ = ran(capsys, "inspect", f"torchvision:{SQUEEZENET}")
+    code, text, told = ran(capsys, "inspect", f"torchvision:{SQUEEZENET}")
+    assert len(told.splitlines()) == 1
+    assert ran(capsys, "inspect", f"torchvision:{SQUEEZENET}")[2] == ""
     assert (code, f"{sum(p.numel() for p in torchs_folder.parameters()):,}" in text) == (0, True)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from resnet_probe import checkpoint
 from resnet_probe.cli import main
-from resnet_probe.commands.session import in_software
+from resnet_probe.commands.hardware import in_software
 from resnet_probe.data import load_data
 from resnet_probe.tables import read
 from tests.commands.running import ran
