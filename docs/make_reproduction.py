@@ -1,7 +1,7 @@
 """Train the networks of the papers on CIFAR-10, repeat the papers' figures, and write docs/reproduction.md.
 
-    python docs/make_reproduction.py --data cifar10 --device cuda --jobs 8   # all of it, from training to the page
-    python docs/make_reproduction.py --page                                  # the page again, from the tables
+    python docs/make_reproduction.py --data FOLDER --device cuda --jobs 8   # all of it, from training to the page
+    python docs/make_reproduction.py --page                                 # the page again, from the tables
 
 Everything is kept in results/reproduction: a finished network, and an analysis whose table is there, is not made again.
 """
@@ -105,13 +105,15 @@ FIGURES_OF_PAPERS = (
 def main() -> None:
     """Train, analyse, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--epochs", default="30")
+    parser.add_argument("--data", metavar="FOLDER", help="CIFAR-10 (JPEG) by class, in train and test")
+    parser.add_argument("--epochs", default="10")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--jobs", type=int, default=1, help="trainings, and analyses, at a time")
     parser.add_argument("--page", action="store_true", help="write the page alone")
     args = parser.parse_args()
     if not args.page:
+        if args.data is None:
+            parser.error("no images given; give --data FOLDER, or --page for the page alone")
         train(args.data, args.epochs, args.device, args.jobs)
         analyse(args.data, args.device, args.jobs)
     write()
@@ -212,8 +214,8 @@ def networks() -> str:
 
 INTRODUCTION = """# Reproduction: the papers' figures, by our own networks
 
-`python docs/make_reproduction.py` trains the networks, runs the analyses and writes this page; `--page` writes it from
-the tables. The images are CIFAR-10 (JPEG), 50,000 to train on and 10,000 to test on: small JPEG files with visible
+`python docs/make_reproduction.py --data FOLDER` trains the networks, runs the analyses and writes this page; `--page`
+writes it from the tables. The images are CIFAR-10 (JPEG), 50,000 to train on and 10,000 to test on: small JPEG files with visible
 compression, so that errors are higher than on the originals. Recipe `fast` (SGD, batch 256, peak learning rate 0.2 that
 falls linearly, weight decay 5e-4, shifts and flips, bf16), {epochs} epochs, one seed each, on {device} with torch
 {torch}. The papers train 64,000 steps of 128 images, so published errors are not what these networks should reach.
