@@ -215,10 +215,11 @@ def networks() -> str:
 INTRODUCTION = """# Reproduction: the papers' figures, by our own networks
 
 `python docs/make_reproduction.py --data FOLDER` trains the networks, runs the analyses and writes this page; `--page`
-writes it from the tables. The images are CIFAR-10 (JPEG), 50,000 to train on and 10,000 to test on: small JPEG files with visible
-compression, so that errors are higher than on the originals. Recipe `fast` (SGD, batch 256, peak learning rate 0.2 that
-falls linearly, weight decay 5e-4, shifts and flips, bf16), {epochs} epochs, one seed each, on {device} with torch
-{torch}. The papers train 64,000 steps of 128 images, so published errors are not what these networks should reach.
+writes it from the tables. The images are CIFAR-10 (JPEG), 50,000 to train on and 10,000 to test on: small JPEG files
+with visible compression, so that errors are higher than on the originals. Recipe `fast` (SGD, batch 256, peak learning
+rate 0.2 that falls linearly, weight decay 5e-4, shifts and flips, bf16), {epochs} epochs, one seed each, on {device}
+with torch {torch}. The papers train 64,000 steps of 128 images, so published errors are not what these networks should
+reach.
 
 A verdict is by the rules of [claims](claims.md), about these networks on these images."""
 
