@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from .anatomy import (
     BATCHES,
@@ -170,6 +170,25 @@ class UnraveledNetwork:
         convolutions = [u for u in layers if len(u.plan.out_shape) > 1]
         return tuple(convolutions or layers[:-1])
 
+    @cached_property
+    def taps(self) -> tuple[int, ...]:
+        """After how many steps the chain has each of the tensors that the model returns, in their order.
+
+        One, the end of the chain, but where `unravel` followed one `output` of several. Empty where one of these is no
+        value between two units.
+        """
+        traced = self.anatomy.traced
+        if traced.returned is None:
+            return (len(self.steps),)
+        after = {unit.plan.exit: number for number, unit in enumerate(self.units, start=1)} | {traced.source: 0}
+        found = [after.get(node) for node in _nodes(traced.returned)]
+        return tuple(number for number in found if number is not None) if None not in found else ()
+
+    def returns(self, values: Sequence[Any]) -> Any:
+        """What the model returns, given the values at the `taps`: the only one, or all in the model's container."""
+        returned, given = self.anatomy.traced.returned, iter(values)
+        return next(given) if returned is None else fx.node.map_arg(returned, lambda node: next(given))
+
     @property
     def surgical(self) -> tuple[Unit, ...]:
         """Units offered for surgery: the residual blocks, or the layers of a network without any."""
@@ -256,7 +275,7 @@ class UnraveledNetwork:
         parent, _, name = path.rpartition(".")
         owner = model.get_submodule(parent)
         original = owner._modules[name]
-        owner._modules[name] = self.to_module()
+        owner._modules[name] = self.to_module() if self.anatomy.traced.returned is None else _WithTaps(self)
         try:
             yield model
         finally:
@@ -386,6 +405,35 @@ class UnraveledNetwork:
         return {name: factors[name] * before.get(name, 1.0) for name in names}
 
 
+class _WithTaps(nn.Module):
+    """A chain in place of a module that returns several tensors, of which the chain leads to one."""
+
+    def __init__(self, network: UnraveledNetwork) -> None:
+        super().__init__()
+        self.network, self.ends = network, sorted(set(network.taps))
+        if not self.ends:
+            traced = network.anatomy.traced
+            raise ValueError(
+                f"not all tensors that {type(traced.module).__name__} returns lie on the way to output "
+                f"{traced.output}; unravel it without output="
+            )
+        cuts = zip([0, *self.ends], self.ends, strict=False)
+        self.parts = nn.ModuleList(network.with_steps(network.steps[a:b]).to_module() for a, b in cuts)
+
+    def forward(self, x: Any) -> Any:
+        values = {}
+        for end, part in zip(self.ends, self.parts, strict=True):
+            values[end] = x = part(x)
+        return self.network.returns([values[end] for end in self.network.taps])
+
+
+def _nodes(container: Any) -> list[fx.Node]:
+    """The nodes in a container, in order."""
+    found: list[fx.Node] = []
+    fx.node.map_arg(container, found.append)
+    return found
+
+
 def unravel(
     model: nn.Module,
     example: Any,
@@ -405,7 +453,8 @@ def unravel(
             model takes, such as a list of images; the part is unraveled on the first values that reach it.
         leaves: module paths or classes to keep as one operation, for code that cannot be traced.
         at: path of the part to unravel, such as the backbone of a detector; see `UnraveledNetwork.install`.
-        output: name (or position) of the one tensor to follow, where the model returns several; else all of them.
+        output: name (or position) of the one tensor to follow, where the model returns several; else all of them. The
+            others are the `taps` of the chain, and `install` returns them too.
         trace: `fx` or `export`, to go only that way; without it `torch.export` follows where `torch.fx` stops.
 
     Raises:

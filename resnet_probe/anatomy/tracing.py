@@ -48,6 +48,7 @@ class Traced:
         saved: names in the model's state dict.
         summands: of a sum in other words than `a + b` the nodes that yield what is added.
         output: name of the one output that `result` is, where one of several was asked for.
+        returned: then what the model returns, with a node in place of each tensor.
         way: what traced it, `fx` or `export`.
         why: why it was not `fx`; empty where it was, or where `export` was asked for.
     """
@@ -60,6 +61,7 @@ class Traced:
     saved: frozenset[str]
     summands: dict[fx.Node, tuple[fx.Node, ...]] = field(default_factory=dict)
     output: str = ""
+    returned: Any = None
     way: Literal["fx", "export"] = "fx"
     why: str = ""
 
@@ -190,9 +192,10 @@ def _with_output(traced: Traced, output: str) -> Traced:
     if output not in named:
         raise LookupError(f"no output {output!r} of a tensor; there are {', '.join(named)}")
     (end,) = (node for node in traced.module.graph.nodes if node.op == "output")
+    returned = traced.result.args[0] if traced.result.target is gathered else None
     end.args = (named[output],)
     traced.module.recompile()
-    return dataclasses.replace(traced, result=named[output], output=output)
+    return dataclasses.replace(traced, result=named[output], output=output, returned=returned)
 
 
 def assemble(

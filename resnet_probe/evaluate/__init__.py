@@ -4,6 +4,7 @@ tree.py        variants -> a prefix tree in which common beginnings are run once
 fast.py        units with batch norm folded, channels-last, in lower precision
 engine.py      the tree over a batch of images
 executors.py   how a tree is run: made ready once, then chunk by chunk
+placed.py      a part of a model in its place, with the rest of the model around it
 calibrate.py   how many images to run at a time, within the memory budget
 sweep.py       the tree over a data set, shard by shard
 journal.py     finished shards in SQLite, so that a sweep goes on where it stopped
@@ -22,9 +23,10 @@ from resnet_probe.evaluate.identity import fingerprint, has_statistics
 from resnet_probe.evaluate.journal import Journal, JournalError
 from resnet_probe.evaluate.precision import changed_by_precision
 from resnet_probe.evaluate.recalibrate import evaluate_recalibrated, recalibrate
-from resnet_probe.evaluate.sweep import Score, Sweep, evaluate
+from resnet_probe.evaluate.sweep import Sweep, evaluate
 from resnet_probe.evaluate.tree import Tree, branches_in, grow, saving
 from resnet_probe.evaluate.workers import SOLO, Workers
+from resnet_probe.tasks import Score
 
 __all__ = [
     "PRECISIONS",

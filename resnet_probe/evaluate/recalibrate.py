@@ -19,9 +19,9 @@ from torch import nn
 
 from resnet_probe.data import Data
 from resnet_probe.evaluate.journal import Journal
-from resnet_probe.evaluate.sweep import Score, Sweep, require_same, run_alone, scores_of
+from resnet_probe.evaluate.sweep import Sweep, require_same, run_alone, scores_of
 from resnet_probe.float32 import full_float32
-from resnet_probe.tasks import CLASSIFICATION
+from resnet_probe.tasks import CLASSIFICATION, Score
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
 __all__ = ["evaluate_recalibrated", "recalibrate"]

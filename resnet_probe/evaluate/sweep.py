@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,68 +14,21 @@ from torch import Tensor, nn
 
 from resnet_probe.data import Data
 from resnet_probe.evaluate.calibrate import ChunkPlan
-from resnet_probe.evaluate.engine import run_tree
 from resnet_probe.evaluate.executors import CompiledExecutor, Executor
 from resnet_probe.evaluate.journal import Journal, Row
-from resnet_probe.evaluate.tree import grow
 from resnet_probe.evaluate.workers import SOLO, Workers
 from resnet_probe.float32 import full_float32
-from resnet_probe.tasks import CEILING, CLASSIFICATION, Measured, Task
+from resnet_probe.tasks import CEILING, CLASSIFICATION, Measured, Score, Task
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
-__all__ = ["Score", "Sweep", "evaluate", "require_same", "run_alone", "scores_of"]
+__all__ = ["Sweep", "evaluate", "require_same", "run_alone", "scores_of"]
 
 SHARD_STEPS = 60_000  # steps of one image that a shard should cost; a few seconds on two CPU cores
 CALIBRATION_IMAGES = 128
 LOOK = 250  # images from one look at the scores to the next
 LEAST_SHARDS = 8  # if the images are that many chunks
+KEPT = ("flag", "value", "record")
 SCALE = 2**24  # numbers are summed as integers, so that the order of shards cannot change the last digit
-
-
-@dataclass(frozen=True)
-class Score:
-    """A variant's result over a data set, by the columns of the task.
-
-    Attributes:
-        images: how many examples were evaluated.
-        sums: per column the sum over them; of flags how many are true.
-        kept: per column of flags or values what each example has, `(images,)`, in the order of the data.
-
-    Those of classification have names of their own: `wrong`, `changed`, `loss`, `error`, `flags`.
-    """
-
-    images: int
-    sums: Mapping[str, float]
-    kept: Mapping[str, np.ndarray] = field(repr=False, compare=False)
-
-    def mean(self, column: str) -> float:
-        """Mean of a column over the examples; of flags, the share of those that are true."""
-        return self.sums[column] / self.images if self.images else math.nan
-
-    @property
-    def wrong(self) -> int:
-        """How many images were classified wrongly."""
-        return int(self.sums["wrong"])
-
-    @property
-    def changed(self) -> int:
-        """How many predictions differ from the first variant's."""
-        return int(self.sums["changed"])
-
-    @property
-    def loss(self) -> float:
-        """Mean cross-entropy, in nats."""
-        return self.mean("loss")
-
-    @property
-    def error(self) -> float:
-        """Share of wrong predictions, in percent."""
-        return 100.0 * self.wrong / self.images
-
-    @property
-    def flags(self) -> np.ndarray:
-        """Whether each image was classified wrongly, bool `(images,)`."""
-        return self.kept["wrong"]
 
 
 @dataclass(frozen=True)
@@ -145,24 +98,22 @@ def evaluate(
         )
     device = torch.device(device)
     data = _resident(data, device)
-    tree = grow(list(variants.values()), network.is_identity)
-    how: dict[str, Any] = {"precision": sweep.precision, "fold": sweep.fold}
-    executor = (CompiledExecutor if sweep.compiled else Executor)(network, tree, device, **how)
     if measure is not None:
         task = Measured(measure)
+    how: dict[str, Any] = {"precision": sweep.precision, "fold": sweep.fold, "run": task.run}
+    executor = (CompiledExecutor if sweep.compiled else Executor)(network, list(variants.values()), device, **how)
     with torch.inference_mode():
-        images = _fit(network, executor, data, device, task)
+        images = _fit(executor, data, task)
         if journal:
             require_same(journal, task, variants)
         if workers.rank == 0:
-            budget = _kept(
-                journal, lambda: executor.plan(images, len(data), chunk=sweep.batch_size, memory=sweep.memory)
-            )
+            chunk, memory = sweep.batch_size, sweep.memory
+            budget = _kept(journal, lambda: executor.plan(images, len(data), chunk=chunk, memory=memory, most=task.most))
         budget = workers.agree(budget if workers.rank == 0 else None)
         if workers.rank > 0:
             _require(journal, budget)
         executor.budget = budget
-        shards = _cut(len(data), LOOK) if enough else _shards(len(data), budget, len(tree.edges))
+        shards = _cut(len(data), LOOK) if enough else _shards(len(data), budget, len(executor.tree.edges))
         finished = workers.known(journal)
         total = len(data) * len(variants)
         done = sum(len(range(*shards[i])) for i in finished) * len(variants)
@@ -193,14 +144,14 @@ def _resident(data: Data, device: torch.device) -> Data:
     return data.to(device) if data.images.nbytes <= free // 4 else data
 
 
-def _fit(network: UnraveledNetwork, executor: Executor, data: Data, device: torch.device, task: Task) -> Tensor:
+def _fit(executor: Executor, data: Data, task: Task) -> Any:
     """Some images to calibrate with, after a check that the network fits the data."""
-    images, targets = next(data.subset(slice(0, CALIBRATION_IMAGES)).batches(CALIBRATION_IMAGES, device=device))
-    intact = grow([network.steps], network.is_identity)
-    (output,) = run_tree(intact, executor.units, images[:1], stack=1)
+    count = task.most or CALIBRATION_IMAGES
+    images, targets = next(iter(task.batches(data.subset(slice(0, count)), count, executor.device)))
+    output = executor.intact(images[:1], targets[:1])
     if isinstance(task, Measured):
         task.learn(output, targets[:1])
-    task.check(output, len(data.classes), data.name)
+    task.check(output, data.classes, data.name)
     return images
 
 
@@ -248,7 +199,7 @@ def run_shard(executor: Executor, task: Task, data: Data, number: int) -> list[R
     """All variants on one shard of the data."""
     parts = [
         [task.measure(output, y, outputs[0]) for output in outputs]
-        for images, targets in data.batches(executor.budget.chunk, device=executor.device)
+        for images, targets in task.batches(data, executor.budget.chunk, executor.device)
         for outputs, y in executor.run(images, targets)
     ]
     return _rows(parts, task, number)
@@ -259,7 +210,7 @@ def run_alone(
 ) -> Row:
     """One network on all the data, as the row of variant `number`; nothing counts as changed."""
     with torch.inference_mode(), full_float32():
-        outputs = ((model(x), y) for x, y in data.batches(batch_size, device=device))
+        outputs = ((task.run(model, x, y), y) for x, y in task.batches(data, batch_size, device))
         parts = [[task.measure(output, y, output)] for output, y in outputs]
     return replace(_rows(parts, task, 0)[0], variant=number)
 
@@ -268,15 +219,22 @@ def _rows(parts: Sequence[Sequence[Mapping[str, Tensor]]], task: Task, number: i
     """The measures of a shard, chunk after chunk and variant after variant, as rows; the device is asked once."""
     columns = {
         name: torch.stack([torch.cat([part[v][name] for part in parts]) for v in range(len(parts[0]))])
-        for name in task.columns
+        for name, kind in task.columns.items()
+        if kind != "record"
     }
     sums: dict[str, list[int]] = {}
     kept: list[list[bytes]] = [[] for _ in parts[0]]
     for name, kind in task.columns.items():
+        if kind == "record":
+            for v, mine in enumerate(kept):
+                arrays = [np.asarray(each, dtype="<f4").ravel() for part in parts for each in part[v][name]]
+                mine += [np.array([each.size for each in arrays], dtype="<u4").tobytes()]
+                mine += [each.tobytes() for each in arrays]
+            continue
         values = columns[name]
         if kind in ("flag", "count"):
             sums[name] = values.sum(1).tolist()
-        elif kind == "sum":
+        if kind == "sum":
             values = torch.nan_to_num(values, nan=CEILING, posinf=CEILING).clamp(max=CEILING)
             sums[name] = (values * SCALE).round().to(torch.int64).sum(1).tolist()
         if kind in ("flag", "value"):
@@ -284,7 +242,7 @@ def _rows(parts: Sequence[Sequence[Mapping[str, Tensor]]], task: Task, number: i
             array = np.packbits(array, axis=1) if kind == "flag" else array.astype("<f8")
             for mine, row in zip(kept, array, strict=True):
                 mine.append(row.tobytes())
-    examples = next(iter(columns.values())).shape[1]
+    examples = sum(len(part[0][next(iter(task.columns))]) for part in parts)
     return [
         Row(number, v, examples, {name: totals[v] for name, totals in sums.items()}, b"".join(kept[v]))
         for v in range(len(parts[0]))
@@ -303,16 +261,16 @@ def scores_of(names: Sequence[str], rows: Sequence[Row], task: Task = CLASSIFICA
         for column, kind in task.columns.items():
             if kind == "value":
                 sums[column] = math.fsum(kept[column])
-            else:
+            elif kind != "record":
                 total = sum(row.sums[column] for row in mine)
                 sums[column] = total / SCALE if kind == "sum" else total
-        scores[name] = Score(sum(row.examples for row in mine), sums, kept)
+        scores[name] = Score(sum(row.examples for row in mine), sums, kept, task)
     return scores
 
 
-def _unpacked(rows: Sequence[Row], task: Task) -> dict[str, np.ndarray]:
+def _unpacked(rows: Sequence[Row], task: Task) -> dict[str, np.ndarray | list[np.ndarray]]:
     """Per column what each example has, shard after shard."""
-    found: dict[str, list[np.ndarray]] = {c: [] for c, kind in task.columns.items() if kind in ("flag", "value")}
+    found: dict[str, list[np.ndarray]] = {c: [] for c, kind in task.columns.items() if kind in KEPT}
     for row in rows:
         start = 0
         for column, parts in found.items():
@@ -320,8 +278,16 @@ def _unpacked(rows: Sequence[Row], task: Task) -> dict[str, np.ndarray]:
                 end = start + (row.examples + 7) // 8
                 bits = np.unpackbits(np.frombuffer(row.kept[start:end], np.uint8), count=row.examples)
                 parts.append(bits.astype(bool))
+            elif task.columns[column] == "record":
+                end = start + 4 * row.examples
+                sizes = np.frombuffer(row.kept[start:end], "<u4")
+                start, end = end, end + 4 * int(sizes.sum())
+                parts += np.split(np.frombuffer(row.kept[start:end], "<f4"), np.cumsum(sizes)[:-1])
             else:
                 end = start + 8 * row.examples
                 parts.append(np.frombuffer(row.kept[start:end], "<f8"))
             start = end
-    return {column: np.concatenate(parts) if parts else np.empty(0) for column, parts in found.items()}
+    return {
+        column: parts if task.columns[column] == "record" else np.concatenate(parts) if parts else np.empty(0)
+        for column, parts in found.items()
+    }

@@ -60,15 +60,15 @@ class Classification(Task):
             "loss": self.loss(outputs.float(), targets).double().nan_to_num(CEILING).clamp(max=CEILING),
         }
 
-    def check(self, outputs: Tensor, classes: int, name: str) -> None:
+    def check(self, outputs: Tensor, classes: tuple[str, ...], name: str) -> None:
         """Whether there is one score for each class.
 
         Raises:
             ValueError: there is not.
         """
-        if outputs.shape[-1] != classes or not torch.is_floating_point(outputs):
+        if outputs.shape[-1] != len(classes) or not torch.is_floating_point(outputs):
             raise ValueError(
-                f"the network has {outputs.shape[-1]} classes and {name} has {classes}; "
+                f"the network has {outputs.shape[-1]} classes and {name} has {len(classes)}; "
                 "give a network and data with the same classes"
             )
 

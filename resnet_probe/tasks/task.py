@@ -6,16 +6,23 @@ import functools
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from types import CodeType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from resnet_probe.statistics import confidence_sequence, paired, wilson
+
+if TYPE_CHECKING:
+    from resnet_probe.data import Data
+    from resnet_probe.tasks.score import Score
 
 # How a column of measures is kept: `flag`, a truth value of each example; `count`, only how many are true; `sum`, only
-# the sum of numbers; `value`, a number of each example.
-Kind = Literal["flag", "count", "sum", "value"]
+# the sum of numbers; `value`, a number of each example; `record`, an array of each example, of any length.
+Kind = Literal["flag", "count", "sum", "value", "record"]
 
 CEILING = 1e5  # of one number that is added up; the loss of a network that overflows is no more than this, in nats
 
@@ -26,10 +33,54 @@ class Task(ABC):
     Attributes:
         name: of the task.
         columns: name of each measure -> how it is kept.
+        most: examples that are run at a time, at most; None for any number.
+        outputs: whether the network may return several tensors.
     """
 
     name: str
     columns: Mapping[str, Kind]
+    most: ClassVar[int | None] = None
+    outputs: ClassVar[bool] = False
+
+    # -- how a network is run ------------------------------------------------------------------------------------------
+
+    def part(self, model: nn.Module) -> str:
+        """Path of the part of the model that is unraveled, with the rest run as it is; empty for the whole model."""
+        return ""
+
+    def batches(self, data: Data, size: int, device: torch.device) -> Iterator[tuple[Any, Any]]:
+        """Inputs and targets, `size` examples at a time."""
+        return data.batches(size, device=device)
+
+    def run(self, model: nn.Module, inputs: Any, targets: Any) -> Any:
+        """What `measure` is given for outputs; the targets are for networks that compute their own loss."""
+        return model(inputs)
+
+    # -- what its examples add up to -----------------------------------------------------------------------------------
+
+    def estimates(self, score: Score) -> Mapping[str, float]:
+        """The error in percent, the loss, and what else the examples add up to, by name."""
+        return {"error": 100.0 * score.mean("wrong")}
+
+    def interval(self, score: Score) -> tuple[float | None, float | None]:
+        """The error's 95 % interval over examples, in percent; of classification Wilson's."""
+        return wilson(int(score.sums["wrong"]), score.images)
+
+    def against(self, intact: Score, score: Score, *, sequence: bool = False) -> dict[str, Any]:
+        """The difference of a network's error from the intact one's on the same examples, in points.
+
+        Args:
+            intact: of the intact network.
+            score: of the other.
+            sequence: the number of examples was not fixed beforehand: the interval is a confidence sequence's, and what
+                needs a fixed number is None.
+        """
+        found = asdict(paired(intact.flags, score.flags))
+        difference, low, high = found["increase"], found["increase_low"], found["increase_high"]
+        if sequence:
+            difference, low, high = confidence_sequence(found["newly_wrong"], found["newly_right"], score.images)
+            found |= dict.fromkeys(("increase_low", "increase_high", "p"))
+        return {**found, "difference": difference, "difference_low": low, "difference_high": high}
 
     @property
     def identity(self) -> str:
@@ -41,8 +92,8 @@ class Task(ABC):
         """The loss of each example, `(N,)`, in the precision of the outputs; what is differentiated and trained on."""
 
     @abstractmethod
-    def measure(self, outputs: Any, targets: Any, intact: Any) -> Mapping[str, Tensor]:
-        """The measures of each example, `(N,)` by the names of `columns`.
+    def measure(self, outputs: Any, targets: Any, intact: Any) -> Mapping[str, Any]:
+        """The measures of each example by the names of `columns`: `(N,)`, or of records a list of arrays.
 
         Args:
             outputs: of a variant of the network, for a batch.
@@ -50,13 +101,12 @@ class Task(ABC):
             intact: outputs of the first variant, to compare with.
         """
 
-    @abstractmethod
-    def check(self, outputs: Any, classes: int, name: str) -> None:
+    def check(self, outputs: Any, classes: tuple[str, ...], name: str) -> None:
         """Find out on one example whether network and data fit.
 
         Args:
             outputs: of the intact network for one example.
-            classes: how many the data has.
+            classes: of the data.
             name: of the data.
 
         Raises:
@@ -111,9 +161,6 @@ class Measured(Task):
                     f"names to tensors of shape ({examples},)"
                 )
         return found
-
-    def check(self, outputs: Any, classes: int, name: str) -> None:
-        """Any network and data fit."""
 
     def learn(self, outputs: Any, targets: Any) -> None:
         """Find the names and kinds of the columns on one batch."""

@@ -1,0 +1,125 @@
+"""Tasks whose figures are no mean over examples, such as mean IoU or mean average precision."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from resnet_probe.tasks.score import Score
+from resnet_probe.tasks.task import Task
+
+__all__ = ["Quantity", "Resampled"]
+
+RESAMPLES = 1000
+AT_ONCE = 100  # resamples that are worked out together
+
+# A quantity and what it is of: a class, or nothing for all together.
+Quantity = tuple[str, str]
+
+
+class Resampled(Task):
+    """A task that works out its figures from what is kept of each example, for any weights of the examples.
+
+    The weights of a resample are how often each example was drawn, so that the same function gives the figure and its
+    percentile bootstrap interval over examples. Differences are of the same resamples of both networks.
+
+    Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 13 and 16.
+
+    Attributes:
+        units: of each quantity, by name.
+        classes: names of the classes of the data.
+    """
+
+    units: ClassVar[Mapping[str, str]] = {"error": "%", "loss": "nats"}
+
+    def __init__(self) -> None:
+        self.classes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def quantities(self, kept: Mapping[str, Any], weights: np.ndarray) -> Mapping[Quantity, np.ndarray]:
+        """What examples of such weights add up to.
+
+        Args:
+            kept: per column what each example has, as `Score.kept`.
+            weights: `(resamples, examples)`.
+
+        Returns:
+            By quantity and class a value for each resample, NaN where it is not defined; `("error", "")` in percent,
+            `("loss", "")`, and whatever else the task measures.
+        """
+
+    def check(self, outputs: Any, classes: tuple[str, ...], name: str) -> None:
+        """Keep the classes."""
+        self.classes = classes
+
+    def estimates(self, score: Score) -> Mapping[str, float]:
+        """The quantities of all classes together."""
+        found = self.quantities(score.kept, np.ones((1, score.images)))
+        return {name: float(value[0]) for (name, of), value in found.items() if not of}
+
+    def interval(self, score: Score) -> tuple[float | None, float | None]:
+        """The error's interval."""
+        return _ends(self.resampled(score).get(("error", "")))
+
+    def against(self, intact: Score, score: Score, *, sequence: bool = False) -> dict[str, Any]:
+        """The error's difference, and its interval."""
+        if sequence:
+            raise ValueError(f"--until is for classification; {self.name} takes a fixed number of images")
+        found = next((row for row in self.rows(score, intact) if row["measure"] == "error"), {})
+        blank = ("newly_wrong", "newly_right", "increase", "increase_low", "increase_high", "p")
+        return dict.fromkeys(blank) | {
+            key: found.get(key) for key in ("difference", "difference_low", "difference_high")
+        }
+
+    def rows(self, score: Score, intact: Score | None) -> list[dict[str, Any]]:
+        """Every quantity with its interval, and its difference from that of the intact network, if there is one."""
+        mine = self.quantities(score.kept, np.ones((1, score.images)))
+        drawn = self.resampled(score)
+        theirs = self.quantities(intact.kept, np.ones((1, score.images))) if intact else {}
+        other = self.resampled(intact) if intact else {}
+        rows = []
+        for (name, of), value in mine.items():
+            low, high = _ends(drawn[name, of])
+            row = {"measure": name, "class": of or None, "value": _number(value[0]), "low": low, "high": high}
+            row["unit"] = self.units.get(name, "")
+            if intact:
+                low, high = _ends(drawn[name, of] - other[name, of])
+                row["difference"] = _number(value[0] - theirs[name, of][0])
+                row |= {"difference_low": low, "difference_high": high}
+            rows.append(row)
+        return rows
+
+    def resampled(self, score: Score) -> Mapping[Quantity, np.ndarray]:
+        """The quantities of 1,000 resamples, the same ones for every network on as many examples."""
+        if "resampled" not in score.__dict__:
+            weights = _resamples(score.images)
+            parts = [
+                self.quantities(score.kept, weights[start : start + AT_ONCE].astype(np.float64))
+                for start in range(0, RESAMPLES, AT_ONCE)
+            ]
+            score.__dict__["resampled"] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        found: Mapping[Quantity, np.ndarray] = score.__dict__["resampled"]
+        return found
+
+
+@lru_cache(maxsize=2)
+def _resamples(examples: int) -> np.ndarray:
+    """How often each example is drawn, `(resamples, examples)`."""
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(0, examples, (RESAMPLES, examples))
+    return np.stack([np.bincount(row, minlength=examples) for row in drawn]).astype(np.uint16)
+
+
+def _ends(values: np.ndarray | None) -> tuple[float | None, float | None]:
+    if values is None or np.isnan(values).all() or values.size < 2:
+        return None, None
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _number(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,73 @@
+"""What a task found out about one network on a data set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from resnet_probe.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Score:
+    """A variant's result over a data set, by the columns of the task.
+
+    Attributes:
+        images: how many examples were evaluated.
+        sums: per column the sum over them; of flags how many are true.
+        kept: per column of flags or values what each example has, `(images,)`, in the order of the data; of records a
+            list of arrays.
+        task: that was measured; None only of scores that were put together by hand.
+
+    Those of classification have names of their own: `wrong`, `changed`, `loss`, `error`, `flags`.
+    """
+
+    images: int
+    sums: Mapping[str, float]
+    kept: Mapping[str, np.ndarray | Sequence[np.ndarray]] = field(repr=False, compare=False)
+    task: Task | None = field(default=None, repr=False, compare=False)
+
+    def mean(self, column: str) -> float:
+        """Mean of a column over the examples; of flags, the share of those that are true."""
+        return self.sums[column] / self.images if self.images else math.nan
+
+    @property
+    def wrong(self) -> int | None:
+        """How many images were classified wrongly; None in a task where an image is not right or wrong."""
+        return int(self.sums["wrong"]) if "wrong" in self.sums else None
+
+    @property
+    def changed(self) -> int | None:
+        """How many predictions differ from the first variant's; None as for `wrong`."""
+        return int(self.sums["changed"]) if "changed" in self.sums else None
+
+    @cached_property
+    def estimates(self) -> Mapping[str, float]:
+        """What the task makes of the examples: `error` in percent, `loss`, and quantities of its own."""
+        return self.task.estimates(self) if self.task else {"error": 100.0 * self.mean("wrong")}
+
+    @property
+    def loss(self) -> float:
+        """Mean loss; of classification the cross-entropy, in nats."""
+        return self.mean("loss") if self.flagged else self.estimates["loss"]
+
+    @property
+    def error(self) -> float | None:
+        """Of classification the share of wrong predictions, in percent; None where a task has no error."""
+        return 100.0 * self.sums["wrong"] / self.images if self.flagged else self.estimates.get("error")
+
+    @property
+    def flagged(self) -> bool:
+        """Whether each image is right or wrong."""
+        return "wrong" in self.sums
+
+    @property
+    def flags(self) -> Any:
+        """Whether each image was classified wrongly, bool `(images,)`."""
+        return self.kept["wrong"]
