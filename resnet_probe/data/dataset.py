@@ -1,4 +1,4 @@
-"""Data: labelled images in a fixed order, and the ways to take parts of them.
+"""Data: labelled images, or other inputs, in a fixed order, and the ways to take parts of them.
 
 Data.batches              normalised batches on a device, in order
 Data.subset, Data.shard   parts that share the pixels
@@ -21,17 +21,18 @@ from torch import Tensor
 
 from resnet_probe.data.errors import DataError
 from resnet_probe.data.files import ImageFiles
-from resnet_probe.data.normalization import normalizer, parse_normalization
+from resnet_probe.data.normalization import BRIGHTEST, normalizer, parse_normalization
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
-    """Labelled images in a fixed order.
+    """Labelled images, or other inputs, in a fixed order.
 
     Attributes:
         name: the data set, or the folder's name.
         split: the part of it that this is.
-        images: uint8 (N, C, H, W) in memory, or the files that are decoded when a batch needs them.
+        images: in memory, pixels of 8 or 16 bits (N, C, H, W), floats (N, ...) or int64 tokens (N, T), which
+            `data.normalization` makes a network's input of; or the files that are decoded when a batch needs them.
         labels: int64 (N,); for a task other than classification, numbers of any shape (N, ...).
         classes: the name of each label.
         normalization: what `batches` applies: a name from NORMALIZATIONS or "mean;std".
@@ -39,7 +40,7 @@ class Data:
         resized: how images of other sizes were brought to this one; empty where every pixel stays as it is.
 
     Raises DataError for images of another form, another number of labels, or a normalisation that does not fit the
-    number of channels.
+    number of channels (dimension 1).
 
     Examples:
         >>> from resnet_probe.data import load_data
@@ -59,19 +60,19 @@ class Data:
 
     def __post_init__(self) -> None:
         held = self.images
-        if not isinstance(held, ImageFiles) and (
-            not isinstance(held, Tensor) or held.dtype != torch.uint8 or held.dim() != 4
-        ):
+        if not isinstance(held, ImageFiles) and not (isinstance(held, Tensor) and _is_input(held)):
             raise DataError(
-                f"images of {self.name} are {_form(held)}; give uint8 pixels (N, C, H, W) from 0 to 255, not "
-                "normalised; of floats from 0 to 1: (images * 255).round().to(torch.uint8)"
+                f"images of {self.name} are {_form(held)}; give uint8 pixels (N, C, H, W) from 0 to 255 or 16-bit ones "
+                "from 0 to 65535, floats (N, ...) or int64 tokens (N, T)"
             )
         if not isinstance(self.labels, Tensor) or self.labels.dim() < 1 or len(self.labels) != len(held):
             raise DataError(
                 f"labels of {self.name} are {_form(self.labels)} for {len(held)} images; give a tensor of one each"
             )
-        known = parse_normalization(self.normalization)
-        channels = self.input_shape[0]
+        known = parse_normalization(self.normalization, pixels=self.is_pixels)
+        channels = self.input_shape[0] if self.input_shape else 1
+        if known is not None and held.dtype == torch.int64:
+            raise DataError(f"normalisation {self.normalization!r} of the tokens of {self.name}: give 'none'")
         if known is not None and len(known[0]) not in (1, channels):
             raise DataError(
                 f"normalisation {self.normalization!r} is for {len(known[0])} channels, but the images of {self.name} "
@@ -83,40 +84,46 @@ class Data:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.input_shape))
+        what = "images" if self.is_pixels else "inputs"
         return (
-            f"Data({self.name!r}, {self.split!r}: {len(self)} images {shape}, {len(self.classes)} classes, "
+            f"Data({self.name!r}, {self.split!r}: {len(self)} {what} {shape}, {len(self.classes)} classes, "
             f"normalization={self.normalization!r})"
         )
 
     @property
     def mean(self) -> tuple[float, ...] | None:
-        """Mean that is subtracted from pixels in 0..1, one value or one per channel; None without normalisation."""
-        known = parse_normalization(self.normalization)
+        """Mean that is subtracted from pixels in 0..1 or from floats, one or one per channel; None for "none"."""
+        known = parse_normalization(self.normalization, pixels=False)
         return known[0] if known else None
 
     @property
     def std(self) -> tuple[float, ...] | None:
-        """Standard deviation that the pixels are divided by; None without normalisation."""
-        known = parse_normalization(self.normalization)
+        """Standard deviation that the pixels or floats are divided by; None for "none"."""
+        known = parse_normalization(self.normalization, pixels=False)
         return known[1] if known else None
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of every image."""
-        _, channels, height, width = self.images.shape
-        return channels, height, width
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of every input: (C, H, W) of images."""
+        return tuple(self.images.shape[1:])
+
+    @property
+    def is_pixels(self) -> bool:
+        """Whether they are pixels, which are brought to 0..1; not floats or tokens."""
+        return self.images.dtype in BRIGHTEST
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of shape, pixels and labels in order; paths, names and normalisation do not count.
+        """SHA-256 (hexadecimal) of shape, inputs and labels in order; paths, names and normalisation do not count.
 
         Files that are not held in memory count with their bytes instead of their pixels.
         """
-        digest = hashlib.sha256(repr((tuple(self.images.shape), len(self.classes))).encode())
+        kind = () if self.images.dtype == torch.uint8 else (str(self.images.dtype),)
+        digest = hashlib.sha256(repr((tuple(self.images.shape), len(self.classes), *kind)).encode())
         if isinstance(self.images, ImageFiles):
             self.images.add_to(digest)
         else:
-            digest.update(self.images.cpu().contiguous().numpy().data)
+            digest.update(self.images.cpu().contiguous().view(torch.uint8).numpy().data)
         exact = "<f8" if self.labels.is_floating_point() else "<i8"
         digest.update(self.labels.cpu().numpy().astype(exact).tobytes())
         return digest.hexdigest()
@@ -152,32 +159,33 @@ class Data:
         return self._same_pixels(replace(self, images=images, labels=self.labels.to(device)))
 
     def pixels(self, index: slice | Tensor = slice(None)) -> Tensor:
-        """Return the uint8 pixels (n, C, H, W) at `index`, as stored."""
+        """Return the pixels (n, C, H, W), floats (n, ...) or tokens (n, T) at `index`, as stored."""
         part = self.images[index]
         return part.decode() if isinstance(part, ImageFiles) else part
 
     def original(self, number: int) -> Tensor:
-        """Return the uint8 pixels (C, H, W) of one image; of a file in its own size, neither resized nor cropped."""
+        """Return the pixels (C, H, W) of one image; of a file in its own size, neither resized nor cropped."""
         if isinstance(self.images, ImageFiles):
             return torch.from_numpy(np.array(self.images.picture(number))).permute(2, 0, 1)
         return self.images[number]
 
     def normalizer(self, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
-        """Return the function that makes network input of uint8 pixels (n, C, H, W) on `device`."""
-        return normalizer(parse_normalization(self.normalization), device)
+        """Return the function that makes network input of what `pixels` returns, on `device`."""
+        return normalizer(parse_normalization(self.normalization, pixels=False), device)
 
     def batches(self, batch_size: int, *, device: torch.device | str = "cpu") -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised float32 images (n, C, H, W) and int64 labels (n,) on `device`, in order, each image once.
 
-        The bytes are sent, and become floats on the device; the host does not wait for it. The last batch may be
-        smaller. Raises ValueError for a batch size below 1, DataError for a file that cannot be decoded.
+        Tokens stay int64. What is stored is sent, and becomes floats on the device; the host does not wait for it. The
+        last batch may be smaller. Raises ValueError for a batch size below 1, DataError for a file that cannot be
+        decoded.
         """
         normalize = self.normalizer(device)
         for pixels, labels in self.pixel_batches(batch_size, device=device):
             yield normalize(pixels), labels
 
     def pixel_batches(self, batch_size: int, *, device: torch.device | str = "cpu") -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the uint8 pixels (n, C, H, W) and int64 labels (n,) on `device`, as `batches` does.
+        """Yield the inputs as they are stored, and their labels, on `device`, as `batches` does.
 
         For networks that want the same images normalised in several ways. Raises as `batches`.
         """
@@ -206,10 +214,20 @@ class Data:
                 yield current.result()
 
 
+def _is_input(held: Tensor) -> bool:
+    """Whether a tensor is of a form that the table in `data.normalization` has."""
+    if held.dtype in BRIGHTEST:
+        wide = held.dtype in (torch.int16, torch.int32) and held.numel() and held.device.type == "cpu"
+        return held.dim() == 4 and not (wide and (held.min() < 0 or int(held.max()) > BRIGHTEST[held.dtype]))
+    return held.dim() >= 1 if held.is_floating_point() else held.dtype == torch.int64 and held.dim() == 2
+
+
 def _form(value: object) -> str:
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}"
-    return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
+    form = f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
+    integers = value.dtype in (torch.int16, torch.int32) and value.numel()
+    return form + (f" from {value.min()} to {value.max()}" if integers else "")
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

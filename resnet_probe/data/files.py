@@ -51,6 +51,11 @@ class ImageFiles:
         return len(self.paths)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the decoded pixels."""
+        return torch.uint8
+
+    @property
     def shape(self) -> tuple[int, int, int, int]:
         """(N, 3, H, W)."""
         return len(self), 3, self.height, self.width

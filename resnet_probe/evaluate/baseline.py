@@ -62,7 +62,7 @@ def baseline(
     if len(data) > SAMPLE:
         data = data.subset(torch.linspace(0, len(data) - 1, SAMPLE).long().tolist())
     wrong = {data.normalization: _wrong(model, data, device, batch_size)}
-    if others:
+    if others and data.is_pixels:  # the known ones are for pixels
         for name in normalizations_for(data.input_shape[0]):
             if NORMALIZATIONS[name] != (data.mean, data.std) and name != data.normalization:
                 wrong[name] = _wrong(model, data.with_normalization(name), device, batch_size)

@@ -83,6 +83,11 @@ def check(model: nn.Module, train: Data, recipe: Recipe, world: int, *, compiled
             f"batches of {smallest} images for {world} processes and {recipe.accumulate} parts: give a batch of at "
             f"least {least}"
         )
+    if len(train.input_shape) != 3 and (recipe.pad or recipe.flip or recipe.resized_crop):
+        raise TrainingError(
+            f"{train.name} has inputs of shape {train.input_shape}, and augmentation moves and mirrors images "
+            "(C, H, W): give pad 0, no flip and no resized crop"
+        )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise TrainingError("the network has no parameters that can be trained")
     if recipe.style != "normal" and (compiled or sync_batch_norm):

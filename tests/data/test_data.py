@@ -385,7 +385,6 @@ def test_what_is_missing_is_fetched_once_it_was_announced(cifar_files, tmp_path,
 @pytest.mark.parametrize(
     ("images", "labels", "problem"),
     [
-        (torch.rand(2, 3, 4, 4), [0, 1], "images of mine are float32 of shape (2, 3, 4, 4); give uint8 pixels (N, "),
         (torch.zeros(2, 4, 4, dtype=torch.uint8), [0, 1], "images of mine are uint8 of shape (2, 4, 4); give"),
         ([1, 2], [0, 1], "images of mine are a list; give"),
         (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), [0], "labels of mine are int64 of shape (1,) for 2 images; give"),

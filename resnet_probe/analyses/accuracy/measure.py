@@ -45,6 +45,11 @@ def run(
                 f"{other.name} is measured on other images than {first.name} (their data or input sizes differ); "
                 "evaluate them one by one"
             )
+    if len(data.input_shape) != 3 and (parameters.crop or parameters.ten_crop or parameters.scales is not None):
+        raise ValueError(
+            f"{data.name} has inputs of shape {data.input_shape}, and crops and scales are of images (C, H, W); leave "
+            "out --crop, --ten-crop and --scales"
+        )
     shown = _around(first) if parameters.ten_crop else data
     views = _views(data, shown, parameters)
     shape = _input_shape(data, shown, parameters) if parameters.scales is None else None
@@ -72,8 +77,10 @@ def _around(subject: Subject) -> Data:
     return larger if larger.input_shape != data.input_shape else data
 
 
-def _input_shape(data: Data, shown: Data, parameters: Parameters) -> tuple[int, int, int] | None:
+def _input_shape(data: Data, shown: Data, parameters: Parameters) -> tuple[int, ...] | None:
     """Shape of every input of the views, or None where crops and whole images differ in it."""
+    if len(data.input_shape) != 3:
+        return data.input_shape
     channels, height, width = data.input_shape
     if parameters.crop or shown.input_shape != data.input_shape:
         side = parameters.crop or min(height, width)
@@ -103,6 +110,8 @@ def _runnable(subject: Subject, device: str, shape: tuple[int, ...] | None) -> n
 
 def _views(data: Data, shown: Data, parameters: Parameters) -> list[View]:
     """The views asked for; `shown` is what they are taken from, `data` is of the networks' own input size."""
+    if len(data.input_shape) != 3:
+        return [single(None)]
     crop, own, side = parameters.crop, min(data.input_shape[1:]), min(shown.input_shape[1:])
     chosen: int = crop or own
     # zeros around images that are no larger than the crop, in the proportion of 4 pixels to 32, as in training

@@ -128,7 +128,7 @@ def train_cell(
     from resnet_probe import checkpoint  # noqa: PLC0415
     from resnet_probe.training import fit  # noqa: PLC0415
 
-    channels, _, side = train.input_shape
+    channels, side = train.input_shape[0], train.input_shape[-1]
     untrained = checkpoint.untrained(
         cell.arch, seed=cell.recipe.seed, num_classes=len(train.classes), in_channels=channels
     )
