@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from resnet_probe.data.annotated import TASKS, load_annotated
 from resnet_probe.data.dataset import Data, spread
 from resnet_probe.data.errors import DataError
 from resnet_probe.data.folder import load_folder
@@ -36,6 +37,7 @@ NAMES: dict[str, str] = {
     "digits": "scikit-learn's handwritten digits, 1 x 8 x 8, 10 classes, part of the installation",
     "cifar10": "CIFAR-10, 3 x 32 x 32, 10 classes, fetched when it is not there",
     "cifar100": "CIFAR-100, 3 x 32 x 32, 100 classes, fetched when it is not there",
+    "canvases": "digits scattered on canvases, 3 x 96 x 96, for --task detection and segmentation",
     "fake": "random bytes, 3 x 32 x 32, 10 classes",
 }
 
@@ -50,6 +52,7 @@ def load_data(
     size: int | None = None,
     whole: bool = False,
     seed: int = 0,
+    task: str = "classification",
     notify: Callable[[str], None] | None = None,
 ) -> Data:
     """Return the images that `spec` names.
@@ -65,6 +68,7 @@ def load_data(
     whole: where squares of `size` would be cut from a folder's images, keep the larger squares that they are cut from
         (256 for 224), to take crops from.
     seed: of the fake images.
+    task: what the labels are for; with "detection" and "segmentation" they are those of `annotated.load_annotated`.
     notify: gets one line before anything is fetched, where images are resized, where a split lacks classes of another
         one, and where a name hides a folder.
 
@@ -83,6 +87,12 @@ def load_data(
     name = os.fspath(spec)
     if name in NAMES and Path(name).is_dir() and notify is not None:
         notify(f"note: {name} is the data set of that name; give ./{name} for the folder")
+    if task in TASKS:
+        return load_annotated(
+            name, task=task, split=split, limit=limit, normalize=normalize, size=size, notify=notify
+        )  # fmt: skip
+    if name == "canvases":
+        raise DataError(f"canvases are for the tasks {' and '.join(TASKS)}, not {task}; give --task {TASKS[0]}")
     if name == "digits":
         data = digits(split)
     elif name == "fake":
