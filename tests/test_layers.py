@@ -55,7 +55,18 @@ SIDEWAYS = {
 # What all analyses share, within their layer: how one is declared, and what it is given when it runs.
 SHARED = {
     f"analyses{name}"
-    for name in ("", ".columns", ".declaration", ".facts", ".parsing", ".registry", ".runtime", ".seeds", ".subject")
+    for name in (
+        "",
+        ".averages",
+        ".columns",
+        ".declaration",
+        ".facts",
+        ".parsing",
+        ".registry",
+        ".runtime",
+        ".seeds",
+        ".subject",
+    )
 }
 FOR_THE_COMMAND_LINE = {"click", "rich_click", "rich", "tqdm"}
 

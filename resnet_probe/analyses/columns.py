@@ -1,10 +1,13 @@
 """Columns that tables have in common."""
 
-from dataclasses import asdict
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.declaration import Column
-from resnet_probe.statistics import confidence_sequence, paired
+
+if TYPE_CHECKING:
+    from resnet_probe.evaluate import Score
 
 NETWORK = Column("network", str, "the checkpoint's file stem, or the name of the architecture")
 BLOCK = Column("block", str, "path of the block or layer in the network")
@@ -58,17 +61,23 @@ ERROR_RECALIBRATED = Column(
 INTACT_ITSELF: dict[str, None] = dict.fromkeys(column.key for column in PAIRED)  # what they say of the intact network
 
 
-def against_intact(intact: Any, flags: Any, *, sequence: bool = False) -> dict[str, Any]:
-    """The cells of `PAIRED` and `DIFFERENCE`, from the wrong flags `(images,)` of the intact network and of another.
+def measured(score: Score) -> dict[str, Any]:
+    """The cells of `IMAGES`, `WRONG`, `ERROR` and `LOSS`."""
+    return {"images": score.images, "wrong": score.wrong, "error": score.error, "loss": score.loss}
+
+
+def with_interval(score: Score) -> dict[str, Any]:
+    """Those, and the ends of the error's interval."""
+    low, high = score.interval
+    return {**measured(score), "error_low": low, "error_high": high}
+
+
+def against_intact(intact: Score | None, score: Score, *, sequence: bool = False) -> dict[str, Any]:
+    """The cells of `PAIRED` and `DIFFERENCE`, of the intact network and another on the same images.
 
     Where the number of images was not fixed beforehand (`sequence`), the interval is a confidence sequence's, and what
     needs a fixed number is empty. In the row of the intact network, which has no other (`intact` is None), all are.
     """
     if intact is None:
         return {**INTACT_ITSELF, **dict.fromkeys(column.key for column in DIFFERENCE)}
-    found = asdict(paired(intact, flags))
-    difference, low, high = found["increase"], found["increase_low"], found["increase_high"]
-    if sequence:
-        difference, low, high = confidence_sequence(found["newly_wrong"], found["newly_right"], len(flags))
-        found |= dict.fromkeys(("increase_low", "increase_high", "p"))
-    return {**found, "difference": difference, "difference_low": low, "difference_high": high}
+    return score.against(intact, sequence=sequence)

@@ -236,6 +236,7 @@ class Needs:
         together: all networks at once, instead of one after the other.
         side_by_side: untrained networks beside checkpoints, each with its own normalisation.
         twins: on demand, beside each checkpoint, its network with random weights.
+        tasks: whether other tasks than classification can be asked of the network.
     """
 
     images: Literal["none", "optional", "all"] = "all"
@@ -245,6 +246,7 @@ class Needs:
     together: bool = False
     side_by_side: bool = False
     twins: bool = False
+    tasks: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,19 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses import columns as c
+from resnet_probe.analyses.averages import over_images
 from resnet_probe.analyses.declaration import Analysis, Claim, Column, Fact, Needs, Plot, StudyStep, Table, option
 from resnet_probe.analyses.facts import rank_correlation
 from resnet_probe.analyses.parsing import numbers, written_numbers
 from resnet_probe.figures.looks import DASHED
-from resnet_probe.statistics import bootstrap_mean, spearman, two_way, wilson
+from resnet_probe.statistics import bootstrap_mean, spearman
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
+    from resnet_probe.evaluate import Score
     from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
 
@@ -78,7 +80,7 @@ ANALYSIS = Analysis(
     Writes reorder.csv, reorder.json and the figure. Finished work is kept in reorder.journal: an interrupted run goes
     on where it stopped, --fresh starts over.""",
     parameters=Parameters,
-    needs=Needs(sweep=True, blocks=True),
+    needs=Needs(sweep=True, blocks=True, tasks=True),
     run="resnet_probe.analyses.reorder:run",
     check="resnet_probe.analyses.reorder:check",
     tables=(REORDER,),
@@ -131,7 +133,6 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     counts: dict[int, int] = {}
     for number, order in listed:
         score = scores[_key(order)]
-        low, high = wilson(score.wrong, score.images)
         rows.append(
             {
                 "network": subject.name,
@@ -139,23 +140,18 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
                 "draw": counts.get(number, 0),
                 "kendall_tau": float(kendalltau(trained, order).statistic) if len(order) > 1 else 1.0,
                 "order": _key(order),
-                "images": score.images,
-                "wrong": score.wrong,
-                "error": score.error,
-                "loss": score.loss,
+                **c.with_interval(score),
                 "changed": score.changed,
-                "error_low": low,
-                "error_high": high,
                 "distance": distance(order),
-                **c.against_intact(scores[_key(trained)].flags if number else None, score.flags),
+                **c.against_intact(scores[_key(trained)] if number else None, score),
                 "again": any(row["order"] == _key(order) for row in rows),
             }
         )
         counts[number] = counts.get(number, 0) + 1
     drawn = distinct(rows)
     ordered = spearman([1 - row["kendall_tau"] for row in drawn], [row["error"] for row in drawn], seed)
-    by_swaps = _by_swaps(rows, {_key(order): scores[_key(order)].flags for _, order in listed}, seed)
-    settings = {"classes": len(subject.data.classes), "blocks": names, "by_swaps": by_swaps, **asdict(ordered)}
+    by_swaps = _by_swaps(rows, scores, seed)
+    settings = subject.chance() | {"blocks": names, "by_swaps": by_swaps, **asdict(ordered)}
     return [REORDER.result(rows, **settings)]
 
 
@@ -263,21 +259,18 @@ def _key(order: Sequence[int]) -> str:
     return " ".join(map(str, order))
 
 
-def _by_swaps(rows: Sequence[Mapping[str, Any]], flags: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
+def _by_swaps(rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Score], seed: int) -> list[dict[str, Any]]:
     """Per number of swaps the mean error, with bootstrap intervals over images and over draws."""
     import numpy as np  # noqa: PLC0415
 
     summary = []
     for number in dict.fromkeys(row["swaps"] for row in rows):
         mine = [row for row in rows if row["swaps"] == number]
-        per_image = 100 * np.mean([flags[row["order"]] for row in mine], axis=0)
-        images, draws = bootstrap_mean(per_image, seed), bootstrap_mean([row["error"] for row in mine], seed)
-        mean: dict[str, Any] = {"swaps": number, "draws": len(mine), "error": float(per_image.mean())}
+        error, images, both = over_images([scores[row["order"]] for row in mine], None, seed)
+        draws = bootstrap_mean([row["error"] for row in mine], seed)
+        mean: dict[str, Any] = {"swaps": number, "draws": len(mine), "error": error}
         mean["kendall_tau"] = float(np.mean([row["kendall_tau"] for row in mine]))
-        both = two_way(np.stack([flags[row["order"]] for row in mine]))
-        summary.append(
-            mean | {"over_images": list(images), "over_draws": list(draws), "over_both": [both.low, both.high]}
-        )
+        summary.append(mean | {"over_images": list(images), "over_draws": list(draws), "over_both": list(both)})
     return summary
 
 

@@ -24,6 +24,7 @@ from resnet_probe.evaluate import (
     has_statistics,
 )
 from resnet_probe.tables import Result, provenance
+from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.unraveled import Step
 
 Progress = Callable[[int, int], None]
@@ -93,9 +94,10 @@ class Runtime:
         with self.journal(subject, table, about) as journal, self._bar(f"{table} of {subject.name}") as report:
             scores = evaluate(
                 subject.network, variants, subject.data, sweep=self.sweep, device=self.device, journal=journal,
-                workers=self.workers, progress=report, **measure,
+                workers=self.workers, progress=report, **{"task": subject.task, **measure},
             )  # fmt: skip
-        if self.sweep.precision != "fp32" and self.workers.rank == 0:
+        classification = subject.task.name == CLASSIFICATION.name
+        if classification and self.sweep.precision != "fp32" and self.workers.rank == 0:
             intact, *edited = variants.values()
             sample = [intact, *edited[:: max(1, len(edited) // COMPARED)]]
             steps = {str(number): chain for number, chain in enumerate(sample)}
@@ -112,6 +114,8 @@ class Runtime:
             ValueError: several processes, another precision than fp32, or no batch norm to re-estimate.
             DataError: the images cannot be read.
         """
+        if subject.task.name != CLASSIFICATION.name:
+            raise ValueError(f"--recalibrate is for classification, not {subject.task.name}; leave it out")
         if self.workers.count > 1:
             raise ValueError("--recalibrate runs in one process; leave out --devices and --num-nodes")
         if self.sweep.precision != "fp32":

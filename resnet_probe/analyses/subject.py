@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from resnet_probe.data import Data
+from resnet_probe.tasks import CLASSIFICATION, Task
 from resnet_probe.unraveled import UnraveledNetwork
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Subject:
         checkpoint: where the weights come from.
         trained: whether they are from a file, not random.
         images: loads another part of the data, normalised alike: `images(split=..., limit=..., whole=...)`.
+        task: what is asked of the network.
 
     Examples:
         >>> subject = Subject("resnet20", unravel(model, (3, 32, 32)), data)
@@ -43,10 +45,11 @@ class Subject:
         checkpoint: Checkpoint | None = None,
         trained: bool = True,
         images: Callable[..., Data] | None = None,
+        task: Task = CLASSIFICATION,
     ) -> None:
         if not isinstance(data, Data | None):
             raise ValueError(f"images of {name} are a {type(data).__name__}; {_HOW}")
-        self.name, self.checkpoint, self.trained = name, checkpoint, trained
+        self.name, self.checkpoint, self.trained, self.task = name, checkpoint, trained, task
         self._unravel = (lambda shape: network) if isinstance(network, UnraveledNetwork) else network
         self._data, self._images = data, images
         self._output = ""
@@ -70,7 +73,7 @@ class Subject:
         network = self._unravel(shape)
         traced = network.anatomy.traced
         self._output = traced.output
-        if self.has_data and traced.outputs > 1:
+        if self.has_data and traced.outputs > 1 and not self.task.outputs:
             names = ", ".join(traced.named_outputs)
             raise ValueError(
                 f"{self.name} returns {traced.outputs} tensors ({names}) and one is needed: give unravel(..., "
@@ -110,7 +113,8 @@ class Subject:
         """The same network with its images in a random order."""
         generator = torch.Generator().manual_seed(seed)
         data = self.data.subset(torch.randperm(len(self.data), generator=generator))
-        return Subject(self.name, self.unraveled, data, checkpoint=self.checkpoint, trained=self.trained)
+        about: dict[str, Any] = {"checkpoint": self.checkpoint, "trained": self.trained, "task": self.task}
+        return Subject(self.name, self.unraveled, data, **about)
 
     def images(self, **which: Any) -> Data:
         """Another part of the data, by `split`, `limit` and `whole`.
@@ -121,6 +125,10 @@ class Subject:
         if self._images is None:
             raise ValueError(f"no other images than those given are known of {self.name}")
         return self._images(**which)
+
+    def chance(self) -> dict[str, Any]:
+        """The number of classes, for the settings of a table, where guessing means to pick one of them."""
+        return {"classes": len(self.data.classes)} if self.task.name == CLASSIFICATION.name else {}
 
     def provenance(self) -> Mapping[str, Any]:
         """What the settings of a table say about the network."""
@@ -135,6 +143,8 @@ class Subject:
                 about["output"] = self._output
             if self.checkpoint.chain is not None:
                 about["edits"] = self.checkpoint.metadata["edits"]
+        if self.task.name != CLASSIFICATION.name:
+            about["task"] = self.task.name
         if self._data is not None:
             about["normalization"] = self._data.normalization
             about["data_fingerprint"] = self._data.fingerprint

@@ -152,6 +152,13 @@ size: Decorator = click.option(
     help="Side of the images in pixels.  [default: the network's own, where it is known]",
 )
 
+task: Decorator = click.option(
+    "--task",
+    metavar="NAME",
+    help="What is asked of the network: classification, detection, segmentation, or file.py:CLASS for one of your own. "
+    "[default: the network's own, where it is known, or classification]",
+)
+
 data: Decorator = click.option(
     "--data",
     metavar="NAME|FOLDER",

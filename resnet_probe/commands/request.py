@@ -32,6 +32,7 @@ class Request:
     size: int | None = None
     read_as: tuple[str, ...] = ()
     untrained: bool = False
+    task: str | None = None
     data: str | None = None
     data_root: Path | None = None
     split: str = "test"
@@ -117,6 +118,7 @@ def shared_options(needs: Needs) -> tuple[str, ...]:
         *("ckpts", "arch", "leaf", "trace", "size"),
         *(("read_as",) if needs.side_by_side else ()),
         *(("untrained",) if needs.twins else ()),
+        *(("task",) if needs.tasks else ()),
         *(("data", "data_root", "split", "limit", "normalize") if needs.images != "none" else ()),
         *(("batch_size",) if needs.batches or needs.sweep else ()),
         *(("precision", "memory", "compiled", "fresh", "devices", "num_nodes", "accelerator") if needs.sweep else ()),

@@ -199,7 +199,10 @@ class Session:
                 nor networks, or another normalisation than the default gives a clearly lower error.
             DataError: the data cannot be read.
         """
+        import torch
+
         from resnet_probe.analyses.subject import Subject
+        from resnet_probe.tasks import CLASSIFICATION, task_called
 
         given = request.normalize
         if len(given) not in (0, 1, len(networks)):
@@ -210,28 +213,42 @@ class Session:
         each = given if len(given) > 1 else [given[0] if given else None] * len(networks)
         found: list[Subject] = []
         for one, asked in zip(networks, each, strict=True):
+            task = task_called(request.task or one.own("task") or CLASSIFICATION.name)
+            if task is not CLASSIFICATION and not needs.tasks:
+                raise click.UsageError(f"{one.name} is for {task.name}, which this command does not measure")
             data, more = None, None
             if images:
                 like = found[one.like] if one.like is not None else None
                 spec = request.data or (networks[one.like] if one.like is not None else one).own("data")
                 normalize = asked or (like.data.normalization if like else None)
-                data = self.images(one, request, spec, normalize)
-                _check_fit(one, data)
-                more = self._more(one, spec or "", data, request)
-            unraveled = self._unraveler(one, data.input_shape if data else None, device)
+                data = self.images(one, request, spec, normalize, task.labels)
+                if task is CLASSIFICATION:
+                    _check_fit(one, data)
+                more = self._more(one, spec or "", data, request, task.labels)
+            shape = data.input_shape if data else None
+            unraveled = self._unraveler(one, shape, device)
+            if data is not None and (part := task.part(one.checkpoint.model)):
+                ((inputs, _),) = task.batches(data.subset(slice(0, 1)), 1, torch.device(device))
+                unraveled = partial(self._part, one, part, inputs, device)
             found.append(
-                Subject(one.name, unraveled, data, checkpoint=one.with_its_leaves(), trained=one.trained, images=more)
-            )
+                Subject(
+                    one.name, unraveled, data, checkpoint=one.with_its_leaves(), trained=one.trained, images=more,
+                    task=task,
+                )
+            )  # fmt: skip
             check(found[-1])
-            if data is not None:
+            if data is not None and task is CLASSIFICATION:
                 settled = (normalize or one.own("normalize")) is not None or not one.trained
                 self._once("looked", partial(self._look, one, data, settled, device), one.checkpoint, data)
         if needs.side_by_side and found:
             _same_images(found)
         return found
 
-    def images(self, one: Loaded, request: Request, spec: str | None = None, normalize: str | None = None) -> Data:
-        """The images of a request as this network takes them.
+    def images(
+        self, one: Loaded, request: Request, spec: str | None = None, normalize: str | None = None,
+        labels: str = "classification",
+    ) -> Data:  # fmt: skip
+        """The images of a request as this network takes them, with labels for a task.
 
         Raises:
             click.UsageError: no data is known.
@@ -248,12 +265,12 @@ class Session:
         if spec is None:
             raise click.UsageError(NO_IMAGES)
         chosen, size = normalize or one.own("normalize"), one.input_size
-        key = (spec, request.data_root, request.split, request.limit, chosen, size, request.seed)
+        key = (spec, request.data_root, request.split, request.limit, chosen, size, request.seed, labels)
         return self._once(  # type: ignore[no-any-return]
             ("images", *key),
             lambda: load_data(
                 spec, root=request.data_root, split=request.split, limit=request.limit, normalize=chosen, size=size,
-                seed=request.seed, notify=self.tell,
+                seed=request.seed, task=labels, notify=self.tell,
             ),
         )  # fmt: skip
 
@@ -282,14 +299,14 @@ class Session:
             self.tell("note: no --ckpt is given, so the weights are random", important=True)
         self._once("notes", lambda: [self.tell(f"note: {note}") for note in one.checkpoint.notes], one.checkpoint)
 
-    def _more(self, one: Loaded, spec: str, like: Data, request: Request) -> Callable[..., Data]:
+    def _more(self, one: Loaded, spec: str, like: Data, request: Request, labels: str) -> Callable[..., Data]:
         """What loads other images of the same data, normalised alike."""
         from resnet_probe.data import load_data
 
         def images(*, split: str = request.split, limit: int | None = request.limit, whole: bool = False) -> Data:
             return load_data(
                 spec, root=request.data_root, split=split, limit=limit, normalize=like.normalization,
-                size=one.input_size, whole=whole, seed=request.seed,
+                size=one.input_size, whole=whole, seed=request.seed, task=labels,
             )  # fmt: skip
 
         return images
@@ -310,6 +327,19 @@ class Session:
             return network
 
         return unravel
+
+    def _part(
+        self, one: Loaded, part: str, inputs: Any, device: str, shape: tuple[int, ...] | None
+    ) -> UnraveledNetwork:
+        """A part of a network that is measured as a whole; of several outputs the last, with the others on its way."""
+        from resnet_probe.unraveled import unravel
+
+        model = one.checkpoint.model.to(device)
+        network = unravel(model, inputs, at=part, leaves=one.leaves, trace=one.trace)
+        *others, last = network.anatomy.traced.named_outputs
+        chain = unravel(model, inputs, at=part, leaves=one.leaves, trace=one.trace, output=last) if others else network
+        self.tell(f"{one.name}: {part} is taken apart, the rest is run as it is")
+        return chain if chain.taps else network
 
     def unraveled(
         self, one: Loaded, shape: tuple[int, ...] | None = None, device: str = "cpu", output: str = ""

@@ -9,7 +9,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-
 from resnet_probe.evaluate.calibrate import (
     ChunkPlan,
     cache_chunk,

@@ -12,10 +12,14 @@ __all__ = ["fingerprint", "has_statistics"]
 
 
 def fingerprint(network: UnraveledNetwork) -> str:
-    """SHA-256 over the traced code and all tensors of the network; equal on every machine."""
+    """SHA-256 over the traced code and all tensors of the network, and of the model that it is a part of.
+
+    Equal on every machine.
+    """
     module = network.anatomy.traced.module
     digest = hashlib.sha256(module.code.encode())
-    for name, tensor in module.state_dict().items():
+    around = network.place[0].state_dict() if network.place else {}
+    for name, tensor in [*module.state_dict().items(), *around.items()]:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
     return digest.hexdigest()

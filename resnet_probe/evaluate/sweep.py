@@ -107,8 +107,8 @@ def evaluate(
         if journal:
             require_same(journal, task, variants)
         if workers.rank == 0:
-            chunk, memory = sweep.batch_size, sweep.memory
-            budget = _kept(journal, lambda: executor.plan(images, len(data), chunk=chunk, memory=memory, most=task.most))
+            given = {"chunk": sweep.batch_size, "memory": sweep.memory, "most": task.most}
+            budget = _kept(journal, lambda: executor.plan(images, len(data), **given))
         budget = workers.agree(budget if workers.rank == 0 else None)
         if workers.rank > 0:
             _require(journal, budget)
@@ -228,8 +228,8 @@ def _rows(parts: Sequence[Sequence[Mapping[str, Tensor]]], task: Task, number: i
         if kind == "record":
             for v, mine in enumerate(kept):
                 arrays = [np.asarray(each, dtype="<f4").ravel() for part in parts for each in part[v][name]]
-                mine += [np.array([each.size for each in arrays], dtype="<u4").tobytes()]
-                mine += [each.tobytes() for each in arrays]
+                sizes = np.array([each.size for each in arrays], dtype="<u4")
+                mine += [sizes.tobytes(), *(each.tobytes() for each in arrays)]
             continue
         values = columns[name]
         if kind in ("flag", "count"):
@@ -282,7 +282,7 @@ def _unpacked(rows: Sequence[Row], task: Task) -> dict[str, np.ndarray | list[np
                 end = start + 4 * row.examples
                 sizes = np.frombuffer(row.kept[start:end], "<u4")
                 start, end = end, end + 4 * int(sizes.sum())
-                parts += np.split(np.frombuffer(row.kept[start:end], "<f4"), np.cumsum(sizes)[:-1])
+                parts.extend(np.split(np.frombuffer(row.kept[start:end], "<f4"), np.cumsum(sizes)[:-1]))
             else:
                 end = start + 8 * row.examples
                 parts.append(np.frombuffer(row.kept[start:end], "<f8"))

@@ -40,6 +40,11 @@ METHODS: dict[str, Method] = {
         "exact McNemar test (the sign test of the images that changed)",
         "independent images, the same for both networks",
     ),
+    "resamples": Method(
+        "error and measures of tasks other than classification",
+        "percentile bootstrap over images, 1,000 resamples, the same for every network",
+        "independent images, some dozens of them at least",
+    ),
     "images": Method(
         "mean over draws, other images",
         "percentile bootstrap of the images' mean errors, 2,000 resamples",

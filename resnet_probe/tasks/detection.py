@@ -7,6 +7,7 @@ dict of `boxes`, `labels` and `scores`; in training mode, given the true boxes a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -35,6 +36,7 @@ class Detection(Resampled):
     of all sizes, at most 100 of a class in an image, precision at 101 recalls.
     """
 
+    labels: ClassVar[str] = "detection"
     most: ClassVar[int | None] = 1  # images of a batch are padded to one size, and its losses are a mean
     outputs: ClassVar[bool] = True
     units = {"error": "%", "map": "%", "map50": "%", "loss": ""}  # noqa: RUF012 - as in the base class
@@ -63,10 +65,9 @@ class Detection(Resampled):
             images = [data.original(number).to(device).float() / 255 for number in numbers]
             targets = []
             for rows in data.labels[start : start + size].to(device):
-                rows = rows[rows[:, 4] > 0]
-                targets.append(
-                    {"boxes": rows[:, :4], "labels": rows[:, 4].long(), "area": rows[:, 5], "iscrowd": rows[:, 6].long()}
-                )
+                its = rows[rows[:, 4] > 0]
+                labels, crowd = its[:, 4].long(), its[:, 6].long()
+                targets.append({"boxes": its[:, :4], "labels": labels, "area": its[:, 5], "iscrowd": crowd})
             yield images, targets
 
     def run(self, model: nn.Module, inputs: Any, targets: Any) -> Any:
@@ -86,10 +87,7 @@ class Detection(Resampled):
 
     def measure(self, outputs: Any, targets: Any, intact: Any) -> Mapping[str, Any]:
         """`detections` and `objects` of each image, see `matched`, and each of the losses."""
-        found = [
-            matched({key: value.cpu().numpy() for key, value in one.items()}, {k: v.cpu().numpy() for k, v in t.items()})
-            for (one, _), t in zip(outputs, targets, strict=True)
-        ]
+        found = [matched(_arrays(one), _arrays(true)) for (one, _), true in zip(outputs, targets, strict=True)]
         measures: dict[str, Any] = {"detections": [each for each, _ in found], "objects": [each for _, each in found]}
         for name in outputs[0][1]:
             values = torch.stack([losses[name] for _, losses in outputs]).double()
@@ -210,23 +208,25 @@ def _coverage(boxes: np.ndarray, others: np.ndarray, crowd: np.ndarray) -> np.nd
     return np.divide(both, np.where(crowd, area, area + other - both), out=np.zeros_like(both), where=both > 0)
 
 
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
+
 def _mean(values: np.ndarray) -> np.ndarray:
     """Mean over the first dimension of what is defined."""
     known = ~np.isnan(values)
     return np.where(known, values, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
 
 
-class _for_losses:  # noqa: N801 - used as a function
+@contextmanager
+def _for_losses(model: nn.Module) -> Iterator[None]:
     """The model in training mode, but for norms and dropout; as it was afterwards."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.before = {module: module.training for module in model.modules()}
-
-    def __enter__(self) -> None:
-        for module in self.before:
-            stays = isinstance(module, nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd)
-            module.training = not stays
-
-    def __exit__(self, *_: object) -> None:
-        for module, training in self.before.items():
+    before = {module: module.training for module in model.modules()}
+    for module in before:
+        stays = isinstance(module, nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd)
+        module.training = not stays
+    try:
+        yield
+    finally:
+        for module, training in before.items():
             module.training = training

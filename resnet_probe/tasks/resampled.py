@@ -63,24 +63,27 @@ class Resampled(Task):
 
     def interval(self, score: Score) -> tuple[float | None, float | None]:
         """The error's interval."""
-        return _ends(self.resampled(score).get(("error", "")))
+        return _ends(score.resampled["error", ""])
 
     def against(self, intact: Score, score: Score, *, sequence: bool = False) -> dict[str, Any]:
-        """The error's difference, and its interval."""
+        """The error's difference, and its interval over the same resamples of both.
+
+        Raises:
+            ValueError: a confidence sequence is asked for.
+        """
         if sequence:
             raise ValueError(f"--until is for classification; {self.name} takes a fixed number of images")
-        found = next((row for row in self.rows(score, intact) if row["measure"] == "error"), {})
+        low, high = _ends(score.resampled["error", ""] - intact.resampled["error", ""])
         blank = ("newly_wrong", "newly_right", "increase", "increase_low", "increase_high", "p")
-        return dict.fromkeys(blank) | {
-            key: found.get(key) for key in ("difference", "difference_low", "difference_high")
-        }
+        difference = {"difference": score.error - intact.error, "difference_low": low, "difference_high": high}
+        return dict.fromkeys(blank) | difference
 
     def rows(self, score: Score, intact: Score | None) -> list[dict[str, Any]]:
         """Every quantity with its interval, and its difference from that of the intact network, if there is one."""
         mine = self.quantities(score.kept, np.ones((1, score.images)))
-        drawn = self.resampled(score)
+        drawn = score.resampled
         theirs = self.quantities(intact.kept, np.ones((1, score.images))) if intact else {}
-        other = self.resampled(intact) if intact else {}
+        other = intact.resampled if intact else {}
         rows = []
         for (name, of), value in mine.items():
             low, high = _ends(drawn[name, of])
@@ -95,15 +98,12 @@ class Resampled(Task):
 
     def resampled(self, score: Score) -> Mapping[Quantity, np.ndarray]:
         """The quantities of 1,000 resamples, the same ones for every network on as many examples."""
-        if "resampled" not in score.__dict__:
-            weights = _resamples(score.images)
-            parts = [
-                self.quantities(score.kept, weights[start : start + AT_ONCE].astype(np.float64))
-                for start in range(0, RESAMPLES, AT_ONCE)
-            ]
-            score.__dict__["resampled"] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        found: Mapping[Quantity, np.ndarray] = score.__dict__["resampled"]
-        return found
+        weights = _resamples(score.images)
+        parts = [
+            self.quantities(score.kept, weights[start : start + AT_ONCE].astype(np.float64))
+            for start in range(0, RESAMPLES, AT_ONCE)
+        ]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 @lru_cache(maxsize=2)
@@ -114,8 +114,8 @@ def _resamples(examples: int) -> np.ndarray:
     return np.stack([np.bincount(row, minlength=examples) for row in drawn]).astype(np.uint16)
 
 
-def _ends(values: np.ndarray | None) -> tuple[float | None, float | None]:
-    if values is None or np.isnan(values).all() or values.size < 2:
+def _ends(values: np.ndarray) -> tuple[float | None, float | None]:
+    if np.isnan(values).all():
         return None, None
     low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from resnet_probe.tasks.task import Task
+from resnet_probe.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -23,34 +22,34 @@ class Score:
         sums: per column the sum over them; of flags how many are true.
         kept: per column of flags or values what each example has, `(images,)`, in the order of the data; of records a
             list of arrays.
-        task: that was measured; None only of scores that were put together by hand.
+        task: what was measured.
 
     Those of classification have names of their own: `wrong`, `changed`, `loss`, `error`, `flags`.
     """
 
     images: int
     sums: Mapping[str, float]
-    kept: Mapping[str, np.ndarray | Sequence[np.ndarray]] = field(repr=False, compare=False)
-    task: Task | None = field(default=None, repr=False, compare=False)
+    kept: Mapping[str, Any] = field(repr=False, compare=False)
+    task: Task = field(repr=False, compare=False)
 
     def mean(self, column: str) -> float:
         """Mean of a column over the examples; of flags, the share of those that are true."""
         return self.sums[column] / self.images if self.images else math.nan
 
     @property
-    def wrong(self) -> int | None:
+    def wrong(self) -> Any:
         """How many images were classified wrongly; None in a task where an image is not right or wrong."""
         return int(self.sums["wrong"]) if "wrong" in self.sums else None
 
     @property
-    def changed(self) -> int | None:
+    def changed(self) -> Any:
         """How many predictions differ from the first variant's; None as for `wrong`."""
         return int(self.sums["changed"]) if "changed" in self.sums else None
 
     @cached_property
     def estimates(self) -> Mapping[str, float]:
         """What the task makes of the examples: `error` in percent, `loss`, and quantities of its own."""
-        return self.task.estimates(self) if self.task else {"error": 100.0 * self.mean("wrong")}
+        return self.task.estimates(self)
 
     @property
     def loss(self) -> float:
@@ -58,9 +57,23 @@ class Score:
         return self.mean("loss") if self.flagged else self.estimates["loss"]
 
     @property
-    def error(self) -> float | None:
-        """Of classification the share of wrong predictions, in percent; None where a task has no error."""
-        return 100.0 * self.sums["wrong"] / self.images if self.flagged else self.estimates.get("error")
+    def error(self) -> float:
+        """The error in percent; of classification the share of wrong predictions."""
+        return 100.0 * self.wrong / self.images if self.flagged else self.estimates["error"]
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """The error's 95 % interval over examples."""
+        return self.task.interval(self)
+
+    @cached_property
+    def resampled(self) -> Mapping[tuple[str, str], np.ndarray]:
+        """Of a task that is not right or wrong for each image, its quantities on resamples of the images."""
+        return self.task.resampled(self)
+
+    def against(self, intact: Score, *, sequence: bool = False) -> dict[str, Any]:
+        """The difference of the error from the intact network's on the same examples, see `Task.against`."""
+        return self.task.against(intact, self, sequence=sequence)
 
     @property
     def flagged(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -23,6 +23,7 @@ class Segmentation(Resampled):
     (Long et al. 2015, "Fully Convolutional Networks for Semantic Segmentation", section 5).
     """
 
+    labels: ClassVar[str] = "segmentation"
     units = {"error": "%", "loss": "nats", "iou": "%"}  # noqa: RUF012 - as in the base class
 
     def __init__(self) -> None:

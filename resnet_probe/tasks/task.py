@@ -33,12 +33,14 @@ class Task(ABC):
     Attributes:
         name: of the task.
         columns: name of each measure -> how it is kept.
+        labels: what the labels of its data are for: `classification`, `detection` or `segmentation`.
         most: examples that are run at a time, at most; None for any number.
         outputs: whether the network may return several tensors.
     """
 
     name: str
     columns: Mapping[str, Kind]
+    labels: ClassVar[str] = "classification"
     most: ClassVar[int | None] = None
     outputs: ClassVar[bool] = False
 
@@ -61,6 +63,10 @@ class Task(ABC):
     def estimates(self, score: Score) -> Mapping[str, float]:
         """The error in percent, the loss, and what else the examples add up to, by name."""
         return {"error": 100.0 * score.mean("wrong")}
+
+    def resampled(self, score: Score) -> Mapping[tuple[str, str], Any]:
+        """Quantities on resamples of the examples; only tasks that are `Resampled` have them."""
+        raise TypeError(f"{self.name} has no resamples")
 
     def interval(self, score: Score) -> tuple[float | None, float | None]:
         """The error's 95 % interval over examples, in percent; of classification Wilson's."""
@@ -112,6 +118,7 @@ class Task(ABC):
         Raises:
             ValueError: they do not.
         """
+        return
 
 
 class Measured(Task):

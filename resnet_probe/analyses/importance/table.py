@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe.analyses.columns import with_interval
 from resnet_probe.analyses.importance import IMPORTANCE, MOST_EXACT, PAIRS, SUBSETS, Parameters
-from resnet_probe.statistics import games, two_way_mean, wilson
+from resnet_probe.statistics import games, two_way_mean
 
 if TYPE_CHECKING:
     import numpy
@@ -181,18 +182,12 @@ def _subsets(network: str, names: Sequence[str], scores: Mapping[int, Score]) ->
     """One row for each set, the intact network first, then by size."""
     rows = []
     for kept, score in sorted(scores.items(), key=lambda item: (-item[0].bit_count(), item[0])):
-        low, high = wilson(score.wrong, score.images)
         rows.append(
             {
                 "network": network,
                 "kept": kept.bit_count(),
                 "blocks": " ".join(name for i, name in enumerate(names) if kept >> i & 1) or None,
-                "images": score.images,
-                "wrong": score.wrong,
-                "error": score.error,
-                "loss": score.loss,
-                "error_low": low,
-                "error_high": high,
+                **with_interval(score),
             }
         )
     return rows

@@ -1,6 +1,7 @@
 """Lesion study: delete residual blocks at test time and measure what that does to the error.
 
 single.py    every block, one at a time -> lesion.csv
+measures.py  what tasks other than classification measure beside the error -> lesion_measures.csv
 several.py   random sets of blocks -> lesion_multi.csv, lesion_multi_summary.csv
 pairs.py     every pair, and how the two depend on each other -> lesion_pairs.csv
 scales.py    every block faded -> lesion_scales.csv
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.subject import Subject
     from resnet_probe.tables import Result
 
-__all__ = ["ANALYSIS", "INTACT", "LESION", "MULTI", "PAIRS", "SCALES", "SUMMARY", "Parameters", "run"]
+__all__ = ["ANALYSIS", "INTACT", "LESION", "MEASURES", "MULTI", "PAIRS", "SCALES", "SUMMARY", "Parameters", "run"]
 
 VEIT = "Veit et al. 2016 (arXiv 1605.06431)"
 RULES = "resnet_probe.claims.lesions"
@@ -124,6 +125,23 @@ LESION = Table(
         ),
     ),
 )  # fmt: skip
+
+MEASURES = Table(
+    "lesion_measures",
+    "What else the task measures",
+    (
+        *(c.NETWORK, c.BLOCK, c.INDEX, c.IMAGES),
+        Column("measure", str, "`error`, `loss`, and those of the task, such as `map`, `map50` or `iou`"),
+        Column("class", str, "the class that it is of; empty for all together"),
+        Column("value", float, "the measure, in `unit`"),
+        Column("unit", str, "`%`, `nats`, or empty"),
+        *c.interval("", "the measure's 95 % interval over images", method="resamples"),
+        Column("difference", float, "from the intact network, on the same images"),
+        *c.interval("difference", "its 95 % interval over images", method="resamples"),
+    ),
+    parent="lesion",
+    facts="resnet_probe.analyses.lesion.facts:measures",
+)
 
 MULTI = Table(
     "lesion_multi",
@@ -296,10 +314,10 @@ ANALYSIS = Analysis(
     zero channels added, strided where the layer is. Writes tables, settings and figures. Finished work is kept in a
     file NAME.journal in the folder: an interrupted run goes on where it stopped, --fresh starts over.""",
     parameters=Parameters,
-    needs=Needs(sweep=True),
+    needs=Needs(sweep=True, tasks=True),
     run="resnet_probe.analyses.lesion:run",
     check="resnet_probe.analyses.lesion:check",
-    tables=(LESION, MULTI, SUMMARY, PAIRS, SCALES),
+    tables=(LESION, MEASURES, MULTI, SUMMARY, PAIRS, SCALES),
     study=(
         StudyStep("Single deletions in {network}", "lesion", _one_at_a_time),
         StudyStep("Several deletions in {network}", "lesion_multi", _several),

@@ -11,7 +11,7 @@ from resnet_probe.analyses.declaration import Fact
 from resnet_probe.analyses.facts import rank_correlation
 from resnet_probe.tables import Result
 
-__all__ = ["means", "pairs", "scales", "several", "single"]
+__all__ = ["means", "measures", "pairs", "scales", "several", "single"]
 
 INTACT = "(intact)"
 PERCENT = "%"
@@ -25,7 +25,9 @@ def single(table: Result, network: str) -> list[Fact]:
     named = partial(_named, rows=deleted)
     middle = median(row["error"] for row in deleted)
     low, high = intact.get("error_low"), intact.get("error_high")
-    text = f"{intact['error']:.4g} % error, {intact['wrong']} wrong of {intact['images']:,} images"
+    text = f"{intact['error']:.4g} % error, "
+    text += f"{intact['images']:,} images" if intact["wrong"] is None else ""
+    text += "" if intact["wrong"] is None else f"{intact['wrong']} wrong of {intact['images']:,} images"
     text += "" if low is None else f" (95 % interval {low:.3g} to {high:.3g} %)"
     facts = [
         Fact("intact", text, intact["error"], low, high, PERCENT),
@@ -49,6 +51,23 @@ def single(table: Result, network: str) -> list[Fact]:
         text = f"median lesion {median(again):.4g} %, worst {max(again):.4g} %"
         text += f", against {intact['error_recalibrated']:.4g} % of the intact network re-estimated alike"
         facts.append(Fact("batch-norm statistics re-estimated", text, median(again), unit=PERCENT))
+    return facts
+
+
+def measures(table: Result, network: str) -> list[Fact]:
+    """Of each measure of all classes together: the intact network, and the deletion that moves it most."""
+    rows = [row for row in table.of(network) if row["class"] is None]
+    facts = []
+    for measure in dict.fromkeys(row["measure"] for row in rows):
+        if measure == "error":  # the table of the lesions says that
+            continue
+        intact, *deleted = (row for row in rows if row["measure"] == measure)
+        unit = f" {intact['unit']}" if intact["unit"] else ""
+        text = f"{intact['value']:.4g}{unit}"
+        if deleted:
+            most = max(deleted, key=lambda row: abs(row["difference"] or 0))
+            text += f", {most['value']:.4g}{unit} without {most['block']}"
+        facts.append(Fact(measure, text, intact["value"], intact["low"], intact["high"], intact["unit"]))
     return facts
 
 

@@ -11,7 +11,7 @@ from itertools import combinations
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.columns import DIFFERENCE, NEWLY, against_intact
+from resnet_probe.analyses.columns import DIFFERENCE, NEWLY, against_intact, measured
 from resnet_probe.analyses.lesion import PAIRS, Parameters
 from resnet_probe.analyses.lesion.facts import DISCOVERY
 from resnet_probe.statistics import false_discovery
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
+    from resnet_probe.evaluate import Score
     from resnet_probe.tables import Result
 
 __all__ = ["plot", "run"]
@@ -35,8 +36,6 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
         discovery rate (Benjamini and Hochberg 1995). The settings hold the saving: steps that were run, and
         steps of a loop over the variants.
     """
-    import numpy as np  # noqa: PLC0415
-
     from resnet_probe.evaluate import saving  # noqa: PLC0415 - torch is needed to run, not to plot
 
     network = subject.network
@@ -44,26 +43,21 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
     chosen = [(), *((single,) for single in names), *combinations(names, 2)]
     variants = {" ".join(group): network.delete(*group).steps for group in chosen}
     scores = runtime.evaluate(subject, variants, "lesion_pairs")
-    chance = 100 * (1 - 1 / len(subject.data.classes))
-    wrong = {key: score.flags.astype(np.int8) for key, score in scores.items()}
+    classes = subject.chance().get("classes")
+    chance = 100 * (1 - 1 / classes) if classes else 100.0
     rows: list[dict[str, Any]] = []
     for a, b in combinations(names, 2):
         score = scores[f"{a} {b}"]
-        per_image = 100.0 * (wrong[f"{a} {b}"] - wrong[a] - wrong[b] + wrong[""])
-        middle = float(per_image.mean())
-        error = float(per_image.std(ddof=1)) / len(per_image) ** 0.5 if len(per_image) > 1 else None
+        middle, error = _interaction(score, scores[a], scores[b], scores[""])
         margin = None if error is None else 1.96 * error
-        compared = against_intact(scores[""].flags, score.flags)
+        compared = against_intact(scores[""], score)
         additive = scores[a].error + scores[b].error - scores[""].error
         rows.append(
             {
                 "network": subject.name,
                 "block_a": a,
                 "block_b": b,
-                "images": score.images,
-                "wrong": score.wrong,
-                "error": score.error,
-                "loss": score.loss,
+                **measured(score),
                 "interaction": middle,
                 "interaction_low": None if margin is None else middle - margin,
                 "interaction_high": None if margin is None else middle + margin,
@@ -86,6 +80,20 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
         "single_errors": {single: scores[single].error for single in names},
     }
     return [PAIRS.result(rows, **settings)]
+
+
+def _interaction(pair: Score, a: Score, b: Score, intact: Score) -> tuple[float, float | None]:
+    """The interaction in points, and its standard error over images; of resampled tasks that of the resamples."""
+    import numpy as np  # noqa: PLC0415
+
+    four = pair, a, b, intact
+    if not pair.flagged:
+        both, one, other, none = (score.resampled["error", ""] for score in four)
+        return pair.error - a.error - b.error + intact.error, float((both - one - other + none).std(ddof=1))
+    both, one, other, none = (score.flags.astype(np.int8) for score in four)
+    per_image = 100.0 * (both - one - other + none)
+    error = float(per_image.std(ddof=1)) / len(per_image) ** 0.5 if len(per_image) > 1 else None
+    return float(per_image.mean()), error
 
 
 def _p_of_zero(mean: float, error: float) -> float:

@@ -6,13 +6,11 @@ far the curve between 1 and 0 bends says how wrong that prediction is.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.columns import INTACT_ITSELF
+from resnet_probe.analyses.columns import PAIRED, against_intact, measured
 from resnet_probe.analyses.lesion import SCALES, Parameters
 from resnet_probe.figures.looks import DASHED
-from resnet_probe.statistics import paired
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,22 +43,20 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
         mine = {factor: scores[_key(unit.name, factor) if factor != 1 else ""] for factor in FACTORS}
         slope = (mine[1 + NEAR].loss - mine[1 - NEAR].loss) / (2 * NEAR)
         for factor, score in mine.items():
+            compared = against_intact(scores[""] if factor != 1 else None, score)
             rows.append(
                 {
                     "network": subject.name,
                     "block": unit.name,
                     "index": index,
                     "alpha": factor,
-                    "images": score.images,
-                    "wrong": score.wrong,
-                    "error": score.error,
-                    "loss": score.loss,
+                    **measured(score),
                     "changed": score.changed,
                     "slope": slope if factor == 1 else None,
-                    **(asdict(paired(scores[""].flags, score.flags)) if factor != 1 else INTACT_ITSELF),
+                    **{column.key: compared[column.key] for column in PAIRED},
                 }
             )
-    return [SCALES.result(rows, classes=len(subject.data.classes))]
+    return [SCALES.result(rows, **subject.chance())]
 
 
 def _key(block: str, factor: float) -> str:

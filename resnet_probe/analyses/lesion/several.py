@@ -12,15 +12,17 @@ from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.columns import against_intact
+from resnet_probe.analyses.averages import over_images
+from resnet_probe.analyses.columns import against_intact, measured
 from resnet_probe.analyses.lesion import MULTI, SUMMARY, Parameters
-from resnet_probe.statistics import bootstrap_mean, spearman, two_way
+from resnet_probe.statistics import bootstrap_mean, spearman
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from resnet_probe.analyses.runtime import Runtime
     from resnet_probe.analyses.subject import Subject
+    from resnet_probe.evaluate import Score
     from resnet_probe.tables import Result
     from resnet_probe.unraveled import UnraveledNetwork
 
@@ -61,22 +63,19 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
                 "deleted": number,
                 "draw": counts.get(number, 0),
                 "blocks": key or None,
-                "images": score.images,
-                "wrong": score.wrong,
-                "error": score.error,
-                "loss": score.loss,
+                **measured(score),
                 "changed": score.changed,
                 "error_recalibrated": again[key].error if again else None,
-                **against_intact(scores[""].flags if chosen else None, score.flags),
+                **against_intact(scores[""] if chosen else None, score),
             }
         )
         counts[number] = counts.get(number, 0) + 1
     drawn = rows[1:] if len({row["deleted"] for row in rows}) > 2 else []  # one number has no rank
     ordered = spearman([row["deleted"] for row in drawn], [row["error"] for row in drawn], seed)
-    settings = {"classes": len(subject.data.classes), "drawn_from": names, "blocks": len(network.blocks)}
+    settings = subject.chance() | {"drawn_from": names, "blocks": len(network.blocks)}
     settings |= asdict(ordered)
-    flags = [(number, scores[" ".join(chosen)].flags) for number, chosen in [(0, ()), *sets]]
-    return [MULTI.result(rows, **settings), summarise(rows, flags, settings, seed)]
+    listed = [(number, scores[" ".join(chosen)]) for number, chosen in [(0, ()), *sets]]
+    return [MULTI.result(rows, **settings), summarise(rows, listed, settings, seed)]
 
 
 def deletable(network: UnraveledNetwork, parameters: Parameters) -> list[str]:
@@ -126,20 +125,18 @@ def draw_lesions(
 
 
 def summarise(
-    rows: Sequence[Mapping[str, Any]], flags: Sequence[tuple[int, Any]], settings: Mapping[str, Any], seed: int
+    rows: Sequence[Mapping[str, Any]], scores: Sequence[tuple[int, Score]], settings: Mapping[str, Any], seed: int
 ) -> Result:
-    """One row per number of deleted blocks; `flags` are per row the number and the wrong images."""
+    """One row per number of deleted blocks; `scores` are per row the number and the score."""
     import numpy as np  # noqa: PLC0415
 
     summary = []
     for number in dict.fromkeys(row["deleted"] for row in rows):
         mine = [row for row in rows if row["deleted"] == number]
         errors = np.array([row["error"] for row in mine])
-        wrong = np.stack([flag for count, flag in flags if count == number])
-        per_image = 100 * wrong.mean(axis=0)
+        its = [score for count, score in scores if count == number]
+        _, (images_low, images_high), both = over_images(its, comb(len(settings["drawn_from"]), number), seed)
         again = [row["error_recalibrated"] for row in mine if row["error_recalibrated"] is not None]
-        both = two_way(wrong, comb(len(settings["drawn_from"]), number))
-        images_low, images_high = bootstrap_mean(per_image, seed)
         draws_low, draws_high = bootstrap_mean(errors, seed)
         if draws_low is not None and draws_high is not None:
             # sets are drawn without repetition: where all are drawn, no other draws are left
@@ -165,8 +162,8 @@ def summarise(
                 "lowest": float(errors.min()),
                 "highest": float(errors.max()),
                 "error_recalibrated": float(np.mean(again)) if again else None,
-                "both_low": both.low,
-                "both_high": both.high,
+                "both_low": both[0],
+                "both_high": both[1],
             }
         )
     return SUMMARY.result(summary, **settings)

@@ -11,10 +11,11 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.columns import against_intact
+from resnet_probe.analyses.columns import against_intact, with_interval
 from resnet_probe.analyses.lesion import INTACT, LESION, Parameters
+from resnet_probe.analyses.lesion.measures import measures
 from resnet_probe.figures.looks import DASHED
-from resnet_probe.statistics import confidence_sequence, wilson
+from resnet_probe.statistics import confidence_sequence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +58,6 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
     rows = []
     for block, score in scores.items():
         index, plan = plans.get(block, (None, None))
-        low, high = wilson(score.wrong, score.images)
         rows.append(
             {
                 "network": subject.name,
@@ -65,25 +65,20 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
                 "index": index,
                 "stage": plan.stage if plan else None,
                 "resizes": plan.resizes if plan else None,
-                "images": score.images,
-                "wrong": score.wrong,
-                "error": score.error,
-                "loss": score.loss,
+                **with_interval(score),
                 "changed": score.changed,
                 "kind": plan.kind if plan else None,
                 "shortcut": (plan.shortcut or None) if plan else None,
-                "error_low": low,
-                "error_high": high,
                 "error_recalibrated": again[block].error if again else None,
-                **against_intact(scores[INTACT].flags if plan else None, score.flags, sequence=until is not None),
+                **against_intact(scores[INTACT] if plan else None, score, sequence=until is not None),
             }
         )
-    settings: dict[str, Any] = {"classes": len(subject.data.classes)}
+    settings: dict[str, Any] = subject.chance()
     if until is not None:
         intact, *deleted = scores.values()
         widest = max(_half_width(intact, score) for score in deleted)
         settings["until"] = {"points": until, "widest": widest, "available": len(subject.data), "seed": runtime.seed}
-    return [LESION.result(rows, **settings)]
+    return [LESION.result(rows, **settings), *measures(subject, scores)]
 
 
 def _narrow(until: float, scores: Mapping[str, Score]) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnet_probe.analyses.columns import DIFFERENCE, against_intact
+from resnet_probe.analyses.columns import DIFFERENCE, against_intact, measured
 from resnet_probe.analyses.prune import RUNS
 from resnet_probe.statistics import two_way_mean
 
@@ -36,19 +36,16 @@ def table(sets: Sets, scores: Mapping[str, Score], settings: Mapping[str, Any]) 
     """
     rows: list[dict[str, Any]] = []
     found = {place: scores[str(kept)] for place, kept in spans(sets).items()}
-    intact = found[0, 0].flags
+    intact = found[0, 0]
     for (length, start), score in found.items():
-        compared = against_intact(intact if length else None, score.flags)
+        compared = against_intact(intact if length else None, score)
         rows.append(
             {
                 "network": sets.subject.name,
                 "length": length,
                 "start": start if length else None,
                 "blocks": " ".join(sets.names[start : start + length]) or None,
-                "images": score.images,
-                "wrong": score.wrong,
-                "error": score.error,
-                "loss": score.loss,
+                **measured(score),
                 **{column.key: compared[column.key] for column in DIFFERENCE},
             }
         )

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resnet_probe.analyses.columns import with_interval
 from resnet_probe.analyses.prune import BRANCHES, INTACT, MOST_EXHAUSTIVE, PRUNE, STABILITY, Parameters
-from resnet_probe.statistics import paired, wilson
+from resnet_probe.statistics import paired
 
 if TYPE_CHECKING:
     from resnet_probe.analyses.prune.sets import Sets
@@ -269,9 +270,7 @@ def _healed(
 
 
 def _measured(score: Score, against: Score, *, intact: bool) -> dict[str, Any]:
-    low, high = wilson(score.wrong, score.images)
-    found: dict[str, Any] = {"images": score.images, "wrong": score.wrong, "error": score.error, "loss": score.loss}
-    found |= {"error_low": low, "error_high": high}
+    found = with_interval(score)
     names = ("newly_wrong", "newly_right", "difference", "difference_low", "difference_high", "p")
     if intact:
         return found | dict.fromkeys(names)
