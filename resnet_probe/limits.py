@@ -5,6 +5,7 @@ MOST_CHANNELS = 1024  # of the images that a file says its network is for
 UNHELD_LAYERS = 1202  # of a network whose file has no weights of them, since an edit may take most away
 MOST_OUTPUT = 2**29  # bytes of one layer's output, for two images of the size that a file says its network is for
 MOST_PIXELS = 178_956_970  # of a picture, as stored and when resized; more than any camera has, and Pillow's own limit
+MOST_TOKENS = 10**9  # of a text
 MOST_STEPS = 4_000_000  # of a pickle: the weights of ResNet-1202 and its optimizer's state take a tenth
 
 

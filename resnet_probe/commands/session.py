@@ -28,7 +28,8 @@ class Loaded:
     """A network with its weights.
 
     `like` is the number of the one whose images an untrained network is to see; `leaves` are the modules to keep whole;
-    `trace` is the only way of tracing to go; `size` is the side of its images that was asked for.
+    `trace` is the only way of tracing to go; `size` is the side of its images that was asked for; `inputs` are what it
+    is traced with, where a shape does not say it.
     """
 
     checkpoint: Checkpoint
@@ -37,6 +38,7 @@ class Loaded:
     leaves: tuple[str, ...] = ()
     trace: Literal["fx", "export"] | None = None
     size: int | None = None
+    inputs: Any = None
 
     @property
     def input_size(self) -> int | None:
@@ -45,8 +47,8 @@ class Loaded:
 
     @property
     def example(self) -> Any:
-        """Inputs of a network of transformers, which is not made for labelled images; None of any other."""
-        return getattr(self.checkpoint.model, "example", None)
+        """Inputs to trace with, of a task or of a network of transformers; None of a network of images."""
+        return getattr(self.checkpoint.model, "example", None) if self.inputs is None else self.inputs
 
     @property
     def name(self) -> str:
@@ -227,9 +229,12 @@ class Session:
                 more = self._more(one, spec or "", data, request, task.labels)
             shape = data.input_shape if data else None
             unraveled = self._unraveler(one, shape, device)
-            if data is not None and (part := task.part(one.checkpoint.model)):
+            if data is not None and task is not CLASSIFICATION:
                 ((inputs, _),) = task.batches(data.subset(slice(0, 1)), 1, torch.device(device))
-                unraveled = partial(self._part, one, part, inputs, device)
+                if part := task.part(one.checkpoint.model):
+                    unraveled = partial(self._part, one, part, inputs, device)
+                elif (example := task.example(inputs)) is not None:
+                    unraveled = self._unraveler(replace(one, inputs=example), shape, device)
             found.append(
                 Subject(
                     one.name, unraveled, data, checkpoint=one.with_its_leaves(), trained=one.trained, images=more,
@@ -256,7 +261,7 @@ class Session:
         """
         from resnet_probe.data import load_data
 
-        if one.example is not None:
+        if one.example is not None and labels != "language":
             raise click.UsageError(
                 f"{one.name} is a network of transformers, and no labelled images are measured with those; inspect and "
                 "paths take it without --data"

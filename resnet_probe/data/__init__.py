@@ -68,7 +68,7 @@ def load_data(
     whole: where squares of `size` would be cut from a folder's images, keep the larger squares that they are cut from
         (256 for 224), to take crops from.
     seed: of the fake images.
-    task: what the labels are for; with "detection" and "segmentation" they are those of `annotated.load_annotated`.
+    task: what the labels are for; with another than "classification" they are those of `annotated.load_annotated`.
     notify: gets one line before anything is fetched, where images are resized, where a split lacks classes of another
         one, and where a name hides a folder.
 
@@ -92,7 +92,7 @@ def load_data(
             name, task=task, split=split, limit=limit, normalize=normalize, size=size, notify=notify
         )  # fmt: skip
     if name == "canvases":
-        raise DataError(f"canvases are for the tasks {' and '.join(TASKS)}, not {task}; give --task {TASKS[0]}")
+        raise DataError(f"canvases are for the tasks {' and '.join(TASKS[:2])}, not {task}; give --task {TASKS[0]}")
     if name == "digits":
         data = digits(split)
     elif name == "fake":

@@ -9,8 +9,9 @@ from pathlib import Path
 from resnet_probe.data.canvases import canvases
 from resnet_probe.data.dataset import Data
 from resnet_probe.data.errors import DataError
+from resnet_probe.data.text import load_text
 
-TASKS = ("detection", "segmentation")
+TASKS = ("detection", "segmentation", "language")
 
 
 def load_annotated(
@@ -28,10 +29,12 @@ def load_annotated(
     Detection: `labels` float32 (N, M, 7), a row for each annotated object: x1, y1, x2, y2 in pixels of the stored
     image, class, area, iscrowd (0 or 1); unused rows are -1. Classes count from 1, as in torchvision's models, whose 0
     is the background, and `classes` names them from 1 on. Segmentation: `labels` uint8 (N, H, W), 255 where no class
-    is given; `classes` begins with "background".
+    is given; `classes` begins with "background". Language: as `text.load_text`, `size` tokens in a window.
 
     limit: keep the first ones. The other arguments, and what is raised, are those of `load_data`.
     """
+    if task == "language":
+        return load_text(spec, split=split, limit=limit, context=size)
     if spec != "canvases":
         raise DataError(f"{task} of {spec}: give canvases")
     data = canvases(split, task=task)

@@ -69,7 +69,9 @@ class FastUnits:
         return all(self.network.units[step.unit].is_batch_first for step in steps)
 
     def arrange(self, x: Tensor) -> Tensor:
-        """Inputs in the precision and memory layout of the units."""
+        """Inputs in the precision and memory layout of the units; tokens as they are."""
+        if not x.is_floating_point():
+            return x
         layout = self._layout(x.device) if x.dim() == 4 else torch.contiguous_format
         return x.to(dtype=self.dtype, memory_format=layout)
 

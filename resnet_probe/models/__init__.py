@@ -20,6 +20,7 @@ Names of our own networks are a family with a depth, then tokens in any order:
 - `vgg11`, `vgg13`, `vgg16`, `vgg19`: batch norm, one linear classifier. Tokens: `w32` (filters of the first group;
   then 2, 4, 8, 8 times as many), `c64.M.128.M` (any layout, M for a max pool; the depth is the number of convolutions
   plus 3), `f512.512` (hidden linear layers), `nobn`, `nobias`.
+- `gpt4-w128`: a small GPT-2 of 4 blocks, 128 values wide; tokens are bytes.
 - `lenet5` (tanh and average pooling), `lenet5-relu` (ReLU and max pooling); they take 32x32 images only, all others
   any size from 8x8.
 
@@ -38,6 +39,7 @@ from collections.abc import Callable
 from torch import nn
 
 from .external import factory_model, suggest, timm_model, torchvision_model, torchvision_names
+from .gpt import GPT, gpt
 from .huggingface import huggingface_model
 from .lenet import LeNet5, lenet
 from .names import LeNetSpec, ResNetSpec, VGGSpec, family_of, parse_lenet, parse_resnet, parse_vgg
@@ -45,6 +47,7 @@ from .resnet import ResNet, resnet
 from .vgg import VGG, vgg
 
 __all__ = [
+    "GPT",
     "MODELS",
     "VGG",
     "LeNet5",
@@ -59,7 +62,13 @@ __all__ = [
     "resolve",
 ]
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"resnet": resnet, "plain": resnet, "vgg": vgg, "lenet": lenet}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "resnet": resnet,
+    "plain": resnet,
+    "vgg": vgg,
+    "lenet": lenet,
+    "gpt": gpt,
+}
 
 _LIBRARIES: dict[str, Callable[..., nn.Module]] = {
     "torchvision": torchvision_model,
@@ -74,18 +83,15 @@ def resolve(arch: str, *, num_classes: int | None = None, in_channels: int | Non
     """Build the network called `arch` with random weights, in training mode.
 
     The weights are drawn from torch's global generator, as those of every `nn.Module`. `num_classes` and `in_channels`
-    default to 10 and 3 for our own networks, and to their own defaults for all others. Our own have the attributes
-    `arch` (canonical name), `num_classes` and `in_channels`. Raises LookupError for an unknown name (with the closest
+    default to 10 and 3 for our own networks of images, and to their own defaults for all others. Our own have the
+    attributes `arch` (canonical name), `num_classes` and `in_channels`. Raises LookupError for an unknown name (with the closest
     known ones), ValueError for a known family with details that do not exist.
     """
     if arch.endswith(".py"):
         return factory_model(f"{arch}:")  # which tells what the file has
     if family := family_of(arch):
-        return MODELS[family](
-            arch,
-            num_classes=10 if num_classes is None else num_classes,
-            in_channels=3 if in_channels is None else in_channels,
-        )
+        sizes = {"num_classes": num_classes, "in_channels": in_channels}
+        return MODELS[family](arch, **{name: value for name, value in sizes.items() if value is not None})
     prefix, colon, rest = arch.partition(":")
     if prefix in _LIBRARIES and rest:
         return _LIBRARIES[prefix](rest, num_classes=num_classes, in_channels=in_channels)

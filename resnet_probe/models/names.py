@@ -199,6 +199,24 @@ class LeNetSpec:
         return "lenet5-relu" if self.relu else "lenet5"
 
 
+@dataclass(frozen=True)
+class GPTSpec:
+    """A small GPT of `depth` blocks, each attention and linear layers, `width` values wide."""
+
+    depth: int
+    width: int = 128
+
+    @property
+    def heads(self) -> int:
+        """Of the attention, 32 values each."""
+        return self.width // 32
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+        return f"gpt{self.depth}-w{self.width}"
+
+
 def vgg_layout(depth: int, width: int = 64) -> tuple[int, ...]:
     """Layout of VGG-`depth` (11, 13, 16, 19) whose first convolution has `width` filters.
 
@@ -276,9 +294,19 @@ def parse_lenet(name: str) -> LeNetSpec:
     return LeNetSpec("relu" in _tokens(name, tokens, {"relu": "relu"}, "relu"))
 
 
+def parse_gpt(name: str) -> GPTSpec:
+    """Read `gpt…`, such as `gpt4-w128`. Raises ValueError for a width that 32 does not divide, and as for all names."""
+    _, depth, tokens = _split(name)
+    given = _tokens(name, tokens, {"w": r"w\d+"}, "w and a width, such as w128")
+    width = int(given.get("w", "w128")[1:])
+    if width % 32 or not 0 < width <= WIDEST or not 0 < depth <= DEEPEST:
+        raise ValueError(f"{name}: depth {depth} and width {width}; give a depth of 1 or more and a multiple of 32")
+    return GPTSpec(depth, width)
+
+
 def family_of(name: str) -> str | None:
     """`resnet`, `plain`, `vgg` or `lenet` for a name of ours, right or wrong in its details; None for anything else."""
-    match = re.fullmatch(r"(?:cifar:)?(resnet|plain|vgg|lenet)\d+(-.*)?", name)
+    match = re.fullmatch(r"(?:cifar:)?(resnet|plain|vgg|lenet|gpt)\d+(-.*)?", name)
     return match.group(1) if match else None
 
 

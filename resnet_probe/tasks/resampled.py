@@ -74,9 +74,10 @@ class Resampled(Task):
         if sequence:
             raise ValueError(f"--until is for classification; {self.name} takes a fixed number of images")
         low, high = _ends(score.resampled["error", ""] - intact.resampled["error", ""])
-        blank = ("newly_wrong", "newly_right", "increase", "increase_low", "increase_high", "p")
-        difference = {"difference": score.error - intact.error, "difference_low": low, "difference_high": high}
-        return dict.fromkeys(blank) | difference
+        by = score.error - intact.error
+        found = {"increase": by, "increase_low": low, "increase_high": high}
+        found |= {"difference": by, "difference_low": low, "difference_high": high}
+        return dict.fromkeys(("newly_wrong", "newly_right", "p")) | found
 
     def rows(self, score: Score, intact: Score | None) -> list[dict[str, Any]]:
         """Every quantity with its interval, and its difference from that of the intact network, if there is one."""
@@ -89,11 +90,9 @@ class Resampled(Task):
             low, high = _ends(drawn[name, of])
             row = {"measure": name, "class": of or None, "value": _number(value[0]), "low": low, "high": high}
             row["unit"] = self.units.get(name, "")
-            if intact:
-                low, high = _ends(drawn[name, of] - other[name, of])
-                row["difference"] = _number(value[0] - theirs[name, of][0])
-                row |= {"difference_low": low, "difference_high": high}
-            rows.append(row)
+            low, high = _ends(drawn[name, of] - other[name, of]) if intact else (None, None)
+            difference = _number(value[0] - theirs[name, of][0]) if intact else None
+            rows.append(row | {"difference": difference, "difference_low": low, "difference_high": high})
         return rows
 
     def resampled(self, score: Score) -> Mapping[Quantity, np.ndarray]:

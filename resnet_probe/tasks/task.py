@@ -50,6 +50,10 @@ class Task(ABC):
         """Path of the part of the model that is unraveled, with the rest run as it is; empty for the whole model."""
         return ""
 
+    def example(self, inputs: Any) -> Any:
+        """What to trace a whole model with, given a batch of inputs; None for their shape."""
+        return None
+
     def batches(self, data: Data, size: int, device: torch.device) -> Iterator[tuple[Any, Any]]:
         """Inputs and targets, `size` examples at a time."""
         return data.batches(size, device=device)

@@ -1,0 +1,228 @@
+"""Segmentation, language, regression and embeddings: figures by another route, and intervals by simulation."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from resnet_probe import unravel
+from resnet_probe.data import Data, load_data
+from resnet_probe.evaluate import Score, Sweep, evaluate
+from resnet_probe.models import resolve
+from resnet_probe.tasks import Resampled, task_called
+from resnet_probe.tasks.language import hide
+
+from .cases import dense
+
+DATA = (np.float64, np.float32)
+
+
+def swept(model, data, task, example=None):
+    network = unravel(model, data.input_shape if example is None else example)
+    variants = {"": network.steps} | {unit.name: network.delete(unit.name).steps for unit in network.blocks}
+    return network, evaluate(network, variants, data, task=task, sweep=Sweep(fold=False))
+
+
+@pytest.fixture(scope="module")
+def segmented():
+    model, data = dense()
+    return model, data, *swept(model, data, task_called("segmentation"))
+
+
+def test_segmentation_is_that_of_torchmetrics(segmented):
+    metrics = pytest.importorskip("torchmetrics.classification")
+    _, data, network, scores = segmented
+    ((x, y),) = data.batches(len(data))
+    for name, score in scores.items():
+        with torch.no_grad():
+            outputs = network.delete(*filter(None, [name]))(x)
+        known = y != 255
+        how = {"num_classes": 4, "ignore_index": 255}
+        overlap = metrics.MulticlassJaccardIndex(**how)(outputs, y.long())
+        each = metrics.MulticlassJaccardIndex(**how, average="none")(outputs, y.long())
+        right = metrics.MulticlassAccuracy(**how, average="micro")(outputs, y.long())
+        loss = nn.functional.cross_entropy(outputs, y.long(), ignore_index=255)
+        assert score.estimates["iou"] == pytest.approx(100 * float(overlap), abs=1e-4)
+        assert score.error == pytest.approx(100 - 100 * float(right), abs=1e-4)
+        assert score.loss == pytest.approx(float(loss), rel=1e-6)
+        rows = {row["class"]: row["value"] for row in score.task.rows(score, None) if row["measure"] == "iou"}
+        assert [rows[kind] for kind in data.classes] == pytest.approx((100 * each).tolist(), abs=1e-4)
+        assert int(np.stack(score.kept["confusion"]).sum()) == int(known.sum())
+
+
+def test_language_is_that_of_torchmetrics_and_of_a_loop_by_hand():
+    text = pytest.importorskip("torchmetrics.text")
+    torch.manual_seed(0)
+    model = resolve("gpt2-w32").eval()
+    data = load_data("pydoc", task="language", limit=11, size=24)
+    ((x, y),) = data.batches(11)
+    y[0, 5:] = y[3, :2] = -100
+    data = Data("text", "test", x, y, data.classes, normalization="none")
+    _, scores = swept(model, data, task_called("language"), x[:2])
+    assert list(scores) == ["", "blocks.0.attention", "blocks.0.mlp", "blocks.1.attention", "blocks.1.mlp"]
+    for name, score in scores.items():
+        with torch.no_grad():
+            outputs = _without(model, name, x)
+        expected = text.Perplexity(ignore_index=-100)(outputs, y)
+        assert score.estimates["perplexity"] == pytest.approx(float(expected), rel=1e-5)
+        known = y != -100
+        assert score.error == pytest.approx(100 * float((outputs.argmax(-1) != y)[known].double().mean()), abs=1e-9)
+        assert score.loss == pytest.approx(np.log(float(expected)), rel=1e-5)
+
+
+def _without(model, name, tokens):
+    """The network with one block left out, written down once more."""
+    x = model.token(tokens) + model.position[: tokens.shape[1]]
+    for number, block in enumerate(model.blocks):
+        x = x if name == f"blocks.{number}.attention" else x + block.attention(x)
+        x = x if name == f"blocks.{number}.mlp" else x + block.mlp(x)
+    return model.head(model.norm(x))
+
+
+def test_hidden_tokens_are_the_targets_and_no_others():
+    tokens = torch.arange(4000).reshape(20, 200)
+    inputs, targets = hide(tokens, 9999)
+    hidden = targets != -100
+    assert (inputs[hidden] == 9999).all()
+    assert torch.equal(targets[hidden], tokens[hidden])
+    assert torch.equal(inputs[~hidden], tokens[~hidden])
+    assert 0.13 < float(hidden.double().mean()) < 0.17
+    assert all(torch.equal(a, b) for a, b in zip(hide(tokens, 9999), (inputs, targets), strict=True))
+
+
+@pytest.mark.parametrize("shape", [(3,), ()])
+def test_regression_is_that_of_a_formula(shape):
+    _, data = dense()
+    generator = torch.Generator().manual_seed(1)
+    targets = torch.randn((len(data), *shape), generator=generator)
+    data = Data("numbers", "test", data.images, targets, ("number",), normalization="0.5;0.25")
+    torch.manual_seed(0)
+    model = nn.Sequential(dense()[0][:4], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3 if shape else 1))
+    model = model.eval() if shape else nn.Sequential(model, nn.Flatten(0)).eval()
+    network, scores = swept(model, data, task_called("regression"))
+    ((x, y),) = data.batches(len(data))
+    for name, score in scores.items():
+        with torch.no_grad():
+            outputs = network.delete(*filter(None, [name]))(x).double()
+        squared = (outputs - y.double()).square().mean()
+        assert score.loss == pytest.approx(float(squared), rel=1e-5)
+        variance = y.double().var(0, correction=0).mean()
+        assert score.error == pytest.approx(100 * float(squared / variance), rel=1e-5)
+
+
+def test_embeddings_miss_where_another_target_is_nearer():
+    task = task_called("embedding")
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randn((40, 5), generator=generator, dtype=torch.float64)
+    outputs = targets + torch.randn((40, 5), generator=generator, dtype=torch.float64)
+    kept = {name: np.asarray(value) for name, value in task.measure(outputs, targets, outputs).items()}
+    found = task.quantities(kept, np.ones((1, 40)))
+    cosines = nn.functional.cosine_similarity(outputs[:, None], targets[None], dim=-1)
+    missed = cosines.argmax(1) != torch.arange(40)
+    assert 0 < int(missed.sum()) < 40
+    assert found["error", ""][0] == pytest.approx(100 * float(missed.double().mean()))
+    assert found["loss", ""][0] == pytest.approx(1 - float(cosines.diagonal().mean()))
+
+
+class Counted(Resampled):
+    """Wrong ones among a number that differs from example to example."""
+
+    name = "counted"
+    columns = {"wrong": "value", "of": "value"}  # noqa: RUF012
+
+    def loss(self, outputs, targets):
+        raise NotImplementedError
+
+    def measure(self, outputs, targets, intact):
+        raise NotImplementedError
+
+    def quantities(self, kept, weights):
+        wrong, of = (weights @ np.asarray(kept[key], dtype=float) for key in ("wrong", "of"))
+        return {("error", ""): 100 * wrong / of, ("loss", ""): wrong}
+
+
+def made(generator, images, *, worse=0.0):
+    """Two networks on the same images, whose shares wrong go together from image to image."""
+    of = generator.integers(5, 60, images)
+    share = np.clip(0.2 + of / 400 + 0.1 * generator.standard_normal(images), 0.01, 0.9)
+    task, scores = Counted(), []
+    for more in (0.0, worse):
+        wrong = generator.binomial(of, np.clip(share + more, 0, 1))
+        scores.append(Score(images, {}, {"wrong": wrong, "of": of}, task))
+    return scores
+
+
+@pytest.mark.slow
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    generator = np.random.default_rng(0)
+    many = [score.error for score in made(generator, 400_000, worse=0.05)]
+    truth, difference = many[0], many[1] - many[0]
+    covered = np.zeros(2)
+    for _ in range(repeats := 1000):
+        intact, other = made(generator, 80, worse=0.05)
+        low, high = intact.interval
+        against = other.against(intact)
+        assert against["difference"] == pytest.approx(other.error - intact.error)
+        covered += low <= truth <= high, against["difference_low"] <= difference <= against["difference_high"]
+    assert (covered / repeats > 0.92).all()
+    assert (covered / repeats < 0.98).all()
+
+
+def test_an_interval_is_that_of_scipys_bootstrap():
+    from scipy import stats
+
+    (score, _) = made(np.random.default_rng(3), 50)
+    wrong, of = score.kept["wrong"], score.kept["of"]
+    expected = stats.bootstrap(
+        (wrong, of), lambda a, b, axis: 100 * a.sum(axis) / b.sum(axis), paired=True, vectorized=True,
+        n_resamples=4000, method="percentile", rng=1,
+    ).confidence_interval  # fmt: skip
+    assert score.interval == pytest.approx(tuple(expected), abs=0.35)
+
+
+def test_a_network_compared_with_itself_does_not_differ():
+    score, _ = made(np.random.default_rng(4), 30)
+    against = score.against(score)
+    assert (against["difference"], against["difference_low"], against["difference_high"]) == (0, 0, 0)
+
+
+OWN = '''
+from resnet_probe.tasks import Resampled
+
+class PerImage(Resampled):
+    """The share of pixels of an image that are wrong by more than one class."""
+    name = "far off"
+    labels = "segmentation"
+    columns = {"far": "value"}
+
+    def loss(self, outputs, targets):
+        return outputs.square().flatten(1).mean(1)
+
+    def measure(self, outputs, targets, intact):
+        far = (outputs.argmax(1) - targets.long()).abs() > 1
+        return {"far": far.double().flatten(1).mean(1)}
+
+    def quantities(self, kept, weights):
+        mean = weights @ kept["far"] / weights.sum(1)
+        return {("error", ""): 100 * mean, ("loss", ""): mean}
+'''
+
+
+def test_a_task_of_ones_own_is_swept_like_ours(tmp_path, segmented):
+    _, data, network, _ = segmented
+    (tmp_path / "own.py").write_text(OWN)
+    task = task_called(f"{tmp_path / 'own.py'}:PerImage")
+    variants = {"": network.steps, "one": network.delete("1").steps}
+    scores = evaluate(network, variants, data, task=task, sweep=Sweep(fold=False))
+    ((x, y),) = data.batches(len(data))
+    for name, score in scores.items():
+        with torch.no_grad():
+            far = (network.with_steps(variants[name])(x).argmax(1) - y.long()).abs() > 1
+        assert score.error == pytest.approx(100 * float(far.double().mean()), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["detect", "nothing.py:Task", "os:getcwd"])
+def test_what_is_no_task_is_refused(name):
+    with pytest.raises((LookupError, ValueError)) as refused:
+        task_called(name)
+    assert "\n" not in str(refused.value)
