@@ -20,6 +20,8 @@ Names of our own networks are a family with a depth, then tokens in any order:
 - `vgg11`, `vgg13`, `vgg16`, `vgg19`: batch norm, one linear classifier. Tokens: `w32` (filters of the first group;
   then 2, 4, 8, 8 times as many), `c64.M.128.M` (any layout, M for a max pool; the depth is the number of convolutions
   plus 3), `f512.512` (hidden linear layers), `nobn`, `nobias`.
+- `fasterrcnn_resnet18_fpn` and `fcn_resnet18`: detection and segmentation on a narrow ResNet-18 with a feature pyramid,
+  for images of about 100 pixels; `num_classes` counts the background.
 - `lenet5` (tanh and average pooling), `lenet5-relu` (ReLU and max pooling); they take 32x32 images only, all others
   any size from 8x8.
 
@@ -37,14 +39,17 @@ from collections.abc import Callable
 
 from torch import nn
 
+from .detection import faster_rcnn
 from .external import factory_model, suggest, timm_model, torchvision_model, torchvision_names
 from .huggingface import huggingface_model
 from .lenet import LeNet5, lenet
-from .names import LeNetSpec, ResNetSpec, VGGSpec, family_of, parse_lenet, parse_resnet, parse_vgg
+from .names import DENSE, LeNetSpec, ResNetSpec, VGGSpec, family_of, parse_lenet, parse_resnet, parse_vgg
 from .resnet import ResNet, resnet
+from .segmentation import fcn
 from .vgg import VGG, vgg
 
 __all__ = [
+    "DENSE",
     "MODELS",
     "VGG",
     "LeNet5",
@@ -59,7 +64,14 @@ __all__ = [
     "resolve",
 ]
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"resnet": resnet, "plain": resnet, "vgg": vgg, "lenet": lenet}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "resnet": resnet,
+    "plain": resnet,
+    "vgg": vgg,
+    "lenet": lenet,
+    "fasterrcnn": faster_rcnn,
+    "fcn": fcn,
+}
 
 _LIBRARIES: dict[str, Callable[..., nn.Module]] = {
     "torchvision": torchvision_model,
@@ -67,7 +79,7 @@ _LIBRARIES: dict[str, Callable[..., nn.Module]] = {
     "hf": huggingface_model,
 }
 _EXAMPLES = [f"{family}{depth}" for family in ("resnet", "plain") for depth in (20, 32, 44, 56, 110, 1202)]
-_EXAMPLES += ["resnet164-bottleneck", "resnet110-preact", "vgg11", "vgg13", "vgg16", "vgg19", "lenet5"]
+_EXAMPLES += ["resnet164-bottleneck", "resnet110-preact", "vgg11", "vgg13", "vgg16", "vgg19", "lenet5", *DENSE]
 
 
 def resolve(arch: str, *, num_classes: int | None = None, in_channels: int | None = None) -> nn.Module:
