@@ -21,6 +21,7 @@ LAYERS = {
     "lazy": 0,
     "threads": 0,
     "limits": 0,
+    "factories": 0,
     "pickles": 1,
     "": 0,  # resnet_probe itself: the version, and the vocabulary by name
     "models": 1,
@@ -47,6 +48,8 @@ LAYERS = {
 }
 SIDEWAYS = {
     ("unraveled", "anatomy"),
+    ("tasks", "data"),
+    ("tasks", "statistics"),
     ("surgery", "checkpoint"),
     ("export", "checkpoint"),
     ("cli", "commands"),

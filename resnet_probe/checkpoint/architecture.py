@@ -84,12 +84,14 @@ def align(shapes: Shapes, target: Shapes) -> dict[str, str]:
 def head(shapes: Shapes) -> str:
     """Name of the classifier's weight (classes, …): the last weight of a model with these shapes.
 
+    The last one of a Faster R-CNN is that of the boxes, so its classifier goes by its name.
+
     Raises ValueError if there is none.
     """
     weights = [name for name, shape in shapes.items() if len(shape) >= 2 and name.endswith("weight")]
     if not weights:
         raise ValueError("a network without weights; give one with a classifier at its end")
-    return weights[-1]
+    return next((name for name in weights if name.endswith("box_predictor.cls_score.weight")), weights[-1])
 
 
 def stem(shapes: Shapes) -> str | None:

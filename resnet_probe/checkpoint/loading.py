@@ -283,7 +283,9 @@ def _built(arch: str, **sizes: int) -> nn.Module:
     if family_of(arch) or arch.startswith("torchvision:"):
         try:
             with torch.device("meta"):
-                return resolve(arch, **sizes)
+                model = resolve(arch, **sizes)
+            if not hasattr(model, "rpn") and not hasattr(model, "anchor_generator"):  # whose anchors are no weights
+                return model
         except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
             pass
     with torch.random.fork_rng(devices=[]):

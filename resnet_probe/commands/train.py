@@ -10,14 +10,23 @@ import rich_click as click
 
 from resnet_probe.commands import options, output, training_options
 from resnet_probe.commands.hardware import in_software, pick_device
-from resnet_probe.commands.training_options import RECIPES, STYLES, Training
+from resnet_probe.commands.training_options import RECIPES, STYLES, TASKS, Training
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from resnet_probe.analyses.grid import Cell
+    from resnet_probe.data import Data
     from resnet_probe.tables import Result
     from resnet_probe.training import Epoch, Progress
+
+
+# Task -> what its error is called, and what it is a share of.
+ERRORS = {
+    "classification": ("error", ""),
+    "segmentation": ("pixel error", "the pixels of "),
+    "detection": ("objects missed", "the objects of "),
+}
 
 
 @click.command("train")
@@ -26,7 +35,11 @@ if TYPE_CHECKING:
 @options.data_root
 @options.normalize
 @options.limit
-@click.option("--recipe", type=click.Choice(RECIPES), help="Values of a paper.  [default: he2015; digits for digits]")
+@click.option("--task", type=click.Choice(TASKS), default=TASKS[0], show_default=True, help="What the labels are for.")
+@click.option(
+    "--recipe", type=click.Choice(RECIPES),
+    help="Values of a paper.  [default: he2015; digits for digits; detection, segmentation for these tasks]",
+)  # fmt: skip
 @click.option(
     "--training-style", type=click.Choice(STYLES), default="normal", show_default=True, help="Which blocks take part."
 )
@@ -53,6 +66,7 @@ def command(
     data_root: Path | None,
     normalize: str | None,
     limit: int | None,
+    task: str,
     recipe: str | None,
     training_style: str,
     validation: int,
@@ -92,7 +106,7 @@ def command(
     from resnet_probe.training import Keeper
 
     where = pick_device(device)
-    name, values = training.recipe(recipe, data, describe(arch).depth, seed=seed, style=training_style)
+    name, values = training.recipe(recipe, data, describe(arch).depth, task=task, seed=seed, style=training_style)
     folder = output.run_folder(out, "train", arch)
     fabric = training_options.processes(
         values, device=where, devices=devices, num_nodes=num_nodes, accelerator=accelerator
@@ -102,7 +116,7 @@ def command(
     first = fabric is None or fabric.global_rank == 0
     screen = output.console(quiet or not first)
     root = None if data_root is None else str(data_root)
-    images = Images(data, root, normalize, size, limit, validation, seed)
+    images = Images(data, root, normalize, size, limit, validation, seed, task=task)
     train, test = images.load(screen.print)
     if train.is_cropped and not training.values.keys() & {"pad", "flip", "resized_crop"}:
         values = replace(values, resized_crop=True)
@@ -134,20 +148,29 @@ def command(
             log(now)
 
         how: dict[str, Any] = {"keeper": keeper, "fabric": fabric, "device": where, "compiled": training.compiled}
-        how |= {"sync_batch_norm": sync_batch_norm, "workers": workers, "progress": tell, "stop": stop}
+        how |= {"task": task, "sync_batch_norm": sync_batch_norm, "workers": workers, "progress": tell, "stop": stop}
         made = _by_all(first, train_cell, cell, train, test, folder=folder, **how)
     if not first:
         return
     files = output.write([log.table(made["curve"])], folder, formats)
     row = made["row"]
     facts = [
-        ("training error", f"{row['train_error']:.4g} % in the last of {row['epochs']} epochs, as the images came by"),
-        (f"{test.split} error", f"{row['test_error']:.4g} % of {len(test)} images"),
+        *_errors(row, test, task),
         ("time", f"{row['seconds']:.4g} s of training"),
         ("weights", str(folder / f"{cell.name}.safetensors")),
         ("written", output.listing(files)),
     ]
     output.summarise(screen, f"{arch}: trained", facts)
+
+
+def _errors(row: dict[str, Any], test: Data, task: str) -> list[tuple[str, str]]:
+    """What is said about the errors of the last epoch; of a detector that of training is not known."""
+    what, whole = ERRORS[task]
+    told = [(f"{test.split} {what}", f"{row['test_error']:.4g} % of {whole}{len(test)} images")]
+    if row["train_error"] is not None:
+        trained = f"{row['train_error']:.4g} % in the last of {row['epochs']} epochs, as the images came by"
+        told.insert(0, (f"training {what}", trained))
+    return told
 
 
 def _by_all(first: bool, work: Callable[..., dict[str, Any]], *what: Any, **how: Any) -> dict[str, Any]:
@@ -205,8 +228,9 @@ class _Log:
         tested = (
             f", {self.split} {last.test_loss:.4g} and {last.test_error:.4g} %" if last.test_error is not None else ""
         )
+        error = "" if last.train_error is None else f", error {last.train_error:.4g} %"
         self.screen.print(
-            f"epoch {last.epoch} of {now.epochs}: loss {last.train_loss:.4g}, error {last.train_error:.4g} %{tested}, "
+            f"epoch {last.epoch} of {now.epochs}: loss {last.train_loss:.4g}{error}{tested}, "
             f"rate {last.learning_rate:.3g}, {last.images / max(last.seconds, 1e-9):.4g} images/s"
         )
         if self.board:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from resnet_probe.data import Data
     from resnet_probe.training import Recipe
 
-RECIPES = ("he2015", "he2016", "veit2016", "fast", "adam", "imagenet", "digits")
+RECIPES = ("he2015", "he2016", "veit2016", "fast", "adam", "imagenet", "digits", "detection", "segmentation")
+TASKS = ("classification", "detection", "segmentation")
 DIGITS = "8x8 digits move by 1 pixel and are not mirrored"
 
 
@@ -65,8 +66,10 @@ class Training:
     values: dict[str, Any]
     compiled: bool
 
-    def recipe(self, name: str | None, data: str, depth: int | None, **more: Any) -> tuple[str, Recipe]:
-        """The recipe of that name, or the default for the data, with the values given; and its name.
+    def recipe(
+        self, name: str | None, data: str, depth: int | None, *, task: str = TASKS[0], **more: Any
+    ) -> tuple[str, Recipe]:
+        """The recipe of that name, or the default for the task and the data, with the values given; and its name.
 
         Raises:
             click.UsageError: the recipe does not use one of the values.
@@ -74,7 +77,7 @@ class Training:
         """
         from resnet_probe.training import recipe_for
 
-        name = name or ("digits" if data == "digits" else "he2015")
+        name = name or (task if task in RECIPES else "digits" if data == "digits" else "he2015")
         made = recipe_for(name, depth=depth, **{**self.for_data(name, data), **more})
         self.refuse_idle([made])
         return name, made

@@ -20,6 +20,8 @@ Names of our own networks are a family with a depth, then tokens in any order:
 - `vgg11`, `vgg13`, `vgg16`, `vgg19`: batch norm, one linear classifier. Tokens: `w32` (filters of the first group;
   then 2, 4, 8, 8 times as many), `c64.M.128.M` (any layout, M for a max pool; the depth is the number of convolutions
   plus 3), `f512.512` (hidden linear layers), `nobn`, `nobias`.
+- `fasterrcnn_resnet18_fpn` and `fcn_resnet18`: detection and segmentation on a narrow ResNet-18 with a feature pyramid,
+  for images of about 100 pixels; `num_classes` counts the background.
 - `gpt4-w128`: a small GPT-2 of 4 blocks, 128 values wide; tokens are bytes.
 - `lenet5` (tanh and average pooling), `lenet5-relu` (ReLU and max pooling); they take 32x32 images only, all others
   any size from 8x8.
@@ -38,15 +40,18 @@ from collections.abc import Callable
 
 from torch import nn
 
+from .detection import faster_rcnn
 from .external import factory_model, suggest, timm_model, torchvision_model, torchvision_names
 from .gpt import GPT, gpt
 from .huggingface import huggingface_model
 from .lenet import LeNet5, lenet
-from .names import LeNetSpec, ResNetSpec, VGGSpec, family_of, parse_lenet, parse_resnet, parse_vgg
+from .names import DENSE, LeNetSpec, ResNetSpec, VGGSpec, family_of, parse_lenet, parse_resnet, parse_vgg
 from .resnet import ResNet, resnet
+from .segmentation import fcn
 from .vgg import VGG, vgg
 
 __all__ = [
+    "DENSE",
     "GPT",
     "MODELS",
     "VGG",
@@ -68,6 +73,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg": vgg,
     "lenet": lenet,
     "gpt": gpt,
+    "fasterrcnn": faster_rcnn,
+    "fcn": fcn,
 }
 
 _LIBRARIES: dict[str, Callable[..., nn.Module]] = {
@@ -76,7 +83,7 @@ _LIBRARIES: dict[str, Callable[..., nn.Module]] = {
     "hf": huggingface_model,
 }
 _EXAMPLES = [f"{family}{depth}" for family in ("resnet", "plain") for depth in (20, 32, 44, 56, 110, 1202)]
-_EXAMPLES += ["resnet164-bottleneck", "resnet110-preact", "vgg11", "vgg13", "vgg16", "vgg19", "lenet5"]
+_EXAMPLES += ["resnet164-bottleneck", "resnet110-preact", "vgg11", "vgg13", "vgg16", "vgg19", "lenet5", *DENSE]
 
 
 def resolve(arch: str, *, num_classes: int | None = None, in_channels: int | None = None) -> nn.Module:
@@ -84,8 +91,8 @@ def resolve(arch: str, *, num_classes: int | None = None, in_channels: int | Non
 
     The weights are drawn from torch's global generator, as those of every `nn.Module`. `num_classes` and `in_channels`
     default to 10 and 3 for our own networks of images, and to their own defaults for all others. Our own have the
-    attributes `arch` (canonical name), `num_classes` and `in_channels`. Raises LookupError for an unknown name (with the closest
-    known ones), ValueError for a known family with details that do not exist.
+    attributes `arch` (canonical name), `num_classes` and `in_channels`. Raises LookupError for an unknown name (with
+    the closest known ones), ValueError for a known family with details that do not exist.
     """
     if arch.endswith(".py"):
         return factory_model(f"{arch}:")  # which tells what the file has

@@ -22,7 +22,7 @@ _TORCHVISION_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def torchvision_model(name: str, *, num_classes: int | None = None, in_channels: int | None = None) -> nn.Module:
-    """Build torchvision's classification network `name` with random weights; nothing is downloaded.
+    """Build torchvision's network `name`, of images or places in them, with random weights; nothing is downloaded.
 
     Raises LookupError for an unknown name, ValueError for anything but 3 input channels.
     """
@@ -30,23 +30,30 @@ def torchvision_model(name: str, *, num_classes: int | None = None, in_channels:
 
     names = torchvision_names()
     if name not in names:
-        raise LookupError(f"torchvision has no classification network {name!r}{suggest(name, names)}")
+        raise LookupError(f"torchvision has no network of images {name!r}{suggest(name, names)}")
     if in_channels not in (None, 3):
         raise ValueError(
             f"torchvision:{name} for {in_channels} input channels; torchvision's networks take 3, "
             "give the network as file.py:factory"
         )
     options = dict(_TORCHVISION_OPTIONS.get(name, {}))
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        options["weights_backbone"] = None
+    if name.startswith(("fcn_", "deeplabv3_")):
+        options["aux_loss"] = True  # as those that torchvision has trained
     if num_classes is not None:
         options["num_classes"] = num_classes
     return torchvision.models.get_model(name, weights=None, **options)
 
 
 def torchvision_names() -> list[str]:
-    """Names of torchvision's classification networks."""
+    """Names of torchvision's networks for classification, detection and segmentation."""
     import torchvision  # noqa: PLC0415
 
-    return torchvision.models.list_models(module=torchvision.models)
+    models = torchvision.models
+    return [
+        name for module in (models, models.detection, models.segmentation) for name in models.list_models(module=module)
+    ]
 
 
 def timm_model(name: str, *, num_classes: int | None = None, in_channels: int | None = None) -> nn.Module:

@@ -40,6 +40,10 @@ VGG_GROUPS = {
     16: (2, 2, 3, 3, 3),
     19: (2, 2, 4, 4, 4),
 }  # Simonyan 2015, Table 1
+DENSE = {  # what answers for places in an image, not for the image; each is one network
+    "fasterrcnn_resnet18_fpn": "fasterrcnn",
+    "fcn_resnet18": "fcn",
+}
 _IMAGENET = (18, 34, 50, 101, 152)  # He 2015, Table 1: bare names that mean torchvision's networks to most people
 
 
@@ -305,7 +309,12 @@ def parse_gpt(name: str) -> GPTSpec:
 
 
 def family_of(name: str) -> str | None:
-    """`resnet`, `plain`, `vgg` or `lenet` for a name of ours, right or wrong in its details; None for anything else."""
+    """The family of a name of ours, right or wrong in its details; None for anything else.
+
+    `resnet`, `plain`, `vgg`, `lenet`, `gpt`; or `fasterrcnn` and `fcn`, whose one network is in DENSE.
+    """
+    if name in DENSE:
+        return DENSE[name]
     match = re.fullmatch(r"(?:cifar:)?(resnet|plain|vgg|lenet|gpt)\d+(-.*)?", name)
     return match.group(1) if match else None
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from resnet_probe.data import Data
 from resnet_probe.data.dataset import send
 from resnet_probe.training.augment import Moves
+from resnet_probe.training.objectives import Objective
 
 if TYPE_CHECKING:
     from resnet_probe.training.recipe import Recipe
@@ -34,11 +35,12 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 class Part:
     """What one process computes at a time.
 
-    inputs: normalised images (n, C, H, W). labels: (n,). of_step: images of the whole step, in all its parts.
+    inputs: normalised images (n, C, H, W). labels: (n,). Of other tasks they are what the objective makes of a batch.
+    of_step: images of the whole step, in all its parts.
     """
 
-    inputs: Tensor
-    labels: Tensor
+    inputs: Any
+    labels: Any
     of_step: int
 
 
@@ -51,6 +53,7 @@ class Batches:
         device: where the batches are wanted.
         rank, world: the number of this process, and of all.
         workers: processes that decode and augment images for `resized_crop`.
+        objective: what a batch is; classification's by default.
 
     Attributes:
         per_epoch: optimiser steps of one pass.
@@ -66,7 +69,9 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         workers: int | None = None,
+        objective: Objective | None = None,
     ) -> None:
+        self.objective = Objective() if objective is None else objective
         self.data, self.recipe, self.device = data, recipe, torch.device(device)
         self.rank, self.world = rank, world
         self.per_epoch = steps_per_epoch(len(data), recipe.batch_size)
@@ -115,11 +120,10 @@ class Batches:
             for index in whole.tensor_split(self.recipe.accumulate):
                 moves = Moves.draw(len(index), pad=self.recipe.pad, flip=self.recipe.flip, generator=self._generator)
                 index = send(index[mine], self.data.labels.device)  # noqa: PLW2901
-                pixels = send(self.data.pixels(index), self.device)
-                if moves is not None:
-                    pixels = (moves.of(mine) if self.world > 1 else moves).apply(pixels)
-                labels = send(self.data.labels[index], self.device)
-                parts.append(Part(normalize(pixels), labels, len(whole)))
+                if moves is not None and self.world > 1:
+                    moves = moves.of(mine)
+                inputs, labels = self.objective.batch(self.data, index, moves, normalize, self.device)
+                parts.append(Part(inputs, labels, len(whole)))
             yield parts
 
     def _from_workers(self, steps: tuple[Tensor, ...], epoch_seed: int) -> Iterator[list[Part]]:

@@ -15,6 +15,8 @@ class Epoch:
         augmented images as they came by, in training mode, while the weights changed.
     test_loss, test_error: mean cross-entropy and error in percent on the held-out images in evaluation mode, after the
         pass; None where there are none.
+    Of other tasks than classification the loss and the error are those of `objectives`: of segmentation the share of
+        wrong pixels; of detection the share of objects not found, which in training mode is not known: None.
     seconds: of this pass, without the test. images: that came by.
     """
 
@@ -22,7 +24,7 @@ class Epoch:
     iteration: int
     learning_rate: float
     train_loss: float
-    train_error: float
+    train_error: float | None
     test_loss: float | None
     test_error: float | None
     seconds: float

@@ -94,12 +94,3 @@ def check(model: nn.Module, train: Data, recipe: Recipe, world: int, *, compiled
         raise TrainingError(
             f"style {recipe.style} runs block by block: leave out {'compilation' if compiled else 'shared batch norm'}"
         )
-
-
-def check_logits(logits: Tensor, train: Data) -> None:
-    """Raise TrainingError where the output is not one value for each class."""
-    if logits.ndim != 2 or logits.shape[1] != len(train.classes):
-        raise TrainingError(
-            f"the network's output is {tuple(logits.shape)}, but {train.name} has {len(train.classes)} classes: "
-            f"the output must be (images, {len(train.classes)})"
-        )

@@ -15,11 +15,11 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from resnet_probe.data import Data
-from resnet_probe.tasks import CLASSIFICATION
 from resnet_probe.training.batch_norm import share_batch_norm
 from resnet_probe.training.batches import Batches, Part
 from resnet_probe.training.history import Epoch, History, Progress
-from resnet_probe.training.preparation import as_before, check, check_logits, make_optimizer, resident
+from resnet_probe.training.objectives import OBJECTIVES, Objective
+from resnet_probe.training.preparation import as_before, check, make_optimizer, resident
 from resnet_probe.training.recipe import PRECISIONS, Recipe, TrainingError
 from resnet_probe.training.seeding import seeded
 from resnet_probe.training.state import Keeper
@@ -27,7 +27,6 @@ from resnet_probe.training.styles import Styled
 
 CHECK_EVERY = 50  # steps between two looks at the loss, which make the host wait for the device
 AGREE_EVERY = 10  # steps after which several processes with devices agree whether to stop, for the same reason
-TEST_BATCH = 256
 RANK_APART = 1_000_003  # between the seeds of two processes' random layers
 
 
@@ -54,6 +53,7 @@ def fit(
     train: Data,
     *,
     recipe: Recipe | None = None,
+    task: str = "classification",
     test: Data | None = None,
     device: torch.device | str = "cpu",
     fabric: Fabric | None = None,
@@ -69,6 +69,7 @@ def fit(
     """Train `model` on `train`, in place; return one row per epoch.
 
     recipe: how; or its `values` one by one.
+    task: what for, a key of `objectives.OBJECTIVES`: classification, segmentation or detection.
     test: images to measure on after each epoch.
     device: where the model is moved to, and trained; or `fabric`, launched, from `fabric_for` the same recipe.
     channels_last: compute with this memory layout, which is faster; the weights have their layout again afterwards.
@@ -98,9 +99,12 @@ def fit(
     if fabric is None:
         fabric = _solo(torch.device(device), recipe)
         fabric.launch()
+    if task not in OBJECTIVES:
+        raise TrainingError(f"unknown task {task!r}: give one of {', '.join(OBJECTIVES)}")
+    OBJECTIVES[task].check(model, train, recipe)
     check(model, train, recipe, fabric.world_size, compiled=compiled, sync_batch_norm=sync_batch_norm)
     model.to(fabric.device)
-    job = _Job(model, train, test, recipe, fabric, keeper, progress, stop, channels_last, workers)
+    job = _Job(model, OBJECTIVES[task], train, test, recipe, fabric, keeper, progress, stop, channels_last, workers)
     own_seed = recipe.seed + RANK_APART * fabric.global_rank  # other numbers than those of the next seed's trainings
     with seeded(own_seed, fabric.device), as_before(model), torch.enable_grad():
         return job.run(compiled=compiled, sync_batch_norm=sync_batch_norm)
@@ -111,6 +115,7 @@ class _Job:
     """One training, and where it stands."""
 
     model: nn.Module
+    objective: Objective
     train: Data
     test: Data | None
     recipe: Recipe
@@ -139,7 +144,7 @@ class _Job:
         self.network.train()
         self.batches = Batches(
             resident(self.train, fabric.device), recipe, device=fabric.device, rank=fabric.global_rank,
-            world=fabric.world_size, workers=self.workers,
+            world=fabric.world_size, workers=self.workers, objective=self.objective,
         )  # fmt: skip
         self.sums = torch.zeros(3, device=fabric.device)  # of losses, wrong predictions and images
         self.recent = torch.zeros(2, device=fabric.device)  # wrong predictions and images of the last steps
@@ -192,16 +197,16 @@ class _Job:
         self.optimizer.zero_grad()
         for number, part in enumerate(parts):
             with fabric.no_backward_sync(self.wrapped, enabled=number + 1 < len(parts)):
-                logits = self.wrapped(self._arranged(part.inputs)).float()
-                check_logits(logits, self.train)
-                losses = CLASSIFICATION.total_loss(logits, part.labels, label_smoothing=recipe.label_smoothing)
+                inputs = self._arranged(part.inputs)
+                losses, wrong = self.objective.loss(
+                    self.wrapped, inputs, part.labels, self.train, recipe.label_smoothing
+                )
                 # processes average their gradients
                 fabric.backward(losses * (fabric.world_size / part.of_step))
             with torch.no_grad():
-                wrong = CLASSIFICATION.wrong(logits, part.labels).sum()
-                self.sums += torch.stack([losses.detach(), wrong, torch.full_like(wrong, len(logits))])
+                self.sums += torch.stack([losses.detach(), wrong, torch.full_like(wrong, len(inputs))])
                 if self.warming:
-                    self.recent += torch.stack([wrong, torch.full_like(wrong, len(logits))])
+                    self.recent += torch.stack([wrong, torch.full_like(wrong, len(inputs))])
         self.optimizer.step()
         self.step += 1
         if self.warming and self.step % CHECK_EVERY == 0:
@@ -216,7 +221,7 @@ class _Job:
         seconds = self.seconds + time.perf_counter() - start
         test_loss, test_error = self._tested()
         number = len(self.rows) + 1
-        means = loss / images, 100 * wrong / images
+        means = loss / images, None if math.isnan(wrong) else 100 * wrong / images
         self.rows.append(Epoch(number, self.step, rate, *means, test_loss, test_error, seconds, int(images)))
         self.sums.zero_()
         self.seconds = 0.0
@@ -250,17 +255,17 @@ class _Job:
                 torch.distributed.broadcast(buffer, 0)
         self.network.eval()
         with torch.no_grad(), fabric.autocast():
-            for inputs, labels in part.batches(TEST_BATCH, device=fabric.device):
-                logits = self.network(self._arranged(inputs)).float()
-                sums[0] += CLASSIFICATION.total_loss(logits, labels)
-                sums[1] += CLASSIFICATION.wrong(logits, labels).sum()
-                sums[2] += len(labels)
+            for inputs, labels in self.objective.batches(part, fabric.device):
+                loss_, wrong_ = self.objective.test(self.network, self._arranged(inputs), labels)
+                sums += torch.stack([loss_, wrong_, torch.full_like(wrong_, len(labels))])
         self.network.train()
         loss, wrong, images = self._summed(sums)
         return loss / images, 100 * wrong / images
 
-    def _arranged(self, inputs: Tensor) -> Tensor:
-        return inputs.contiguous(memory_format=torch.channels_last) if self.four_dimensional else inputs
+    def _arranged(self, inputs: Any) -> Any:
+        if not self.four_dimensional or not isinstance(inputs, Tensor):
+            return inputs
+        return inputs.contiguous(memory_format=torch.channels_last)
 
     # -- stopping, and going on ----------------------------------------------------------------------------------------
 

@@ -38,11 +38,11 @@ def describe(arch: str) -> Description:
     >>> describe("resnet110-preact")
     Description(family='resnet', depth=110, variant='preact')
     """
-    from resnet_probe.models import family_of, parse_lenet, parse_resnet, parse_vgg  # noqa: PLC0415 - brings torch
+    from resnet_probe.models import DENSE, family_of, parse_lenet, parse_resnet, parse_vgg  # noqa: PLC0415 - brings torch
 
     family = family_of(arch)
-    if family is None:
-        return Description(arch.partition(":")[0], None, None)
+    if family is None or arch in DENSE:
+        return Description(family or arch.partition(":")[0], None, None)
     {"vgg": parse_vgg, "lenet": parse_lenet}.get(family, parse_resnet)(arch)
     match = re.fullmatch(r"(?:cifar:)?[a-z]+(\d+)(?:-(.*))?", arch)
     assert match is not None
@@ -83,6 +83,7 @@ class Images:
     validation: int = 0
     seed: int = 0
     test_split: str = "test"
+    task: str = "classification"
 
     def load(self, notify: Callable[[str], None] | None = None) -> tuple[Data, Data]:
         """Images to train on, and images to measure on after each epoch.
@@ -96,6 +97,7 @@ class Images:
         from resnet_probe.data import load_data  # noqa: PLC0415
 
         common: dict[str, Any] = {"root": self.root, "normalize": self.normalize, "size": self.size, "notify": notify}
+        common["task"] = self.task
         train = load_data(self.data, split="train", limit=self.limit, **common)
         if self.validation == 0:
             return train, load_data(self.data, split=self.test_split, limit=self.limit, **common)
@@ -108,7 +110,7 @@ class Images:
 
 def train_cell(
     cell: Cell, train: Data, test: Data, *, folder: Path, keeper: Keeper | None = None, fabric: Fabric | None = None,
-    **how: Any,
+    task: str = "classification", **how: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Train a cell and save its weights as `<name>.safetensors` in `folder`.
 
@@ -117,6 +119,7 @@ def train_cell(
         train, test: images; `test` is measured on after each epoch, never trained on.
         keeper: keeps the states to go on from.
         fabric: the processes, launched; the first one writes.
+        task: what for, as `training.fit` takes it.
         how: as `training.fit` takes it (device, compiled, progress, stop, ...).
 
     Returns:
@@ -129,11 +132,10 @@ def train_cell(
     from resnet_probe.training import fit  # noqa: PLC0415
 
     channels, side = train.input_shape[0], train.input_shape[-1]
-    untrained = checkpoint.untrained(
-        cell.arch, seed=cell.recipe.seed, num_classes=len(train.classes), in_channels=channels
-    )
+    classes = len(train.classes) + (task == "detection")  # whose classes are without the background
+    untrained = checkpoint.untrained(cell.arch, seed=cell.recipe.seed, num_classes=classes, in_channels=channels)
     model = untrained.model
-    history = fit(model, train, recipe=cell.recipe, test=test, keeper=keeper, fabric=fabric, **how)
+    history = fit(model, train, recipe=cell.recipe, task=task, test=test, keeper=keeper, fabric=fabric, **how)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     curve = curve_rows(cell, history.rows)
     last = curve[-1]
@@ -147,6 +149,8 @@ def train_cell(
             "recipe": asdict(cell.recipe), "data": train.name, "normalize": train.normalization, "input_size": side,
             "error": last["test_error"], "measured_on": f"{len(test)} images ({test.split})", "trained_on": len(train),
         }  # fmt: skip
+        if task != "classification":
+            about["task"] = task
         checkpoint.save(folder / f"{cell.name}.safetensors", model, arch=untrained.arch, metadata=about)
     return {"row": {column: row[column] for column in GRID.keys}, "curve": curve}
 

@@ -1,0 +1,229 @@
+"""What a network is trained for: what a batch is, its loss, and what of it is wrong.
+
+OBJECTIVES   task -> its objective
+Objective    classification: one class for each image
+Segmenting   one class for each pixel
+Detecting    boxes with classes
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_probe.data import Data
+from resnet_probe.data.dataset import send
+from resnet_probe.tasks import CLASSIFICATION
+from resnet_probe.training.augment import Moves
+from resnet_probe.training.recipe import Recipe, TrainingError
+from resnet_probe.training.seeding import seeded
+
+Normalize = Callable[[Tensor], Tensor]
+
+IGNORED = 255  # the class of a pixel that counts for nothing
+AUXILIARY = 0.5  # weight of the auxiliary classifier's loss, as in torchvision's references/segmentation
+FOUND_SCORE, FOUND_OVERLAP = 0.5, 0.5  # from which on a detection of the right class finds an object
+
+
+class Objective:
+    """Classification: cross-entropy, and images whose predicted class is not their label."""
+
+    name = "classification"
+    dimensions = 1  # of the labels
+    takes_targets = False  # and returns losses in training mode
+    refused: tuple[str, ...] = ()  # values of a recipe that it has no meaning for
+    test_batch = 256
+
+    def check(self, model: nn.Module, data: Data, recipe: Recipe) -> None:
+        """Raise TrainingError for a value of the recipe, labels or a network that are not for the task."""
+        for name in self.refused:
+            if getattr(recipe, name) not in (0, None, False, "normal"):
+                raise TrainingError(
+                    f"{name} {getattr(recipe, name)} given for {self.name}, which has none; leave it out"
+                )
+        if data.labels.ndim != self.dimensions or data.labels.is_floating_point() != self.takes_targets:
+            raise TrainingError(
+                f"the labels of {data.name} are {tuple(data.labels.shape)}, not for {self.name}; load the data for it"
+            )
+        if ("targets" in inspect.signature(model.forward).parameters) != self.takes_targets:
+            raise TrainingError(
+                f"{type(model).__name__} does not train for {self.name}: networks that take targets, as torchvision's "
+                "do, are for detection, and no others"
+            )
+
+    def batch(
+        self, data: Data, index: Tensor, moves: Moves | None, normalize: Normalize, device: torch.device
+    ) -> tuple[Any, Any]:
+        """The images at `index` as the network takes them, moved, and what it is to make of them, on `device`."""
+        pixels = send(data.pixels(index), device)
+        if moves is not None:
+            pixels = moves.apply(pixels)
+        return normalize(pixels), send(data.labels[index], device)
+
+    def batches(self, data: Data, device: torch.device) -> Iterator[tuple[Any, Any]]:
+        """All images in order, as `batch`."""
+        return data.batches(self.test_batch, device=device)
+
+    def loss(self, network: Any, inputs: Any, targets: Any, data: Data, smoothing: float) -> tuple[Tensor, Tensor]:
+        """Loss, with gradients, and what is wrong, both added up over the images of a batch.
+
+        Raises:
+            TrainingError: the network's output is of another form.
+        """
+        logits = _scores(network(inputs))
+        if logits.ndim != 2 or logits.shape[1] != len(data.classes):
+            raise self._unfit(tuple(logits.shape), data, "images, ")
+        losses = CLASSIFICATION.total_loss(logits, targets, label_smoothing=smoothing)
+        return losses, CLASSIFICATION.wrong(logits, targets).sum()
+
+    def test(self, network: nn.Module, inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        """The same of a network in evaluation mode."""
+        logits = network(inputs).float()
+        return CLASSIFICATION.total_loss(logits, targets), CLASSIFICATION.wrong(logits, targets).sum()
+
+    def _unfit(self, found: Any, data: Data, wanted: str, rest: str = "") -> TrainingError:
+        count = len(data.classes)
+        return TrainingError(
+            f"the network's output is {found}, but {data.name} has {count} classes: the output must be "
+            f"({wanted}{count}{rest})"
+        )
+
+
+class Segmenting(Objective):
+    """Segmentation: cross-entropy, and the share of pixels with a wrong class; the mean over an image's pixels.
+
+    Pixels of class 255 count for nothing; those that come in from outside where images are moved are such.
+
+    Source: torchvision's references/segmentation/train.py.
+    """
+
+    name = "segmentation"
+    dimensions = 3
+    refused = ("resized_crop", "style")
+    test_batch = 16  # images may be large
+
+    def batch(
+        self, data: Data, index: Tensor, moves: Moves | None, normalize: Normalize, device: torch.device
+    ) -> tuple[Any, Any]:
+        """Images (n, C, H, W) and classes (n, H, W)."""
+        images, masks = super().batch(data, index, moves, normalize, device)
+        if moves is not None:
+            masks = IGNORED - moves.apply((IGNORED - masks)[:, None])[:, 0]
+        return images, masks
+
+    def loss(self, network: Any, inputs: Any, targets: Any, data: Data, smoothing: float) -> tuple[Tensor, Tensor]:
+        """Mean over each image's pixels, added up; that of an auxiliary classifier counts half."""
+        outputs = network(inputs)
+        scores = _scores(outputs)
+        if scores.ndim != 4 or scores.shape[1] != len(data.classes) or scores.shape[2:] != targets.shape[1:]:
+            raise self._unfit(tuple(scores.shape), data, "images, ", ", H, W")
+        loss = _per_pixel(scores, targets, smoothing)
+        if isinstance(outputs, dict) and "aux" in outputs:
+            loss = loss + AUXILIARY * _per_pixel(outputs["aux"].float(), targets, smoothing)
+        return loss, _wrong_pixels(scores, targets)
+
+    def test(self, network: nn.Module, inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        """The same, without an auxiliary classifier."""
+        scores = _scores(network(inputs))
+        return _per_pixel(scores, targets), _wrong_pixels(scores, targets)
+
+
+class Detecting(Objective):
+    """Detection: the sum of the losses that the network returns, and the share of an image's objects not found.
+
+    An object is found by a detection of its class with a score of at least 0.5 that overlaps it by at least 0.5
+    (intersection over union). In training mode the network returns no detections: what is wrong there is not known.
+    Crowds are not trained on.
+
+    Source: torchvision's references/detection/engine.py.
+    """
+
+    name = "detection"
+    dimensions = 3
+    takes_targets = True
+    refused = ("pad", "resized_crop", "label_smoothing", "style", "warmup_error")
+    test_batch = 16
+
+    def batch(
+        self, data: Data, index: Tensor, moves: Moves | None, normalize: Normalize, device: torch.device
+    ) -> tuple[Any, Any]:
+        """Images from 0 to 1, each of its own size (C, H, W), and boxes (k, 4) and labels (k,) of each."""
+        images, targets = [], []
+        for place, number in enumerate(index.tolist()):
+            image = send(data.original(number), device).float() / 255
+            rows = data.labels[number]
+            rows = rows[(rows[:, 4] > 0) & (rows[:, 6] == 0)]
+            boxes, labels = rows[:, :4], rows[:, 4].to(torch.int64)
+            if moves is not None and bool(moves.mirrored[place]):
+                image, boxes = image.flip(-1), boxes[:, [2, 1, 0, 3]] * boxes.new_tensor([-1, 1, -1, 1])
+                boxes = boxes + boxes.new_tensor([image.shape[-1], 0, image.shape[-1], 0])
+            images.append(image)
+            targets.append({"boxes": send(boxes, device), "labels": send(labels, device)})
+        return images, targets
+
+    def batches(self, data: Data, device: torch.device) -> Iterator[tuple[Any, Any]]:
+        """All images in order, as `batch`."""
+        for index in torch.arange(len(data)).split(self.test_batch):
+            yield self.batch(data, index, None, data.normalizer(device), device)
+
+    def loss(self, network: Any, inputs: Any, targets: Any, data: Data, smoothing: float) -> tuple[Tensor, Tensor]:
+        """The losses are means over the batch, and count for each of its images; nothing is known to be wrong."""
+        found = network(inputs, targets)
+        if not isinstance(found, dict) or not found:
+            raise TrainingError(
+                f"the network returns {type(found).__name__} in training mode; give one that returns a dict of losses, "
+                "as torchvision's for detection do"
+            )
+        loss = torch.stack([each.float() for each in found.values()]).sum() * len(inputs)
+        return loss, torch.full_like(loss.detach(), torch.nan)
+
+    def test(self, network: nn.Module, inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        """The losses of training mode with the statistics of evaluation mode, and the objects that are not found."""
+        norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
+        network.train()
+        for module in norms:
+            module.eval()
+        with seeded(0, inputs[0].device):  # which anchors and proposals count is drawn at random
+            loss = torch.stack(list(network(inputs, targets).values())).float().sum() * len(inputs)
+        network.eval()
+        missed = [
+            1 - _found(one, target).double().mean() for one, target in zip(network(inputs), targets, strict=True)
+            if len(target["labels"])
+        ]  # fmt: skip
+        return loss, torch.stack([loss.new_zeros(()), *(share.to(loss) for share in missed)]).sum()
+
+
+OBJECTIVES: dict[str, Objective] = {one.name: one for one in (Objective(), Segmenting(), Detecting())}
+
+
+def _scores(outputs: Any) -> Tensor:
+    scores: Tensor = outputs["out"] if isinstance(outputs, dict) else outputs
+    return scores.float()
+
+
+def _per_pixel(scores: Tensor, classes: Tensor, smoothing: float = 0.0) -> Tensor:
+    known = classes != IGNORED
+    losses = F.cross_entropy(
+        scores, classes.to(torch.int64), ignore_index=IGNORED, reduction="none", label_smoothing=smoothing
+    )
+    return (losses.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)).sum()
+
+
+def _wrong_pixels(scores: Tensor, classes: Tensor) -> Tensor:
+    known = classes != IGNORED
+    wrong = (scores.argmax(1) != classes) & known
+    return (wrong.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)).sum()
+
+
+def _found(one: dict[str, Tensor], target: dict[str, Tensor]) -> Tensor:
+    """Whether each object of an image is found, `(objects,)`."""
+    from torchvision.ops import box_iou  # noqa: PLC0415 - costs seconds, and only needed here
+
+    sure = one["scores"] >= FOUND_SCORE
+    overlap = box_iou(target["boxes"], one["boxes"][sure]) >= FOUND_OVERLAP
+    return (overlap & (target["labels"][:, None] == one["labels"][sure])).any(1)
