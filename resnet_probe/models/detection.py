@@ -7,13 +7,16 @@ from torch import nn
 from .trunks import STAGES, WIDTHS, narrow_resnet18
 
 
+SIDE = 96  # pixels
+
+
 def faster_rcnn(arch: str = "fasterrcnn_resnet18_fpn", *, num_classes: int = 91, in_channels: int = 3) -> nn.Module:
     """Build a Faster R-CNN on a ResNet-18 with a feature pyramid, with random weights.
 
     As torchvision's, it takes a list of images (3, H, W) from 0 to 1 and, in training mode, targets, and returns four
     losses, or boxes, labels and scores. What differs from `fasterrcnn_resnet50_fpn` makes it small: the trunk, all of
     whose layers are trained, with batch norm; 32 channels in the pyramid and 256 in the box head; anchors of half the
-    size (16 pixels on the finest map); fewer proposals; images are taken in their own size.
+    size (16 pixels on the finest map); fewer proposals; the shorter side of an image is brought to 96 pixels.
 
     Args:
         arch: its only name.
@@ -44,7 +47,7 @@ def faster_rcnn(arch: str = "fasterrcnn_resnet18_fpn", *, num_classes: int = 91,
         box_head=faster_rcnn.TwoMLPHead(32 * 7**2, 256),
         box_predictor=faster_rcnn.FastRCNNPredictor(256, num_classes),
         box_batch_size_per_image=32,
-        _skip_resize=True,
+        min_size=SIDE, max_size=SIDE * 2,
     )  # fmt: skip
     model.arch, model.num_classes, model.in_channels = arch, num_classes, in_channels
     return model

@@ -220,11 +220,13 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _for_losses(model: nn.Module) -> Iterator[None]:
-    """The model in training mode, but for norms and dropout; as it was afterwards."""
+    """The model in training mode, but for norms, dropout and the choice of an image's size; as it was afterwards."""
+    from torchvision.models.detection.transform import GeneralizedRCNNTransform  # noqa: PLC0415 - seconds
+
+    kinds = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, GeneralizedRCNNTransform)
     before = {module: module.training for module in model.modules()}
     for module in before:
-        stays = isinstance(module, nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd)
-        module.training = not stays
+        module.training = not isinstance(module, kinds)
     try:
         yield
     finally:
