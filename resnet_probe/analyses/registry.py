@@ -74,6 +74,11 @@ def analysis(name: str) -> Analysis:
         raise LookupError(f"no analysis {name!r}; there are {', '.join(analyses())}") from None
 
 
+def analysis_of(table: str) -> Analysis:
+    """The analysis that makes a table."""
+    return next(each for each in analyses().values() if any(own.name == table for own in each.tables))
+
+
 def tables() -> dict[str, Table]:
     """Every table by its name, in the order of the report."""
     return {

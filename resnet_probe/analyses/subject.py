@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,14 @@ class Subject:
         if self._images is None:
             raise ValueError(f"no other images than those given are known of {self.name}")
         return self._images(**which)
+
+    def inputs(self, size: int, device: str) -> Iterator[Any]:
+        """The values that the network gets, `size` examples at a time; of a part of a model those that reach it."""
+        from resnet_probe.evaluate import reaching  # noqa: PLC0415 - costs more to import than this module
+
+        place = self.network.place
+        for given, _ in self.task.batches(self.data, min(size, self.task.most or size), torch.device(device)):
+            yield given if place is None else reaching(place, given)
 
     def chance(self) -> dict[str, Any]:
         """The number of classes, for the settings of a table, where guessing means to pick one of them."""

@@ -31,7 +31,8 @@ def judge(run: Run) -> Result:
     """Every claim that the tables of a run can speak to, one row for each network or comparison.
 
     The claims stand with the tables that they are about (`analyses.declaration.Claim`), and name their rules. A table
-    that lacks a column, because an older version wrote it, speaks to nothing.
+    that lacks a column, because an older version wrote it, speaks to nothing; so does one of another task than
+    classification, which none of the claims is about.
 
     Args:
         run: from `tables.read_run`.
@@ -40,6 +41,8 @@ def judge(run: Run) -> Result:
         Table `claims`; the settings hold how many verdicts there are of each kind (`counts`), the claims that no
         table speaks to (`silent`), and tables that could not be judged (`unusable`).
     """
+    classifiers = [t for t in run.tables if not any(t.about(network).get("task") for network in t.networks)]
+    run = replace(run, tables=tuple(classifiers))
     rules: dict[str, list[int]] = {}
     for number, (claim, _) in claims().items():
         rules.setdefault(claim.rule, []).append(number)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from resnet_probe.checkpoint import Checkpoint
     from resnet_probe.commands.request import Request
     from resnet_probe.data import Data
+    from resnet_probe.tasks import Task
     from resnet_probe.unraveled import UnraveledNetwork
 
 AUTO = "auto"  # the architecture is read from the weights
@@ -185,6 +186,16 @@ class Session:
             found.append(Loaded(replace(made, name=name), trained=False, like=like))
         return found
 
+    def task(self, one: Loaded, request: Request) -> Task:
+        """What is asked of a network: as the request says, or its file, or classification.
+
+        Raises:
+            LookupError, ValueError: as `tasks.task_called`.
+        """
+        from resnet_probe.tasks import CLASSIFICATION, task_called
+
+        return task_called(request.task or one.own("task") or CLASSIFICATION.name)
+
     # -- images --------------------------------------------------------------------------------------------------------
 
     def subjects(
@@ -204,7 +215,7 @@ class Session:
         import torch
 
         from resnet_probe.analyses.subject import Subject
-        from resnet_probe.tasks import CLASSIFICATION, task_called
+        from resnet_probe.tasks import CLASSIFICATION
 
         given = request.normalize
         if len(given) not in (0, 1, len(networks)):
@@ -215,7 +226,7 @@ class Session:
         each = given if len(given) > 1 else [given[0] if given else None] * len(networks)
         found: list[Subject] = []
         for one, asked in zip(networks, each, strict=True):
-            task = task_called(request.task or one.own("task") or CLASSIFICATION.name)
+            task = self.task(one, request)
             if task is not CLASSIFICATION and not needs.tasks:
                 raise click.UsageError(f"{one.name} is for {task.name}, which this command does not measure")
             data, more = None, None

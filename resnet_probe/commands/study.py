@@ -10,6 +10,7 @@ import shlex
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ QUICK = Amount(limit=200, draws=5, swaps=5, samples=50, images=50, batches=0, se
 @options.trace
 @options.size
 @click.option("--against", type=options.WEIGHTS, metavar="FILE", help="Checkpoint to compare with, such as a VGG.")
+@options.task
 @options.data
 @options.data_root
 @options.split
@@ -176,20 +178,31 @@ class Study:
             training=self._has_training_images(),
         )  # fmt: skip
         for its in analyses().values():
+            if its.needs.images != "none" and not its.needs.tasks and not self._classifies:
+                continue
             for step in its.study:
                 values = step.parameters(self.amount, census)
                 if values is not None:
                     yield its, step, its.parameters(**values)
 
+    @cached_property
+    def _classifies(self) -> bool:
+        return self.session.task(self.networks[0], self.request).name == "classification"
+
     def _has_training_images(self) -> bool:
         request = replace(self.request, split="train", limit=1)
         try:
-            return self.request.split != "train" and len(self.session.images(self.networks[0], request)) > 0
+            labels = self.session.task(self.networks[0], request).labels
+            images = self.session.images(self.networks[0], request, labels=labels)
+            return self.request.split != "train" and len(images) > 0
         except (click.UsageError, ValueError, OSError):
             return False
 
     def _unraveled(self, one: Loaded) -> Any:
-        return self.session.unraveled(one)
+        if self._classifies:
+            return self.session.unraveled(one)
+        (subject,) = self.session.subjects([one], self.request, analysis("lesion").needs, "cpu", images=True)
+        return subject.network
 
     def _request(self, its: Analysis, step: StudyStep, parameters: Any) -> Request:
         """The request of a step: all networks for an analysis that sets them together, else the first one."""
@@ -231,7 +244,11 @@ class Study:
         except (OSError, ValueError):
             return False
         networks = self.session.networks(request, its.needs)
-        prints = [self.session.images(one, request).fingerprint for one in networks] if request.data else []
+        prints = [
+            self.session.images(one, request, labels=self.session.task(one, request).labels).fingerprint
+            for one in networks
+            if request.data
+        ]
         return (
             not output.other_options(settings, request.arguments(its))
             and (settings.get("versions") or {}).get("resnet-probe") == __version__

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from resnet_probe.anatomy import each_tensor, tensors_in
 
-__all__ = ["run_placed"]
+__all__ = ["reaching", "run_placed"]
 
 Run = Callable[[nn.Module, Any, Any], Any]
 
@@ -30,16 +30,27 @@ def run_placed(
         ValueError: no tensor reaches the part, or it is run several times for one batch with different values.
     """
     model, _ = place
+    given = reaching(place, inputs)
+    values = part(given)
     with _stand_in(place) as there:
+        for value in values:
+            there.value, there.shape = value, given.shape
+            yield run(model, inputs, targets)
+
+
+def reaching(place: tuple[nn.Module, str], inputs: Any) -> Tensor:
+    """The values that reach a part of a model.
+
+    Raises:
+        ValueError: none do.
+    """
+    model, path = place
+    with _stand_in(place):
         try:
             model(inputs)
         except _Reached as reached:
-            given = reached.value
-        else:
-            raise ValueError(f"the inputs do not reach {place[1]} of {type(model).__name__} as a tensor")
-        for value in part(given):
-            there.value, there.shape = value, given.shape
-            yield run(model, inputs, targets)
+            return reached.value
+    raise ValueError(f"the inputs do not reach {path} of {type(model).__name__} as a tensor")
 
 
 class _Reached(Exception):  # noqa: N818 - no error

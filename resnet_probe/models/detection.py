@@ -6,7 +6,6 @@ from torch import nn
 
 from .trunks import STAGES, WIDTHS, narrow_resnet18
 
-
 SIDE = 96  # pixels
 
 

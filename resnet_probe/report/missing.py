@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_probe.analyses.registry import analyses, declared, studied
+from resnet_probe.analyses.registry import analyses, analysis_of, declared, studied
 from resnet_probe.files import regular
 from resnet_probe.tables import Run, SavedTable
 
@@ -54,12 +54,13 @@ def missing(run: Run) -> list[Missing]:
         if {table.name for table in tables} <= {"zoo", "compare"} or _of_grid(run, tables):
             continue
         blocks = _has_blocks(tables, network)
+        task = any(table.about(network).get("task") for table in tables)
         folder = tables[0].folder
         for table in studied():
             name = table.name
             if any(each.name == name for each in tables) or (name, folder) in unfinished:
                 continue
-            if table.blocks and blocks is False:
+            if (table.blocks and blocks is False) or (task and not analysis_of(name).needs.tasks):
                 continue
             why = failed.get((name, network), "this analysis has not been run")
             command = _command(run, name, network, folder)

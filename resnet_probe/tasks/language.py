@@ -36,14 +36,15 @@ class Language(Resampled):
         return inputs
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of all tokens of each window together, in nats."""
-        return F.cross_entropy(outputs.movedim(-1, 1), targets, ignore_index=HIDDEN, reduction="none").sum(1)
+        """Mean cross-entropy of the tokens of each window, in nats."""
+        losses = F.cross_entropy(outputs.movedim(-1, 1), targets, ignore_index=HIDDEN, reduction="none").sum(1)
+        return losses / (targets != HIDDEN).sum(1).clamp(min=1)
 
     def measure(self, outputs: Tensor, targets: Tensor, intact: Tensor) -> Mapping[str, Tensor]:
         """`missed`, how many tokens of each window are not the likeliest; `tokens`, how many count; `total`, loss."""
         counted = targets != HIDDEN
         tokens = counted.sum(1).double()
-        mean = self.loss(outputs.float(), targets).double() / tokens.clamp(min=1)
+        mean = self.loss(outputs.float(), targets).double()
         return {
             "missed": ((outputs.argmax(-1) != targets) & counted).sum(1).double(),
             "tokens": tokens,

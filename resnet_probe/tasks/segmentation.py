@@ -32,8 +32,9 @@ class Segmentation(Resampled):
         self.columns: Mapping[str, Kind] = {"confusion": "record", "total": "value"}
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of all pixels of each image together, in nats."""
-        return F.cross_entropy(outputs, targets.long(), ignore_index=IGNORED, reduction="none").sum((1, 2))
+        """Mean cross-entropy of the pixels of each image, in nats."""
+        losses = F.cross_entropy(outputs, targets.long(), ignore_index=IGNORED, reduction="none").sum((1, 2))
+        return losses / (targets != IGNORED).sum((1, 2)).clamp(min=1)
 
     def measure(self, outputs: Tensor, targets: Tensor, intact: Tensor) -> Mapping[str, Any]:
         """`confusion`, per image how many pixels of each class (rows) went to each (columns); `total`, their loss."""
@@ -43,7 +44,7 @@ class Segmentation(Resampled):
         kept = counted.flatten(1).double()
         confusion = outputs.new_zeros((len(outputs), classes * classes), dtype=kept.dtype)
         confusion.scatter_add_(1, cell.where(kept > 0, 0), kept)
-        loss = self.loss(outputs.float(), targets).double() / kept.sum(1).clamp(min=1)
+        loss = self.loss(outputs.float(), targets).double()
         return {
             "confusion": list(confusion.cpu().numpy().astype("<f4")),
             "total": loss.nan_to_num(CEILING).clamp(max=CEILING) * kept.sum(1),

@@ -87,7 +87,7 @@ ANALYSIS = Analysis(
     A layer is measured after batch norm, where one follows, and before nonlinearity or addition, over all images,
     positions and channels together. Writes responses.csv, responses.json and the figure.""",
     parameters=Parameters,
-    needs=Needs(batches=True),
+    needs=Needs(batches=True, tasks=True),
     run="resnet_probe.analyses.responses.table:run",
     tables=(RESPONSES, CHANNELS),
     study=(StudyStep("Responses of {network}", "responses", lambda amount, census: None if census.compared else {}),),

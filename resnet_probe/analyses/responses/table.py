@@ -43,15 +43,15 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
 
     require(subject, parameters, Parameters)
     runtime = runtime or Runtime()
-    network, data, name = subject.network, subject.data, subject.name
+    network, name = subject.network, subject.name
     layers, mode, channels = parameters.layers, parameters.mode, parameters.channels
     batch_size = runtime.batch_size or BATCH
     if mode not in MODES:
         raise ValueError(f"unknown mode {mode!r}: give one of {', '.join(MODES)}")
-    if not len(data):
-        raise ValueError(f"{data.name} has no images, so nothing responds to them; give some")
+    if not len(subject.data):
+        raise ValueError(f"{subject.data.name} has no images, so nothing responds to them; give some")
     if mode == "train":
-        data = data.subset(torch.randperm(len(data), generator=torch.Generator().manual_seed(runtime.seed)))
+        subject = subject.shuffled(runtime.seed)
     measured, reason = measured_layers(network, layers)
     model = tapped(network.anatomy.traced, [layer.operation for layer in measured], batch_statistics=mode == "train")
     taps = [f"_taps.{number}" for number in range(len(measured))]
@@ -64,16 +64,16 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
         for recording in (layerwise, *channelwise):
             attached.enter_context(recording)
         done = 0
-        for images, _ in data.batches(batch_size, device=runtime.device):
+        for images in subject.inputs(batch_size, runtime.device):
             model(images)
             done += len(images)
-            report(done, len(data))
+            report(done, len(subject.data))
     found = [layerwise[tap] for tap in taps]
-    settings = {"layers": layers, "mode": mode, "images": len(data), "measured": reason}
+    settings = {"layers": layers, "mode": mode, "images": len(subject.data), "measured": reason}
     if mode == "train":
         settings["batch_size"] = batch_size
     # batch statistics tie images together, and windows of an image are no images
-    known = [mode == "eval" and one.images == len(data) and not math.isnan(one.std_error) for one in found]
+    known = [mode == "eval" and one.images == len(subject.data) and not math.isnan(one.std_error) for one in found]
     errors = [one.std_error if each else None for one, each in zip(found, known, strict=True)]
     table = RESPONSES.result(_rows(name, measured, found, errors, network), **settings)
     if not channels:
