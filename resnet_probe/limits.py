@@ -6,6 +6,9 @@ UNHELD_LAYERS = 1202  # of a network whose file has no weights of them, since an
 MOST_OUTPUT = 2**29  # bytes of one layer's output, for two images of the size that a file says its network is for
 MOST_PIXELS = 178_956_970  # of a picture, as stored and when resized; more than any camera has, and Pillow's own limit
 MOST_TOKENS = 10**9  # of a text
+MOST_ANNOTATIONS = 2**30  # bytes of a file of annotations; those of COCO's 118,287 training images take under half
+MOST_LABELS = 2**31  # bytes of all boxes, or of all masks, of a data set in memory
+MOST_CLASSES = 65_536  # of a data set with boxes, which numbers them itself
 MOST_STEPS = 4_000_000  # of a pickle: the weights of ResNet-1202 and its optimizer's state take a tenth
 
 

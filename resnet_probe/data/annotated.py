@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from resnet_probe.data.canvases import canvases
+from resnet_probe.data.coco import is_coco, load_coco
 from resnet_probe.data.dataset import Data
 from resnet_probe.data.errors import DataError
+from resnet_probe.data.masks import has_masks, load_masks
 from resnet_probe.data.text import load_text
+from resnet_probe.data.voc import load_voc, voc_root
+from resnet_probe.files import is_kernel
 
 TASKS = ("detection", "segmentation", "language")
 
@@ -31,13 +36,35 @@ def load_annotated(
     is the background, and `classes` names them from 1 on. Segmentation: `labels` uint8 (N, H, W), 255 where no class
     is given; `classes` begins with "background". Language: as `text.load_text`, `size` tokens in a window.
 
+    A folder holds annotations in COCO's layout (see `coco.load_coco`), `VOCdevkit` (`voc.load_voc`) or, for
+    segmentation, `images` and `masks` (`masks.load_masks`). Images for detection keep their own sizes.
+
     limit: keep the first ones. The other arguments, and what is raised, are those of `load_data`.
     """
     if task == "language":
         return load_text(spec, split=split, limit=limit, context=size)
-    if spec != "canvases":
-        raise DataError(f"{task} of {spec}: give canvases")
-    data = canvases(split, task=task)
-    if limit is not None and limit < len(data):
-        data = data.subset(slice(limit))
+    if spec == "canvases":
+        data = canvases(split, task=task)
+        if limit is not None and limit < len(data):
+            data = data.subset(slice(limit))
+    else:
+        data = _in_folder(Path(spec).expanduser(), task, split=split, limit=limit, size=size, notify=notify)
     return data if normalize is None else replace(data, normalization=normalize)
+
+
+def _in_folder(folder: Path, task: str, **how: Any) -> Data:
+    if is_kernel(folder) or not folder.is_dir():
+        raise DataError(f"no data {str(folder)!r} for {task}: give canvases or a folder that exists")
+    if task == "detection" and how["size"] is not None:
+        raise DataError(f"size {how['size']} given for detection, whose images keep their sizes; leave it out")
+    if is_coco(folder):
+        return load_coco(folder, task=task, **how)
+    if root := voc_root(folder):
+        return load_voc(root, task=task, **how)
+    if task == "segmentation" and has_masks(folder):
+        return load_masks(folder, **how)
+    layouts = "annotations/instances_SPLIT.json or annotations.json (COCO), or VOCdevkit"
+    raise DataError(
+        f"folder {folder} has no annotations for {task}: expected {layouts}"
+        f"{', or images and masks' if task == 'segmentation' else ''}"
+    )

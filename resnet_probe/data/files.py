@@ -91,7 +91,7 @@ class ImageFiles:
         return self._open(self.paths[number])
 
     def _open(self, path: Path) -> Image.Image:
-        with reading(path), _opened(path) as image:
+        with reading(path), opened(path) as image:
             if image.mode in DEEP_MODES:
                 raise DataError(f"image {path} has more than 8 bits per channel: convert it to 8 bits first")
             transparent = image.mode == "P" and "transparency" in image.info
@@ -127,7 +127,7 @@ def sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     """Return (height, width) of each image file, read from its header. Raises DataError for one that is broken."""
     found = []
     for path in paths:
-        with reading(path), _opened(path) as image:
+        with reading(path), opened(path) as image:
             found.append((image.height, image.width))
     return found
 
@@ -139,7 +139,8 @@ def _regular(path: Path) -> Path:
         raise DataError(f"image {error}") from None
 
 
-def _opened(path: Path) -> Image.Image:
+def opened(path: Path) -> Image.Image:
+    """Open an image file of a known format and a size that is read. Raises DataError for any other."""
     try:
         image = Image.open(_regular(path), formats=FORMATS)
     except UnidentifiedImageError:

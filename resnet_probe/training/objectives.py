@@ -48,7 +48,7 @@ class Objective:
                 )
         if data.labels.ndim != self.dimensions or data.labels.is_floating_point() != self.takes_targets:
             raise TrainingError(
-                f"the labels of {data.name} are {tuple(data.labels.shape)}, not for {self.name}; load the data for it"
+                f"labels of {data.name} are {tuple(data.labels.shape)}, not for {self.name}; load the data for the task"
             )
         if ("targets" in inspect.signature(model.forward).parameters) != self.takes_targets:
             raise TrainingError(
