@@ -33,6 +33,7 @@ class Request:
     read_as: tuple[str, ...] = ()
     untrained: bool = False
     data: str | None = None
+    classes: Path | None = None
     data_root: Path | None = None
     split: str = "test"
     limit: int | None = None
@@ -117,7 +118,7 @@ def shared_options(needs: Needs) -> tuple[str, ...]:
         *("ckpts", "arch", "leaf", "trace", "size"),
         *(("read_as",) if needs.side_by_side else ()),
         *(("untrained",) if needs.twins else ()),
-        *(("data", "data_root", "split", "limit", "normalize") if needs.images != "none" else ()),
+        *(("data", "classes", "data_root", "split", "limit", "normalize") if needs.images != "none" else ()),
         *(("batch_size",) if needs.batches or needs.sweep else ()),
         *(("precision", "memory", "compiled", "fresh", "devices", "num_nodes", "accelerator") if needs.sweep else ()),
         *("device", "seed", "out", "formats", "quiet"),

@@ -37,7 +37,9 @@ from collections.abc import Callable
 
 from torch import nn
 
-from .external import factory_model, suggest, timm_model, torchvision_model, torchvision_names
+from resnet_probe.factories import suggest
+
+from .external import factory_model, timm_model, torchvision_model, torchvision_names
 from .huggingface import huggingface_model
 from .lenet import LeNet5, lenet
 from .names import LeNetSpec, ResNetSpec, VGGSpec, family_of, parse_lenet, parse_resnet, parse_vgg

@@ -5,19 +5,14 @@ Their names are `torchvision:NAME`, `timm:NAME`, `package.module:factory` and `f
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import hashlib
 import importlib
-import importlib.util
 import inspect
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+
+from resnet_probe.factories import call, find_factory, suggest
 
 # Without it these two warn of a coming change of initialisation, and draw their weights from a slow truncated normal.
 _TORCHVISION_OPTIONS: dict[str, dict[str, Any]] = {
@@ -79,78 +74,12 @@ def factory_model(arch: str, *, num_classes: int | None = None, in_channels: int
     one that came out of a file. Raises LookupError if module or factory is missing, ValueError if it fails or returns
     no `nn.Module`.
     """
-    source, _, name = arch.rpartition(":")
-    module = _import_file(Path(source)) if source.endswith(".py") else _import_module(source)
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        known = _factories(module)
-        if name:
-            raise LookupError(f"{source} has no factory {name!r}{suggest(name, known)}")
-        way = f"with NAME one of {', '.join(known)}" if known else "of a function that returns it without arguments"
-        raise LookupError(f"{source} given, which names no network in the file; give {source}:NAME {way}")
+    factory = find_factory(arch, "network")
     options = _accepted(factory, {"num_classes": num_classes, "in_channels": in_channels, "in_chans": in_channels})
-    try:
-        model = factory(**options)
-    except Exception as error:
-        raise ValueError(
-            f"{arch} failed with {type(error).__name__}: {_line(error)}; a factory must work without further arguments"
-        ) from error
+    model = call(arch, factory, **options)
     if not isinstance(model, nn.Module):
         raise ValueError(f"{arch} returned {type(model).__name__}; a factory must return a torch.nn.Module")
     return model
-
-
-def _factories(module: ModuleType) -> list[str]:
-    """Functions and classes that a module itself defines and that can be called without arguments."""
-    found = []
-    for name, value in vars(module).items():
-        if callable(value) and getattr(value, "__module__", None) == module.__name__ and not name.startswith("_"):
-            with contextlib.suppress(TypeError, ValueError):  # a required argument; no signature
-                inspect.signature(value).bind()
-                found.append(name)
-    return found
-
-
-def suggest(name: str, known: Sequence[str]) -> str:
-    """End of an error message: the known names closest to `name`, or the first ones."""
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; known are {', '.join(known[:5])}{', …' if len(known) > 5 else ''}" if known else ""
-
-
-def _import_module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise LookupError(
-            f"cannot import {name!r} ({type(error).__name__}: {_line(error)}); "
-            "give an importable package.module:factory or file.py:factory"
-        ) from error
-
-
-def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise LookupError(f"no file {path}; give the path of a Python file, as in path/to/net.py:factory")
-    resolved = path.resolve()
-    digest = hashlib.sha256(str(resolved).encode()).hexdigest()
-    name = f"{path.stem}_{digest[:12]}"  # two files of one name must not replace each other
-    spec = importlib.util.spec_from_file_location(name, resolved)
-    if spec is None or spec.loader is None:
-        raise LookupError(f"{path} is no Python file that can be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickling look a class's module up here
-    sys.path.insert(0, str(resolved.parent))  # as when Python runs the file: it may import its neighbours
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise LookupError(
-            f"cannot import {path} ({type(error).__name__}: {_line(error)}); the file must import without errors"
-        ) from error
-    finally:
-        sys.path.remove(str(resolved.parent))
-    return module
 
 
 def _accepted(factory: Callable[..., Any], options: dict[str, int | None]) -> dict[str, int]:
@@ -162,7 +91,3 @@ def _accepted(factory: Callable[..., Any], options: dict[str, int | None]) -> di
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         names.add("num_classes")  # the usual meaning of **kwargs in a factory: they go to the network's class
     return {name: value for name, value in options.items() if value is not None and name in names}
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
