@@ -20,6 +20,7 @@ class Regression(Resampled):
     100 is what the best constant has, and there is no upper end).
     """
 
+    labels: ClassVar[str] = "regression"
     units = {"error": "%", "loss": ""}  # noqa: RUF012 - as in the base class
 
     def __init__(self) -> None:
@@ -70,7 +71,7 @@ class Embedding(Resampled):
     another example of the data set than to its own.
     """
 
-    labels: ClassVar[str] = "classification"
+    labels: ClassVar[str] = "regression"
     units = {"error": "%", "loss": ""}  # noqa: RUF012 - as in the base class
 
     def __init__(self) -> None:
