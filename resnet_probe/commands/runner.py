@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from resnet_probe import threads
 from resnet_probe.analyses import seeds
 from resnet_probe.analyses.declaration import Analysis
 from resnet_probe.analyses.registry import analysis as analysis_called
@@ -21,7 +22,6 @@ from resnet_probe.commands.request import Request, processes
 from resnet_probe.commands.session import Session
 from resnet_probe.lazy import named
 from resnet_probe.tables import Result, provenance, together
-from resnet_probe.threads import crowded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,7 +104,7 @@ def measure(analysis: Analysis, request: Request, session: Session, *, command: 
         made = named(analysis.run)(None, request.parameters, _light(request, session))
         return _written(analysis, request, folder, list(made), identities, [], command)
     workers, device = processes(request, pick_device(request.device))
-    for note in (in_software(request.precision, device), crowded() if device == "cpu" else None):
+    for note in (in_software(request.precision, device), threads.crowded() if device == "cpu" else None):
         if note and analysis.needs.sweep:
             session.tell(note, important=True)
     images = analysis.needs.images == "all" or (analysis.needs.images == "optional" and request.data is not None)

@@ -11,8 +11,9 @@ from resnet_probe.analyses.lesion import several as multi
 from resnet_probe.analyses.lesion.facts import several
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
-from resnet_probe.evaluate import recalibrate
+from resnet_probe.evaluate import Score, recalibrate
 from resnet_probe.tables import read
+from resnet_probe.tasks import CLASSIFICATION
 from tests.evaluate.cases import compared, images, loop, without
 
 
@@ -123,7 +124,8 @@ def test_the_two_intervals_have_the_widths_of_their_standard_errors():
         {"network": "n", "deleted": 2, "error": 100 * float(f.mean()), "error_recalibrated": None} for _, f in flags
     ]
     drawn_from = [f"unit{i}" for i in range(60)]  # 60 of 1,770 pairs: nearly as if drawn with repetition
-    (row,) = multi.summarise(rows, flags, {"drawn_from": drawn_from}, seed=0).rows
+    scores = [(2, Score(400, {"wrong": f.sum()}, {"wrong": f}, CLASSIFICATION)) for _, f in flags]
+    (row,) = multi.summarise(rows, scores, {"drawn_from": drawn_from}, seed=0).rows
     per_image = 100 * np.mean([f for _, f in flags], axis=0)
     errors = [r["error"] for r in rows]
     for values, name in ((per_image, "images"), (errors, "draws")):
