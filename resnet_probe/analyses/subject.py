@@ -162,6 +162,8 @@ class Subject:
             }  # fmt: skip
             if self._data.resized:
                 about["data_set"]["resized"] = self._data.resized
+            if self._data.mapped:
+                about["data_set"]["classes"] = len(self._data.labels.unique())
         return about
 
 

@@ -62,7 +62,9 @@ def _refuse_idle(analysis: Analysis, values: Mapping[str, Any]) -> None:
     idle = [name for name in shared_options(analysis.needs) if name in given - {*SAME_ANYWAY, "seed"}]
     if alone and idle:
         raise click.UsageError(f"{alone} is counted without a network and images; leave out {flags[idle[0]]}")
-    about_images = [name for name in idle if name in ("data_root", "split", "limit", "normalize", "batch_size")]
+    about_images = [
+        name for name in idle if name in ("classes", "data_root", "split", "limit", "normalize", "batch_size")
+    ]
     if analysis.needs.images == "optional" and not values["data"] and about_images:
         raise click.UsageError(f"{flags[about_images[0]]} given without --data; alone it has no effect")
 

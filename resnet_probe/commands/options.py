@@ -161,8 +161,17 @@ task: Decorator = click.option(
 
 data: Decorator = click.option(
     "--data",
-    metavar="NAME|FOLDER",
-    help="Images: digits, cifar10, cifar100, fake, or a folder of class folders (or of train, val, test).",
+    metavar="NAME|FOLDER|FACTORY",
+    help="Images: digits, cifar10, cifar100, fake, a folder of class folders (or of train, val, test), or your own "
+    "code, which runs: file.py:factory, package.module:factory.",
+)
+
+classes: Decorator = click.option(
+    "--classes",
+    type=FILE,
+    metavar="FILE",
+    help="Class map, for images of some of the network's classes: the names of its outputs, one per line or as a JSON "
+    "list, or JSON {folder: output}.",
 )
 
 data_root: Decorator = click.option(

@@ -34,6 +34,7 @@ class Request:
     untrained: bool = False
     task: str | None = None
     data: str | None = None
+    classes: Path | None = None
     data_root: Path | None = None
     split: str = "test"
     limit: int | None = None
@@ -119,7 +120,7 @@ def shared_options(needs: Needs) -> tuple[str, ...]:
         *(("read_as",) if needs.side_by_side else ()),
         *(("untrained",) if needs.twins else ()),
         *(("task",) if needs.tasks else ()),
-        *(("data", "data_root", "split", "limit", "normalize") if needs.images != "none" else ()),
+        *(("data", "classes", "data_root", "split", "limit", "normalize") if needs.images != "none" else ()),
         *(("batch_size",) if needs.batches or needs.sweep else ()),
         *(("precision", "memory", "compiled", "fresh", "devices", "num_nodes", "accelerator") if needs.sweep else ()),
         *("device", "seed", "out", "formats", "quiet"),

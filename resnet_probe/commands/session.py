@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
+from resnet_probe.commands.images import check_fit, images_of, outputs_for
+
 if TYPE_CHECKING:
     from resnet_probe.analyses.declaration import Needs
     from resnet_probe.analyses.subject import Subject
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"  # the architecture is read from the weights
 NO_NETWORK = "no network given; give --ckpt FILE or --arch NAME"
-NO_IMAGES = "no images given; give --data digits, cifar10, cifar100, fake or a folder"
+NO_IMAGES = "no images given; give --data digits, cifar10, cifar100, fake, a folder or file.py:factory"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,31 @@ class Loaded:
         metadata = self.checkpoint.metadata
         value = metadata.get(key) if {"arch", "format"} <= metadata.keys() else None
         return value if isinstance(value, str) else None
+
+    @property
+    def images(self) -> str | None:
+        """The data that our own format says the network was trained on.
+
+        Raises:
+            click.UsageError: it is code, which the file's author chose.
+        """
+        from resnet_probe.data import is_own
+
+        spec = self.own("data")
+        if spec is not None and is_own(spec):
+            raise click.UsageError(
+                f"{self.name} names its data {spec}, which is code; if you trust it, give --data {spec}"
+            )
+        return spec
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its outputs, where our own format has them."""
+        metadata = self.checkpoint.metadata
+        names = metadata.get("classes") if {"arch", "format"} <= metadata.keys() else None
+        if not isinstance(names, list) or len(names) != self.checkpoint.num_classes:
+            return ()
+        return tuple(names) if all(isinstance(name, str) for name in names) else ()
 
 
 USUAL = 32  # pixels of a side, where nothing says of what size a network's images are
@@ -152,12 +179,14 @@ class Session:
                 f"{one.name} has other classes or channels than {one.checkpoint.arch} has by default, so no untrained "
                 "network can be set beside it; leave --untrained out"
             )
-        return Loaded(replace(twin, name=f"{one.name} untrained"), trained=False, like=number)
+        known = {key: one.checkpoint.metadata[key] for key in ("arch", "format", "classes") if one.classes}
+        twin = replace(twin, name=f"{one.name} untrained", metadata=known)
+        return Loaded(twin, trained=False, like=number)
 
     def _side_by_side(self, request: Request) -> list[Loaded]:
         """Checkpoints, each read as one of `--read-as`, then untrained networks for the classes of the images."""
         from resnet_probe import checkpoint
-        from resnet_probe.data import load_data
+        from resnet_probe.data import is_own, load_data
 
         ckpts, archs, read_as = request.ckpts, request.arch, request.read_as
         if not ckpts and not archs:
@@ -174,13 +203,14 @@ class Session:
         found = _distinct([self.load(path, kind, size=request.size) for path, kind in pairs], ckpts)
         if not archs:
             return found
-        spec = request.data or (found[0].checkpoint.metadata.get("data") if found else None)
-        if not isinstance(spec, str):
+        spec = request.data or (found[0].images if found else None)
+        if spec is None:
             raise click.UsageError(NO_IMAGES)
-        some = load_data(spec, root=request.data_root, split=request.split, limit=1, size=32)
+        limit = request.limit if is_own(spec) else 1  # the classes of one's own data may be those of its labels
+        some = load_data(spec, root=request.data_root, split=request.split, limit=limit, size=32)
         taken, like = {each.name for each in found}, 0 if found else None
         for arch in archs:
-            classes, channels = len(some.classes), some.input_shape[0]
+            classes, channels = outputs_for(some, request), some.input_shape[0]
             made = checkpoint.untrained(arch, seed=request.seed, num_classes=classes, in_channels=channels)
             name = f"{made.name} untrained" if made.name in taken else made.name
             found.append(Loaded(replace(made, name=name), trained=False, like=like))
@@ -232,11 +262,11 @@ class Session:
             data, more = None, None
             if images:
                 like = found[one.like] if one.like is not None else None
-                spec = request.data or (networks[one.like] if one.like is not None else one).own("data")
+                spec = request.data or (networks[one.like] if one.like is not None else one).images
                 normalize = asked or (like.data.normalization if like else None)
                 data = self.images(one, request, spec, normalize, task.labels)
                 if task is CLASSIFICATION:
-                    _check_fit(one, data)
+                    check_fit(one, data)
                 more = self._more(one, spec or "", data, request, task.labels)
             shape = data.input_shape if data else None
             unraveled = self._unraveler(one, shape, device)
@@ -270,25 +300,22 @@ class Session:
             click.UsageError: no data is known.
             DataError: the data cannot be read.
         """
-        from resnet_probe.data import load_data
-
         if one.example is not None and labels != "language":
             raise click.UsageError(
                 f"{one.name} is a network of transformers, and no labelled images are measured with those; inspect and "
                 "paths take it without --data"
             )
-        spec = spec or request.data or one.own("data")
+        spec = spec or request.data or one.images
         if spec is None:
             raise click.UsageError(NO_IMAGES)
-        chosen, size = normalize or one.own("normalize"), one.input_size
-        key = (spec, request.data_root, request.split, request.limit, chosen, size, request.seed, labels)
+        key = (
+            spec, request.data_root, request.split, request.limit, normalize or one.own("normalize"), one.input_size,
+            request.seed, request.classes, one.classes, one.checkpoint.num_classes, labels,
+        )  # fmt: skip
         return self._once(  # type: ignore[no-any-return]
             ("images", *key),
-            lambda: load_data(
-                spec, root=request.data_root, split=request.split, limit=request.limit, normalize=chosen, size=size,
-                seed=request.seed, task=labels, notify=self.tell,
-            ),
-        )  # fmt: skip
+            lambda: images_of(one, spec, request, normalize=normalize, task=labels, tell=self.tell),
+        )
 
     def _look(self, one: Loaded, data: Data, settled: bool, device: str) -> None:
         """Say the unlesioned error, and stop where another normalisation would give a clearly lower one."""
@@ -317,15 +344,12 @@ class Session:
 
     def _more(self, one: Loaded, spec: str, like: Data, request: Request, labels: str) -> Callable[..., Data]:
         """What loads other images of the same data, normalised alike."""
-        from resnet_probe.data import load_data
 
-        def images(*, split: str = request.split, limit: int | None = request.limit, whole: bool = False) -> Data:
-            return load_data(
-                spec, root=request.data_root, split=split, limit=limit, normalize=like.normalization,
-                size=one.input_size, whole=whole, seed=request.seed, task=labels,
-            )  # fmt: skip
+        def others(*, split: str = request.split, limit: int | None = request.limit, whole: bool = False) -> Data:
+            its: dict[str, Any] = {"split": split, "limit": limit, "whole": whole}
+            return images_of(one, spec, request, normalize=like.normalization, task=labels, **its)
 
-        return images
+        return others
 
     def _unraveler(self, one: Loaded, usual: tuple[int, ...] | None, device: str) -> Callable[..., UnraveledNetwork]:
         """What unravels the network for inputs of a shape; where none is given, for usual ones, or of its own size."""
@@ -393,7 +417,7 @@ def with_leaves(found: Sequence[Loaded], leaves: Sequence[str]) -> list[Loaded]:
     """
     if not leaves:
         return list(found)
-    from resnet_probe.models.external import suggest
+    from resnet_probe.factories import suggest
 
     modules = [[name for name, _ in one.checkpoint.model.named_modules() if name] for one in found]
     for leaf in leaves:
@@ -418,20 +442,6 @@ def _distinct(found: list[Loaded], ckpts: Sequence[Path]) -> list[Loaded]:
     if len({one.name for one in told}) < len(told):
         raise click.UsageError("the same checkpoint given twice; give each --ckpt once")
     return told
-
-
-def _check_fit(one: Loaded, data: Data) -> None:
-    loaded, classes, channels = one.checkpoint, len(data.classes), data.input_shape[0]
-    if loaded.num_classes != classes:
-        raise click.UsageError(
-            f"{loaded.name} has {loaded.num_classes} classes and {data.name} has {classes}; "
-            "give the data the network was trained for"
-        )
-    if loaded.in_channels != channels:
-        raise click.UsageError(
-            f"{loaded.name} takes images of {loaded.in_channels} channels and {data.name} has {channels}; "
-            "give the data the network was trained for"
-        )
 
 
 def _same_images(found: Sequence[Subject]) -> None:

@@ -45,6 +45,7 @@ QUICK = Amount(limit=200, draws=5, swaps=5, samples=50, images=50, batches=0, se
 @click.option("--against", type=options.WEIGHTS, metavar="FILE", help="Checkpoint to compare with, such as a VGG.")
 @options.task
 @options.data
+@options.classes
 @options.data_root
 @options.split
 @options.limit

@@ -1,6 +1,8 @@
-"""Labelled images: a data set's name or a folder becomes batches, normalised in one place.
+"""Labelled images: a data set's name, a folder or code of one's own becomes batches, normalised in one place.
 
-load_data         a name (NAMES) or a folder -> Data
+load_data         a name (NAMES), a folder or a factory -> Data
+from_dataset      any Dataset or iterable of (input, target) -> Data
+with_classes      the labels of a network that knows more classes
 Data              images in a fixed order: batches, subsets, shards, fingerprint
 NORMALIZATIONS    the known means and standard deviations
 DataError         what cannot be read, and what to do about it
@@ -15,11 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnet_probe.data.annotated import TASKS, load_annotated
+from resnet_probe.data.classes import can_match, read_classes, with_classes
 from resnet_probe.data.dataset import Data, spread
 from resnet_probe.data.errors import DataError
 from resnet_probe.data.folder import load_folder
 from resnet_probe.data.named import cifar, cifar_in, digits, fake
 from resnet_probe.data.normalization import NORMALIZATIONS, normalizations_for, parse_normalization
+from resnet_probe.data.own import from_dataset, is_own, load_own
 from resnet_probe.files import is_kernel
 
 __all__ = [
@@ -27,9 +31,14 @@ __all__ = [
     "NORMALIZATIONS",
     "Data",
     "DataError",
+    "can_match",
+    "from_dataset",
+    "is_own",
     "load_data",
     "normalizations_for",
     "parse_normalization",
+    "read_classes",
+    "with_classes",
 ]
 
 # What each name gives, in one line for help texts.
@@ -58,7 +67,8 @@ def load_data(
     """Return the images that `spec` names.
 
     spec: a name from NAMES; or a folder: with class folders in it, with split folders that hold class folders, or
-        with the original files of CIFAR-10 or CIFAR-100. A name goes first: write "./digits" for a folder "digits".
+        with the original files of CIFAR-10 or CIFAR-100; or `file.py:factory` or `package.module:factory`, code of the
+        user's own that runs (see `own.load_own`). A name goes first: write "./digits" for a folder "digits".
     root: where CIFAR's files are, or are fetched to; the user's cache folder by default.
     split: "train" or "test", or the name of a split folder.
     limit: keep this many images, spread evenly over the classes in stored order (see `dataset.spread`).
@@ -73,18 +83,19 @@ def load_data(
         one, and where a name hides a folder.
 
     Raises DataError for a spec, split, limit, normalisation or size that does not exist, and for files that are
-    missing or broken.
+    missing or broken; LookupError or ValueError for a factory that is missing or fails.
 
     Examples:
         >>> load_data("digits").input_shape
         (1, 8, 8)
     """
+    name = os.fspath(spec)
     for what, value in (("limit", limit), ("size", size)):
         if value is not None and value < 1:
             raise DataError(f"{what} {value}: it must be at least 1; leave it out for no {what}")
-    if normalize is not None:
-        parse_normalization(normalize)  # before files are read, since that may take long
-    name = os.fspath(spec)
+    parse_normalization(normalize or "none", pixels=not is_own(name))  # before files are read, which may take long
+    if is_own(name):
+        return load_own(name, split=split, limit=limit, normalization=normalize)
     if name in NAMES and Path(name).is_dir() and notify is not None:
         notify(f"note: {name} is the data set of that name; give ./{name} for the folder")
     if task in TASKS:
@@ -132,4 +143,4 @@ def _existing_folder(spec: str) -> Path:
     known = [*NAMES, *(str(folder.parent / entry.name) for entry in folder.parent.glob("*/"))]
     close = difflib.get_close_matches(spec, known, n=1, cutoff=0.7)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise DataError(f"no data {spec!r}: give {', '.join(NAMES)} or a folder that exists{hint}")
+    raise DataError(f"no data {spec!r}: give {', '.join(NAMES)}, a folder that exists or file.py:factory{hint}")

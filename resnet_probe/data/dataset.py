@@ -38,6 +38,7 @@ class Data:
         normalization: what `batches` applies: a name from NORMALIZATIONS or "mean;std".
         folder: whether they come from a folder of images, whose name says nothing certain about what they are.
         resized: how images of other sizes were brought to this one; empty where every pixel stays as it is.
+        mapped: whether the classes are the outputs of a network, of which the labels are some (`data.classes`).
 
     Raises DataError for images of another form, another number of labels, or a normalisation that does not fit the
     number of channels (dimension 1).
@@ -57,6 +58,7 @@ class Data:
     normalization: str
     folder: bool = False
     resized: str = ""
+    mapped: bool = False
 
     def __post_init__(self) -> None:
         held = self.images
@@ -236,6 +238,11 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def are_classes(labels: Tensor) -> bool:
+    """Whether the labels are one class for each image."""
+    return labels.dim() == 1 and not labels.is_floating_point()
 
 
 def spread(labels: Tensor, limit: int) -> Tensor:

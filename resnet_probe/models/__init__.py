@@ -40,8 +40,10 @@ from collections.abc import Callable
 
 from torch import nn
 
+from resnet_probe.factories import suggest
+
 from .detection import faster_rcnn
-from .external import factory_model, suggest, timm_model, torchvision_model, torchvision_names
+from .external import factory_model, timm_model, torchvision_model, torchvision_names
 from .gpt import GPT, gpt
 from .huggingface import huggingface_model
 from .lenet import LeNet5, lenet

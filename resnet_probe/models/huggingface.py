@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .external import suggest
+from resnet_probe.factories import suggest
 
 TOKENS = 16  # of an example of text; of audio so many samples that something is left of them
 SAMPLES = 4000

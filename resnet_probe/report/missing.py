@@ -18,7 +18,7 @@ from resnet_probe.tables import Run, SavedTable
 
 STUDY = "study.json"
 ALTERED = "not the table that was written: it was changed since, or a run was stopped between table and settings"
-IMAGES = ("data", "normalize", "limit")  # options that say which images
+IMAGES = ("data", "classes", "normalize", "limit")  # options that say which images
 
 
 @dataclass(frozen=True)

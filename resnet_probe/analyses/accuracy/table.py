@@ -104,6 +104,8 @@ def tabulate(
         for key, predictions in outcomes.items()
     ]
     by_class = [row for key, predictions in outcomes.items() for row in _class_rows(key, predictions, data.classes)]
+    if data.mapped:  # to a network that knows other classes too
+        by_class = [row for row in by_class if row["images"]]
     by_bin = [row for key, predictions in outcomes.items() for row in _bin_rows(key, predictions)]
     tables = ((EVALUATE, rows), (CLASSES, by_class), (RELIABILITY, by_bin))
     return Accuracy(*(table.result(its, **settings) for table, its in tables))
