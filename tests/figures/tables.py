@@ -40,6 +40,16 @@ def lesion(names):
     return table("lesion", rows, classes=10)
 
 
+def lesion_by(names):
+    blocks = ["(intact)", *(f"layer{i // 3 + 1}.{i % 3}" for i in range(9))]
+    rows = [
+        {"network": names[0], "block": block, "index": b - 1 if b else None, "group": f"class {k}",
+         "difference": 60 * wave(b, k) ** 3 - 5 if b else None, "q": (0.01 if wave(b, k) > 0.6 else 0.4) if b else None}
+        for b, block in enumerate(blocks) for k in range(10)
+    ]  # fmt: skip
+    return table("lesion_by", rows)
+
+
 def lesion_multi(names):
     rows = [
         {"network": name, "deleted": k, "draw": d, "error": min(90.0, 7 + 3 * n + 9 * k * (0.6 + 0.8 * wave(k, d, n))),
@@ -324,9 +334,9 @@ def over_seeds(name, key):
 TABLES = {
     maker.__name__: maker
     for maker in (
-        lesion, lesion_multi, lesion_pairs, lesion_scales, importance, importance_subsets, importance_pairs, prune,
-        reorder, paths, gradients, survival, responses, evaluate, evaluate_classes, evaluate_reliability, iterative,
-        iterative_ranks, curves, grid, grid_lesions, compare, zoo,
+        lesion, lesion_by, lesion_multi, lesion_pairs, lesion_scales, importance, importance_subsets,
+        importance_pairs, prune, reorder, paths, gradients, survival, responses, evaluate, evaluate_classes,
+        evaluate_reliability, iterative, iterative_ranks, curves, grid, grid_lesions, compare, zoo,
     )
 }  # fmt: skip
 SEEDS = (("lesion_seeds", "block"), ("responses_seeds", "layer"), ("gradients_seeds", "length"),

@@ -1,6 +1,7 @@
 """Lesion study: delete residual blocks at test time and measure what that does to the error.
 
 single.py    every block, one at a time -> lesion.csv
+groups.py    the same, class by class -> lesion_by.csv
 measures.py  what tasks other than classification measure beside the error -> lesion_measures.csv
 several.py   random sets of blocks -> lesion_multi.csv, lesion_multi_summary.csv
 pairs.py     every pair, and how the two depend on each other -> lesion_pairs.csv
@@ -38,7 +39,19 @@ if TYPE_CHECKING:
     from resnet_probe.analyses.subject import Subject
     from resnet_probe.tables import Result
 
-__all__ = ["ANALYSIS", "INTACT", "LESION", "MEASURES", "MULTI", "PAIRS", "SCALES", "SUMMARY", "Parameters", "run"]
+__all__ = [
+    "ANALYSIS",
+    "BY",
+    "INTACT",
+    "LESION",
+    "MEASURES",
+    "MULTI",
+    "PAIRS",
+    "SCALES",
+    "SUMMARY",
+    "Parameters",
+    "run",
+]
 
 VEIT = "Veit et al. 2016 (arXiv 1605.06431)"
 RULES = "resnet_probe.claims.lesions"
@@ -61,6 +74,9 @@ class Parameters:
         "Add images until every difference is known within so many percentage points, then stop.",
         metavar="POINTS",
     )
+    by: str | None = option(
+        None, "Also the error of every group of images: which block does which class need?", choices=("class",)
+    )
     recalibrate: bool = option(False, "Measure again with batch-norm statistics re-estimated.")
     recalibrate_split: str = option("train", "Images for --recalibrate.", needs=("recalibrate",))
     recalibrate_limit: int = option(2000, "How many of them.", least=1, metavar="N", needs=("recalibrate",))
@@ -71,10 +87,12 @@ class Parameters:
             raise ValueError(f"--{' and --'.join(given)} given; give one of them, or none for single deletions")
         if self.recalibrate and (self.pairs or self.scales):
             raise ValueError(f"--recalibrate goes with single deletions and --multi, not with --{given[0]}")
+        if self.by and given:
+            raise ValueError(f"--by goes with single deletions, not with --{given[0]}; leave out one of them")
         if self.until is not None:
             if not 0 < self.until < 100:
                 raise ValueError(f"--until {self.until:g}: give percentage points above 0 and below 100, such as 0.5")
-            if other := next((name for name in (*given, "recalibrate") if getattr(self, name)), None):
+            if other := next((name for name in (*given, "by", "recalibrate") if getattr(self, name)), None):
                 raise ValueError(
                     "--until goes with single deletions, the only ones whose intervals allow to look while images are "
                     f"added; leave out --{other}"
@@ -141,6 +159,32 @@ MEASURES = Table(
     ),
     parent="lesion",
     facts="resnet_probe.analyses.lesion.facts:measures",
+)
+
+BY = Table(
+    "lesion_by",
+    "Deleting one unit, class by class",
+    (
+        *(c.NETWORK, c.BLOCK, c.INDEX),
+        Column("group", str, "name of the class"),
+        replace(c.IMAGES, meaning="images of the class"),
+        replace(c.WRONG, meaning="of them, those that were classified wrongly"),
+        c.ERROR,
+        *(*c.NEWLY, *c.DIFFERENCE),
+        c.PAIRED[-1],
+        Column(
+            "q",
+            float,
+            "the same with the false discovery rate over all cells (deletion and class) of the network controlled",
+            method="discovery",
+        ),
+    ),
+    question="Which block does which class need?",
+    command="lesion --by class",
+    plots=(Plot("lesion_by", "resnet_probe.analyses.lesion.groups:plot"),),
+    facts="resnet_probe.analyses.lesion.facts:groups",
+    headline="cells above zero",
+    parent="lesion",
 )
 
 MULTI = Table(
@@ -288,6 +332,11 @@ def check(subject: Subject, parameters: Parameters) -> None:
     Raises:
         ValueError: it has not.
     """
+    if parameters.by:
+        from resnet_probe.data.dataset import are_classes  # noqa: PLC0415
+
+        if "wrong" not in subject.task.columns or not are_classes(subject.data.labels):
+            raise ValueError(f"--by class given, and images of {subject.data.name} have no class each; leave it out")
     units = len(subject.network.surgical)
     if not units:
         raise ValueError(
@@ -309,15 +358,16 @@ ANALYSIS = Analysis(
     help="Delete each block and measure the error.",
     description="""Delete each residual block at test time and measure the error (Veit et al. 2016, Fig. 3).
 
-    With --multi random sets of blocks (Fig. 5a), with --pairs every pair, with --scales each block faded. In a network
-    without residual blocks each convolution is deleted instead, and an identity takes its place: first channels kept or
-    zero channels added, strided where the layer is. Writes tables, settings and figures. Finished work is kept in a
-    file NAME.journal in the folder: an interrupted run goes on where it stopped, --fresh starts over.""",
+    With --by class also the error of each class, with --multi random sets of blocks (Fig. 5a), with --pairs every pair,
+    with --scales each block faded. In a network without residual blocks each convolution is deleted instead, and an
+    identity takes its place: first channels kept or zero channels added, strided where the layer is. Writes tables,
+    settings and figures. Finished work is kept in a file NAME.journal in the folder: an interrupted run goes on where
+    it stopped, --fresh starts over.""",
     parameters=Parameters,
     needs=Needs(sweep=True, tasks=True),
     run="resnet_probe.analyses.lesion:run",
     check="resnet_probe.analyses.lesion:check",
-    tables=(LESION, MEASURES, MULTI, SUMMARY, PAIRS, SCALES),
+    tables=(LESION, BY, MEASURES, MULTI, SUMMARY, PAIRS, SCALES),
     study=(
         StudyStep("Single deletions in {network}", "lesion", _one_at_a_time),
         StudyStep("Several deletions in {network}", "lesion_multi", _several),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_probe.analyses.columns import against_intact, with_interval
 from resnet_probe.analyses.lesion import INTACT, LESION, Parameters
+from resnet_probe.analyses.lesion.groups import by_class
 from resnet_probe.analyses.lesion.measures import measures
 from resnet_probe.figures.looks import DASHED
 from resnet_probe.statistics import confidence_sequence
@@ -39,7 +40,8 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
     the confidence sequence of every deletion's difference is at most twice that wide.
 
     Returns:
-        Table `lesion`: the intact network first, then one row per unit from input to output.
+        Table `lesion`: the intact network first, then one row per unit from input to output. With `by` also the table
+        `lesion_by`.
 
     Raises:
         ValueError: the network's class count does not fit the data; or several processes with `until`.
@@ -78,7 +80,11 @@ def run(subject: Subject, parameters: Parameters, runtime: Runtime) -> list[Resu
         intact, *deleted = scores.values()
         widest = max(_half_width(intact, score) for score in deleted)
         settings["until"] = {"points": until, "widest": widest, "available": len(subject.data), "seed": runtime.seed}
-    return [LESION.result(rows, **settings), *measures(subject, scores)]
+    tables = [LESION.result(rows, **settings), *measures(subject, scores)]
+    if parameters.by is not None:
+        flags = {block: score.flags for block, score in scores.items()}
+        tables.append(by_class(subject.name, flags, subject.data.labels.cpu(), subject.data.classes))
+    return tables
 
 
 def _narrow(until: float, scores: Mapping[str, Score]) -> bool:
