@@ -323,8 +323,8 @@ def check(subject: Subject, parameters: Parameters) -> None:
     if parameters.by:
         from resnet_probe.data.dataset import are_classes  # noqa: PLC0415
 
-        if not are_classes(subject.data.labels):
-            raise ValueError(f"--by class given, and labels of {subject.data.name} are no classes; leave it out")
+        if "wrong" not in subject.task.columns or not are_classes(subject.data.labels):
+            raise ValueError(f"--by class given, and images of {subject.data.name} have no class each; leave it out")
     units = len(subject.network.surgical)
     if not units:
         raise ValueError(
@@ -349,8 +349,8 @@ ANALYSIS = Analysis(
     With --by class also the error of each class, with --multi random sets of blocks (Fig. 5a), with --pairs every pair,
     with --scales each block faded. In a network without residual blocks each convolution is deleted instead, and an
     identity takes its place: first channels kept or zero channels added, strided where the layer is. Writes tables,
-    settings and figures. Finished work is kept in a
-    file NAME.journal in the folder: an interrupted run goes on where it stopped, --fresh starts over.""",
+    settings and figures. Finished work is kept in a file NAME.journal in the folder: an interrupted run goes on where
+    it stopped, --fresh starts over.""",
     parameters=Parameters,
     needs=Needs(sweep=True, tasks=True),
     run="resnet_probe.analyses.lesion:run",

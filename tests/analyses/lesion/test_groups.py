@@ -82,7 +82,7 @@ def test_what_does_not_go_together_is_one_line(case):
             lesion.Parameters(by="class", **other)
         assert "\n" not in str(caught.value)
     numbers = Data("numbers", "test", data.images, torch.rand(160), (), "none")
-    with pytest.raises(ValueError, match="labels of numbers are no classes"):
+    with pytest.raises(ValueError, match="images of numbers have no class each"):
         lesion.check(Subject("tiny", net, numbers), lesion.Parameters(by="class"))
 
 
