@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -93,8 +94,8 @@ class _Annotations:
         if not images:
             raise DataError(f"{file} has no images; give annotations of some")
         ids = [each["id"] for each in categories]
-        if wrong := next((each for each in ids if not 0 <= each < MOST_CLASSES), None):
-            raise DataError(f"{file} has a category with id {wrong}; give ids from 0 to {MOST_CLASSES - 1}")
+        if wrong := [each for each in ids if not 0 <= each < MOST_CLASSES]:
+            raise DataError(f"{file} has a category with id {wrong[0]}; give ids from 0 to {MOST_CLASSES - 1}")
         shift = int(0 in ids)
         named = {each["id"] + shift: str(each["name"]) for each in categories}
         of_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -144,8 +145,8 @@ def _entries(file: Path, content: dict[str, Any], part: str, key: str) -> Iterat
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), int) or key not in entry:
             raise DataError(f"{file}: entry {number} of {part} lacks a whole number as id, or {key}; add it")
         yield entry
-    if twice := next((one for one, count in Counter(entry["id"] for entry in listed).items() if count > 1), None):
-        raise DataError(f"{file}: the id {twice} occurs twice in {part}; give each its own")
+    if twice := [one for one, count in Counter(entry["id"] for entry in listed).items() if count > 1]:
+        raise DataError(f"{file}: the id {twice[0]} occurs twice in {part}; give each its own")
 
 
 def _row(told: _Annotations, one: dict[str, Any], shape: tuple[int, int]) -> Row:
@@ -168,8 +169,10 @@ def _mask(told: _Annotations, entry: dict[str, Any], shape: tuple[int, int]) -> 
     for one in told.objects[entry["id"]]:
         found = one.get("segmentation")
         try:
-            coded = coco.frPyObjects(found, height, width) if not _is_packed(found) else found
-            inside = coco.decode(coco.merge(coded) if isinstance(coded, list) else coded).astype(bool)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of numpy, about code of pycocotools
+                coded = found if _is_packed(found) else coco.frPyObjects(found, height, width)
+                inside = coco.decode(coco.merge(coded) if isinstance(coded, list) else coded).astype(bool)
             if inside.shape != shape:
                 raise ValueError(f"{inside.shape[1]} x {inside.shape[0]} pixels, not {width} x {height}")
         except Exception as error:  # pycocotools raises a bare Exception, among others

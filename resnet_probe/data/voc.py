@@ -78,10 +78,10 @@ def _rows(path: Path, shape: tuple[int, int]) -> list[Row]:
         objects = VOCDetection.parse_voc_xml(ET_parse(path).getroot())["annotation"].get("object", [])
         found = []
         for number, one in enumerate(objects, start=1):
-            where, box = f"object {number} of {path}", one["bndbox"]
+            where = f"object {number} of {path}"
             if one["name"] not in CLASSES:
                 raise DataError(f"{where} is of class {one['name']!r}; VOC's are {', '.join(CLASSES)}")
-            x1, y1, x2, y2 = (float(box[side]) for side in ("xmin", "ymin", "xmax", "ymax"))
+            x1, y1, x2, y2 = (float(one["bndbox"][side]) for side in ("xmin", "ymin", "xmax", "ymax"))
             label, difficult = CLASSES.index(one["name"]) + 1, one.get("difficult", "0") == "1"
             found.append(row(where, (x1 - 1, y1 - 1, x2, y2), shape, label, area=None, crowd=difficult))
     except DataError:
