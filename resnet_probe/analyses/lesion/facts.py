@@ -95,29 +95,6 @@ def measures(table: Result, network: str) -> list[Fact]:
     return facts
 
 
-def groups(table: Result, network: str) -> list[Fact]:
-    """Of single deletions class by class: the cell that loses most, and how many are told from zero."""
-    intact, cells = ([row for row in table.of(network) if (row["block"] == INTACT) == of] for of in (True, False))
-    worst = max(cells, key=lambda row: row["difference"])
-    named = f"{worst['group']} without {worst['block']}: {worst['difference']:+.3g} points"
-    named += f", 95 % interval {worst['difference_low']:.3g} to {worst['difference_high']:.3g}"
-    found = [row for row in cells if row["q"] <= DISCOVERY]
-    above = sum(row["difference"] > 0 for row in found)
-    few, many = min(row["images"] for row in intact), max(row["images"] for row in intact)
-    needs = {row["group"] for row in found if row["difference"] > 0}
-    of = f"of {len(cells)} cells of a deletion and a class"
-    return [
-        Fact("cells above zero", f"{above} {of} lose, false discovery rate {100 * DISCOVERY:g} %", above),
-        Fact("cells below zero", f"{len(found) - above} {of} gain, at the same rate", len(found) - above),
-        Fact(
-            "largest loss of a class", named, worst["difference"], worst["difference_low"], worst["difference_high"],
-            "points",
-        ),
-        Fact("classes that need a block", f"{len(needs)} of {len(intact)}, with {few:,} to {many:,} images each",
-             len(needs)),
-    ]  # fmt: skip
-
-
 def _named(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """The unit, and how many others have the same error."""
     more = sum(each["error"] == row["error"] for each in rows) - 1
