@@ -297,6 +297,7 @@ class Census:
         compared: whether there is a network to compare with.
         lesions: the table of single deletions, once it is measured.
         training: whether there are training images beside those that are measured on.
+        convolutional: whether the network has 3x3 convolutions.
     """
 
     blocks: int
@@ -304,6 +305,7 @@ class Census:
     compared: bool
     lesions: Path
     training: bool = False
+    convolutional: bool = True
 
 
 @dataclass(frozen=True)

@@ -171,12 +171,14 @@ class Study:
 
     def _steps(self) -> Iterator[tuple[Analysis, StudyStep, Any]]:
         """Analyses with their steps, in the order of the report; what the network is made of is counted once."""
-        blocks = self._unraveled(self.networks[0]).blocks
+        network = self._unraveled(self.networks[0])
+        blocks, operations = network.blocks, map(network.anatomy.traced.operation, network.anatomy.flow.nodes)
         census = Census(
             blocks=len(blocks), keeping=sum(not unit.plan.resizes for unit in blocks),
             compared=len(self.networks) > 1,
             lesions=(self.folder if len(self.networks) > 1 else self._place(self.networks[0])) / "lesion.csv",
             training=self._has_training_images(),
+            convolutional=any(each.is_convolution and each.kernel_size == (3, 3) for each in operations),
         )  # fmt: skip
         for its in analyses().values():
             if its.needs.images != "none" and not its.needs.tasks and not self._classifies:

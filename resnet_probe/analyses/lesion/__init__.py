@@ -320,6 +320,8 @@ def check(subject: Subject, parameters: Parameters) -> None:
     Raises:
         ValueError: it has not.
     """
+    if parameters.until is not None and "wrong" not in subject.task.columns:
+        raise ValueError(f"--until is for classification, not {subject.task.name}; give a --limit instead")
     if parameters.by:
         from resnet_probe.data.dataset import are_classes  # noqa: PLC0415
 

@@ -10,10 +10,24 @@ Source: He et al. 2015, section 4.2 and Fig. 7.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from resnet_probe.analyses import columns as c
-from resnet_probe.analyses.declaration import Analysis, Claim, Column, Needs, Plot, Spread, StudyStep, Table, option
+from resnet_probe.analyses.declaration import (
+    Amount,
+    Analysis,
+    Census,
+    Claim,
+    Column,
+    Needs,
+    Plot,
+    Spread,
+    StudyStep,
+    Table,
+    option,
+)
 from resnet_probe.lazy import lazily
 
 KINDS = ("conv3x3", "conv", "all")
@@ -79,6 +93,11 @@ CHANNELS = Table(
     listed=False,  # thousands of rows; the CSV has them
 )
 
+
+def _wanted(amount: Amount, census: Census) -> Mapping[str, Any] | None:
+    return None if census.compared else {} if census.convolutional else {"layers": "all"}
+
+
 ANALYSIS = Analysis(
     "responses",
     help="Measure how strongly each layer responds.",
@@ -90,7 +109,7 @@ ANALYSIS = Analysis(
     needs=Needs(batches=True, tasks=True),
     run="resnet_probe.analyses.responses.table:run",
     tables=(RESPONSES, CHANNELS),
-    study=(StudyStep("Responses of {network}", "responses", lambda amount, census: None if census.compared else {}),),
+    study=(StudyStep("Responses of {network}", "responses", _wanted),),
 )
 
 __getattr__, __dir__ = lazily(__name__, figure=("plot",), table=("run",))
