@@ -16,7 +16,6 @@ PACKAGE = ROOT / "resnet_probe"
 
 # Part of the package -> layer. A part is a module or a folder; each of the analyses is a part of its own.
 LAYERS = {
-    "factories": 0,
     "files": 0,
     "float32": 0,
     "lazy": 0,

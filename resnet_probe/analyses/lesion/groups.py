@@ -8,12 +8,12 @@ chance: all cells of a network are held at a false discovery rate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.columns import DIFFERENCE, NEWLY, against_intact
 from resnet_probe.analyses.lesion import BY, INTACT
 from resnet_probe.analyses.lesion.facts import DISCOVERY
-from resnet_probe.statistics import false_discovery
+from resnet_probe.statistics import false_discovery, paired
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,21 +47,21 @@ def by_class(name: str, flags: Mapping[str, Any], labels: Any, classes: Sequence
     for index, (block, wrong) in enumerate(flags.items(), -1):
         for number, images in members.items():
             here = wrong[images]
-            compared = against_intact(None if block == INTACT else flags[INTACT][images], here)
-            rows.append(
-                {
-                    "network": name,
-                    "block": block,
-                    "index": None if block == INTACT else index,
-                    "group": classes[number],
-                    "images": len(images),
-                    "wrong": int(here.sum()),
-                    "error": 100 * float(here.mean()),
-                    **{column.key: compared[column.key] for column in (*NEWLY, *DIFFERENCE)},
-                    "p": compared["p"],
-                    "q": None,
-                }
-            )
+            row = {
+                "network": name,
+                "block": block,
+                "index": None if block == INTACT else index,
+                "group": classes[number],
+                "images": len(images),
+                "wrong": int(here.sum()),
+                "error": 100 * float(here.mean()),
+            }
+            if block != INTACT:
+                found = paired(flags[INTACT][images], here)
+                row |= asdict(found)
+                low, high = found.increase_low, found.increase_high
+                row |= {"difference": found.increase, "difference_low": low, "difference_high": high}
+            rows.append({key: row.get(key) for key in BY.keys})
     cells = rows[len(members) :]
     for row, q in zip(cells, false_discovery([row["p"] for row in cells]), strict=True):
         row["q"] = q
