@@ -72,12 +72,12 @@ def with_interval(score: Score) -> dict[str, Any]:
     return {**measured(score), "error_low": low, "error_high": high}
 
 
-def against_intact(intact: Score | None, score: Score | None, *, sequence: bool = False) -> dict[str, Any]:
+def against_intact(intact: Score | None, score: Score, *, sequence: bool = False) -> dict[str, Any]:
     """The cells of `PAIRED` and `DIFFERENCE`, of the intact network and another on the same images.
 
     Where the number of images was not fixed beforehand (`sequence`), the interval is a confidence sequence's, and what
     needs a fixed number is empty. In the row of the intact network, which has no other (`intact` is None), all are.
     """
-    if intact is None or score is None:
+    if intact is None:
         return {**INTACT_ITSELF, **dict.fromkeys(column.key for column in DIFFERENCE)}
     return score.against(intact, sequence=sequence)

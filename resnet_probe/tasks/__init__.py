@@ -18,7 +18,7 @@ from resnet_probe.tasks.registry import NAMES, task_called
 from resnet_probe.tasks.resampled import Resampled
 from resnet_probe.tasks.score import Score
 from resnet_probe.tasks.segmentation import Segmentation
-from resnet_probe.tasks.task import CEILING, Kind, Measured, Task, against_flags
+from resnet_probe.tasks.task import CEILING, Kind, Measured, Task
 
 __all__ = [
     "CEILING",
@@ -34,6 +34,5 @@ __all__ = [
     "Score",
     "Segmentation",
     "Task",
-    "against_flags",
     "task_called",
 ]

@@ -85,7 +85,12 @@ class Task(ABC):
             sequence: the number of examples was not fixed beforehand: the interval is a confidence sequence's, and what
                 needs a fixed number is None.
         """
-        return against_flags(intact.flags, score.flags, sequence=sequence)
+        found = asdict(paired(intact.flags, score.flags))
+        difference, low, high = found["increase"], found["increase_low"], found["increase_high"]
+        if sequence:
+            difference, low, high = confidence_sequence(found["newly_wrong"], found["newly_right"], score.images)
+            found |= dict.fromkeys(("increase_low", "increase_high", "p"))
+        return {**found, "difference": difference, "difference_low": low, "difference_high": high}
 
     @property
     def identity(self) -> str:
@@ -118,16 +123,6 @@ class Task(ABC):
             ValueError: they do not.
         """
         return
-
-
-def against_flags(intact: Any, flags: Any, *, sequence: bool = False) -> dict[str, Any]:
-    """The difference of two errors, from the wrong flags `(images,)` of both, see `Task.against`."""
-    found = asdict(paired(intact, flags))
-    difference, low, high = found["increase"], found["increase_low"], found["increase_high"]
-    if sequence:
-        difference, low, high = confidence_sequence(found["newly_wrong"], found["newly_right"], len(flags))
-        found |= dict.fromkeys(("increase_low", "increase_high", "p"))
-    return {**found, "difference": difference, "difference_low": low, "difference_high": high}
 
 
 class Measured(Task):

@@ -8,12 +8,12 @@ chance: all cells of a network are held at a false discovery rate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from resnet_probe.analyses.columns import DIFFERENCE, NEWLY, against_intact
 from resnet_probe.analyses.lesion import BY, INTACT
 from resnet_probe.analyses.lesion.facts import DISCOVERY
-from resnet_probe.statistics import false_discovery
+from resnet_probe.statistics import false_discovery, paired
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,29 +41,27 @@ def by_class(name: str, flags: Mapping[str, Any], labels: Any, classes: Sequence
     """
     import numpy as np  # noqa: PLC0415 - not to declare, only to run
 
-    from resnet_probe.tasks import against_flags  # noqa: PLC0415 - torch is needed to run, not to plot
-
-    numbers, none = np.asarray(labels), against_intact(None, None)
+    numbers = np.asarray(labels)
     members = {number: np.flatnonzero(numbers == number) for number in np.unique(numbers).tolist()}
     rows: list[dict[str, Any]] = []
     for index, (block, wrong) in enumerate(flags.items(), -1):
         for number, images in members.items():
             here = wrong[images]
-            compared = none if block == INTACT else against_flags(flags[INTACT][images], here)
-            rows.append(
-                {
-                    "network": name,
-                    "block": block,
-                    "index": None if block == INTACT else index,
-                    "group": classes[number],
-                    "images": len(images),
-                    "wrong": int(here.sum()),
-                    "error": 100 * float(here.mean()),
-                    **{column.key: compared[column.key] for column in (*NEWLY, *DIFFERENCE)},
-                    "p": compared["p"],
-                    "q": None,
-                }
-            )
+            row = {
+                "network": name,
+                "block": block,
+                "index": None if block == INTACT else index,
+                "group": classes[number],
+                "images": len(images),
+                "wrong": int(here.sum()),
+                "error": 100 * float(here.mean()),
+            }
+            if block != INTACT:
+                found = paired(flags[INTACT][images], here)
+                row |= asdict(found)
+                low, high = found.increase_low, found.increase_high
+                row |= {"difference": found.increase, "difference_low": low, "difference_high": high}
+            rows.append({key: row.get(key) for key in BY.keys})
     cells = rows[len(members) :]
     for row, q in zip(cells, false_discovery([row["p"] for row in cells]), strict=True):
         row["q"] = q
