@@ -26,6 +26,7 @@ ERRORS = {
     "classification": ("error", ""),
     "segmentation": ("pixel error", "the pixels of "),
     "detection": ("objects missed", "the objects of "),
+    "language": ("token error", "the tokens of "),
 }
 
 

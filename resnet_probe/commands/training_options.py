@@ -16,8 +16,19 @@ if TYPE_CHECKING:
     from resnet_probe.data import Data
     from resnet_probe.training import Recipe
 
-RECIPES = ("he2015", "he2016", "veit2016", "fast", "adam", "imagenet", "digits", "detection", "segmentation")
-TASKS = ("classification", "detection", "segmentation")
+RECIPES = (
+    "he2015",
+    "he2016",
+    "veit2016",
+    "fast",
+    "adam",
+    "imagenet",
+    "digits",
+    "detection",
+    "segmentation",
+    "language",
+)
+TASKS = ("classification", "detection", "segmentation", "language")
 DIGITS = "8x8 digits move by 1 pixel and are not mirrored"
 
 

@@ -47,7 +47,7 @@ from .external import factory_model, timm_model, torchvision_model, torchvision_
 from .gpt import GPT, gpt
 from .huggingface import huggingface_model
 from .lenet import LeNet5, lenet
-from .names import DENSE, LeNetSpec, ResNetSpec, VGGSpec, family_of, parse_lenet, parse_resnet, parse_vgg
+from .names import DENSE, LeNetSpec, ResNetSpec, VGGSpec, family_of, parse_gpt, parse_lenet, parse_resnet, parse_vgg
 from .resnet import ResNet, resnet
 from .segmentation import fcn
 from .vgg import VGG, vgg
@@ -63,6 +63,7 @@ __all__ = [
     "ResNetSpec",
     "VGGSpec",
     "family_of",
+    "parse_gpt",
     "parse_lenet",
     "parse_resnet",
     "parse_vgg",

@@ -4,6 +4,7 @@ OBJECTIVES   task -> its objective
 Objective    classification: one class for each image
 Segmenting   one class for each pixel
 Detecting    boxes with classes
+Predicting   the next token of a text
 """
 
 from __future__ import annotations
@@ -198,7 +199,28 @@ class Detecting(Objective):
         return loss, torch.stack([loss.new_zeros(()), *(share.to(loss) for share in missed)]).sum()
 
 
-OBJECTIVES: dict[str, Objective] = {one.name: one for one in (Objective(), Segmenting(), Detecting())}
+class Predicting(Objective):
+    """Language: cross-entropy, and the share of tokens that are not the likeliest; the mean over a window's tokens."""
+
+    name = "language"
+    dimensions = 2
+    refused = ("pad", "flip", "resized_crop", "style")
+    test_batch = 32
+
+    def loss(self, network: Any, inputs: Any, targets: Any, data: Data, smoothing: float) -> tuple[Tensor, Tensor]:
+        """Mean over each window's tokens, added up."""
+        scores = _scores(network(inputs))
+        if scores.ndim != 3 or scores.shape[2] < len(data.classes) or scores.shape[:2] != targets.shape:
+            raise self._unfit(tuple(scores.shape), data, "texts, tokens, ")
+        return _per_token(scores, targets, smoothing), (scores.argmax(-1) != targets).double().mean(1).sum()
+
+    def test(self, network: nn.Module, inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        """The same."""
+        scores = _scores(network(inputs))
+        return _per_token(scores, targets), (scores.argmax(-1) != targets).double().mean(1).sum()
+
+
+OBJECTIVES: dict[str, Objective] = {one.name: one for one in (Objective(), Segmenting(), Detecting(), Predicting())}
 
 
 def _scores(outputs: Any) -> Tensor:
@@ -212,6 +234,11 @@ def _per_pixel(scores: Tensor, classes: Tensor, smoothing: float = 0.0) -> Tenso
         scores, classes.to(torch.int64), ignore_index=IGNORED, reduction="none", label_smoothing=smoothing
     )
     return (losses.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)).sum()
+
+
+def _per_token(scores: Tensor, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
+    losses = F.cross_entropy(scores.movedim(-1, 1), tokens, reduction="none", label_smoothing=smoothing)
+    return losses.mean(1).sum()
 
 
 def _wrong_pixels(scores: Tensor, classes: Tensor) -> Tensor:

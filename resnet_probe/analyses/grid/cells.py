@@ -38,12 +38,12 @@ def describe(arch: str) -> Description:
     >>> describe("resnet110-preact")
     Description(family='resnet', depth=110, variant='preact')
     """
-    from resnet_probe.models import DENSE, family_of, parse_lenet, parse_resnet, parse_vgg  # noqa: PLC0415 - brings torch
+    from resnet_probe.models import DENSE, family_of, parse_gpt, parse_lenet, parse_resnet, parse_vgg  # noqa: PLC0415 - brings torch
 
     family = family_of(arch)
     if family is None or arch in DENSE:
         return Description(family or arch.partition(":")[0], None, None)
-    {"vgg": parse_vgg, "lenet": parse_lenet}.get(family, parse_resnet)(arch)
+    {"vgg": parse_vgg, "lenet": parse_lenet, "gpt": parse_gpt}.get(family, parse_resnet)(arch)
     match = re.fullmatch(r"(?:cifar:)?[a-z]+(\d+)(?:-(.*))?", arch)
     assert match is not None
     return Description(family, int(match[1]), match[2] or None)
