@@ -15,12 +15,17 @@ INDEX = Column("index", int, "position among the units that can be deleted, from
 STAGE = Column("stage", int, "stage of the network, from 1")
 RESIZES = Column("resizes", bool, "whether it changes channels or size")
 IMAGES = Column("images", int, "images that were evaluated")
-WRONG = Column("wrong", int, "images that were classified wrongly")
-ERROR = Column("error", float, "share of wrong predictions", "%")
+WRONG = Column("wrong", int, "images that were classified wrongly; empty in other tasks")
+ERROR = Column("error", float, "share of wrong predictions; in other tasks their own error", "%")
 LOSS = Column("loss", float, "mean cross-entropy", "nats")
 CHANGED = Column("changed", int, "predictions that differ from the intact network's")
 ERROR_LOW = Column(
-    "error_low", float, "lower end of the error's 95 % Wilson interval over images", "%", "low", method="wilson"
+    "error_low",
+    float,
+    "lower end of the error's 95 % Wilson interval over images, in other tasks of a bootstrap's",
+    "%",
+    "low",
+    method="wilson",
 )
 ERROR_HIGH = Column("error_high", float, "upper end of it", "%", "high")
 

@@ -1,5 +1,7 @@
 """Segmentation, language, regression and embeddings: figures by another route, and intervals by simulation."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -226,3 +228,20 @@ def test_what_is_no_task_is_refused(name):
     with pytest.raises((LookupError, ValueError)) as refused:
         task_called(name)
     assert "\n" not in str(refused.value)
+
+
+def test_the_example_of_the_docs_is_a_task(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "own-task.md").read_text(encoding="utf-8")
+    (tmp_path / "depth.py").write_text(page.split("```python\n")[1].split("```")[0])
+    model, data = dense(classes=1)
+    distances = torch.rand((len(data), 12, 12), generator=torch.Generator().manual_seed(2)) + 0.5
+    data = Data("rooms", "test", data.images, distances, (), normalization="0.5;0.25")
+    network, scores = swept(model, data, task_called(f"{tmp_path / 'depth.py'}:Depth"))
+    ((x, y),) = data.batches(len(data))
+    for name, score in scores.items():
+        with torch.no_grad():
+            outputs = network.delete(*filter(None, [name]))(x)[:, 0]
+        ratio = (outputs / y).clamp(min=1e-6)
+        far = (ratio.maximum(1 / ratio) > 1.25).double().mean()
+        assert score.error == pytest.approx(100 * float(far))
+        assert score.estimates["rmse"] == pytest.approx(float((outputs - y).square().mean()) ** 0.5, rel=1e-5)
