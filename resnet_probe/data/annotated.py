@@ -44,9 +44,7 @@ def load_annotated(
     if task == "language":
         return load_text(spec, split=split, limit=limit, context=size)
     if spec == "canvases":
-        data = canvases(split, task=task)
-        if limit is not None and limit < len(data):
-            data = data.subset(slice(limit))
+        data = canvases(split, task=task, limit=limit)
     else:
         data = _in_folder(Path(spec).expanduser(), task, split=split, limit=limit, size=size, notify=notify)
     return data if normalize is None else replace(data, normalization=normalize)

@@ -19,20 +19,20 @@ ROWS = 7  # numbers of an annotated object: x1, y1, x2, y2, class, area, iscrowd
 EMPTY = -1.0  # fills the rows that an image does not use
 
 
-def canvases(split: str, *, task: str) -> Data:
+def canvases(split: str, *, task: str, limit: int | None = None) -> Data:
     """Return 800 canvases to train and 200 to test, uint8 (N, 3, 96, 96): 1 to 4 digits on a dim, textured ground.
 
     Each of scikit-learn's digits of the split is enlarged 2 to 4 times, coloured, and put where it covers no other.
     `task` "detection": `labels` float32 (N, 4, 7), rows of x1, y1, x2, y2 in pixels, class (1 is "0"), area in pixels
     and 0, unused rows -1; 10 classes. "segmentation": `labels` uint8 (N, 96, 96), 0 for the ground, 1 for "0" and so
-    on; 11 classes. A box encloses exactly the pixels of its digit in the mask.
+    on; 11 classes. A box encloses exactly the pixels of its digit in the mask. `limit` makes the first ones only.
 
     The same bytes are made on every machine. Raises DataError for another split.
     """
     source = digits(split)
     glyphs, names = source.pixels()[:, 0].numpy().astype(np.int64), source.labels.numpy()
     images, masks, boxes = [], [], []
-    for number in range(COUNTS[split]):
+    for number in range(COUNTS[split])[:limit]:
         # The raw stream of a bit generator is fixed by numpy's promise; the distributions drawn from it are not.
         stream = np.random.PCG64([SPLITS.index(split), number])
         image, mask, rows = _ground(stream), np.zeros((SIDE, SIDE), np.uint8), np.full((MOST, ROWS), EMPTY)
