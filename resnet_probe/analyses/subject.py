@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from resnet_probe.data import Data
-from resnet_probe.tasks import CLASSIFICATION, Task
+from resnet_probe.tasks import CLASSIFICATION, EACH_LOSS, Task
 from resnet_probe.unraveled import UnraveledNetwork
 
 if TYPE_CHECKING:
@@ -133,6 +133,11 @@ class Subject:
         place = self.network.place
         for given, _ in self.task.batches(self.data, min(size, self.task.most or size), torch.device(device)):
             yield given if place is None else reaching(place, given)
+
+    @property
+    def task_of_each(self) -> Task:
+        """The task with the loss of each example kept."""
+        return EACH_LOSS if self.task.name == CLASSIFICATION.name else self.task
 
     def chance(self) -> dict[str, Any]:
         """The number of classes, for the settings of a table, where guessing means to pick one of them."""

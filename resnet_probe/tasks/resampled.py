@@ -104,6 +104,27 @@ class Resampled(Task):
         ]
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
+    def contributions(self, score: Score) -> Mapping[Quantity, np.ndarray]:
+        """What each example adds to the quantities, so that these are the means: from the figures without each of them.
+
+        Source: the jackknife; Efron and Tibshirani 1993, chapter 11.
+        """
+        count = score.images
+        whole = self.quantities(score.kept, np.ones((1, count)))
+        if count < 2:
+            return whole
+        parts = []
+        for start in range(0, count, AT_ONCE):
+            weights = np.ones((min(AT_ONCE, count - start), count))
+            weights[np.arange(len(weights)), np.arange(start, start + len(weights))] = 0
+            parts.append(self.quantities(score.kept, weights))
+        found = {}
+        for key, value in whole.items():
+            without = np.concatenate([part[key] for part in parts])
+            without = np.where(np.isnan(without), value, without)  # the only example of its class
+            found[key] = value + (count - 1) * (without.mean() - without)
+        return found
+
 
 @lru_cache(maxsize=2)
 def _resamples(examples: int) -> np.ndarray:

@@ -71,6 +71,16 @@ class Score:
         """Of a task that is not right or wrong for each image, its quantities on resamples of the images."""
         return self.task.resampled(self)
 
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """What each example adds to the error, `(images,)`, in percent; the error is their mean."""
+        return 100.0 * self.flags if self.flagged else self.task.contributions(self)["error", ""]
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """What each example adds to the loss, `(images,)`; of classification where it is kept of each."""
+        return np.asarray(self.kept["loss"]) if self.flagged else self.task.contributions(self)["loss", ""]
+
     def against(self, intact: Score, *, sequence: bool = False) -> dict[str, Any]:
         """The difference of the error from the intact network's on the same examples, see `Task.against`."""
         return self.task.against(intact, self, sequence=sequence)

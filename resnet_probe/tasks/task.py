@@ -72,6 +72,10 @@ class Task(ABC):
         """Quantities on resamples of the examples; only tasks that are `Resampled` have them."""
         raise TypeError(f"{self.name} has no resamples")
 
+    def contributions(self, score: Score) -> Mapping[tuple[str, str], Any]:
+        """What each example adds to the quantities; only tasks that are `Resampled` have them."""
+        raise TypeError(f"{self.name} has no contributions")
+
     def interval(self, score: Score) -> tuple[float | None, float | None]:
         """The error's 95 % interval over examples, in percent; of classification Wilson's."""
         return wilson(int(score.sums["wrong"]), score.images)

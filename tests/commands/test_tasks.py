@@ -75,6 +75,8 @@ def test_the_task_of_a_file_needs_no_option(run, segmenter, tmp_path):
         (["lesion", "--scales"], "lesion_scales", 60),
         (["reorder", "--swaps", "1:1", "--draws", "2"], "reorder", 3),
         (["responses", "--layers", "all"], "responses", 10),
+        (["importance"], "importance", 8),
+        (["prune", "--orders", "greedy,lesion,shapley,influence", "--choose-limit", "6"], "prune", 13),
     ],
 )
 def test_every_analysis_that_takes_tasks(run, writer, tmp_path, words, name, rows):  # noqa: PLR0917
@@ -83,6 +85,14 @@ def test_every_analysis_that_takes_tasks(run, writer, tmp_path, words, name, row
     found = table(tmp_path, name)
     assert len(found) == rows
     assert (tmp_path / f"{name}.png").is_file()
+    if name == "importance":  # values share out what all blocks are worth
+        about = json.loads((tmp_path / "importance.json").read_text())["networks"]["gpt"]["values"]["loss"]
+        shares = [float(row["shapley"]) for row in found if row["measure"] == "loss"]
+        assert sum(shares) == pytest.approx(about["all"] - about["none"], abs=1e-9)
+    if name == "prune":
+        whole = [row for row in found if row["removed"] == "4"]
+        assert len({row["error"] for row in whole}) == 1  # without any block all orders are the same network
+        assert {row["order"] for row in found} == {"(intact)", "greedy", "lesion", "shapley"}
     if name == "lesion_pairs":
         for row in found:
             assert float(row["interaction_low"]) <= float(row["interaction"]) <= float(row["interaction_high"])
@@ -134,7 +144,9 @@ def test_a_study_of_another_task_has_its_analyses_and_a_report(run, writer, tmp_
     run("study", writer, "--quick", "--limit", 6, "--out", tmp_path)
     notes = json.loads((tmp_path / "study.json").read_text())["steps"]
     assert {step["state"] for step in notes} == {"done"}
-    assert {step["table"] for step in notes} == {"inspect", "lesion", "lesion_multi", "reorder", "responses"}
+    assert {step["table"] for step in notes} == {
+        *("inspect", "lesion", "lesion_multi", "importance", "prune", "reorder", "responses"),
+    }
     page = (tmp_path / "report.html").read_text()
     assert "perplexity" in page
     assert "iterative has not been run" not in page

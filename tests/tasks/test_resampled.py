@@ -245,3 +245,18 @@ def test_the_example_of_the_docs_is_a_task(tmp_path):
         far = (ratio.maximum(1 / ratio) > 1.25).double().mean()
         assert score.error == pytest.approx(100 * float(far))
         assert score.estimates["rmse"] == pytest.approx(float((outputs - y).square().mean()) ** 0.5, rel=1e-5)
+
+
+def test_contributions_have_the_figures_as_their_means_and_the_spread_of_their_intervals():
+    generator = np.random.default_rng(5)
+    score, other = made(generator, 300, worse=0.05)
+    assert score.errors.mean() == pytest.approx(score.error, abs=1e-9)
+    wrong, of = score.kept["wrong"], score.kept["of"]
+    linear = score.error + (100 * wrong - score.error * of) / of.mean()  # the ratio's linear part (Cochran 1977, 2.11)
+    assert np.corrcoef(score.errors, linear)[0, 1] > 0.999
+    low, high = score.interval
+    assert 2 * 1.96 * score.errors.std(ddof=1) / 300**0.5 == pytest.approx(high - low, rel=0.1)
+    against = other.against(score)
+    apart = other.errors - score.errors
+    width = against["difference_high"] - against["difference_low"]
+    assert 2 * 1.96 * apart.std(ddof=1) / 300**0.5 == pytest.approx(width, rel=0.1)

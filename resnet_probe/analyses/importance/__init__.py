@@ -120,7 +120,7 @@ ANALYSIS = Analysis(
     Writes importance.csv, importance.json and the figure. Finished work is kept in importance.journal: an interrupted
     run goes on where it stopped, --fresh starts over.""",
     parameters=Parameters,
-    needs=Needs(sweep=True, blocks=True),
+    needs=Needs(sweep=True, blocks=True, tasks=True),
     run="resnet_probe.analyses.importance.table:run",
     check="resnet_probe.analyses.importance.table:check",
     tables=(IMPORTANCE, SUBSETS, PAIRS),

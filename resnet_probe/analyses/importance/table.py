@@ -40,7 +40,6 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     from resnet_probe.analyses.runtime import Runtime  # noqa: PLC0415 - torch is needed to run, not to plot
     from resnet_probe.analyses.subject import require  # noqa: PLC0415
     from resnet_probe.evaluate import branches_in, saving  # noqa: PLC0415
-    from resnet_probe.tasks import EACH_LOSS  # noqa: PLC0415
 
     require(subject, parameters, Parameters)
     check(subject, parameters)
@@ -61,7 +60,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
         str(kept): network.delete(*(name for i, name in enumerate(names) if not kept >> i & 1)).steps for kept in sets
     }
     about = {"players": names} if exact else {"players": names, "draws": parameters.draws, "seed": runtime.seed}
-    found = runtime.evaluate(subject, variants, "importance", about, task=EACH_LOSS)
+    found = runtime.evaluate(subject, variants, "importance", about, task=subject.task_of_each)
     scores = {kept: found[str(kept)] for kept in sets}
     rows, pairs = [], []
     summary = {}
@@ -90,7 +89,7 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     steps, looped = saving(chains, network.is_identity)
     runs, runs_looped = saving(chains, network.is_identity, branches_in(network))
     settings = {
-        "classes": len(subject.data.classes), "players": names, "values": summary, "subsets": len(sets),
+        **subject.chance(), "players": names, "values": summary, "subsets": len(sets),
         "steps_run": steps, "steps_of_a_loop": looped, "block_runs": runs, "block_runs_of_a_loop": runs_looped,
     }  # fmt: skip
     tables = [IMPORTANCE.result(rows, **settings)]
@@ -113,8 +112,11 @@ def check(subject: Subject, parameters: Parameters) -> None:
 
 
 def _values(score: Score, measure: str) -> numpy.ndarray:
-    """The value of a set for each image: minus its loss, or 100 where it is right; (images,)."""
-    return -score.kept["loss"] if measure == "loss" else 100.0 * ~score.flags
+    """The value of a set for each image: minus its loss, or 100 where it is right, (images,).
+
+    Of tasks where an image is not right or wrong, what it adds to these.
+    """
+    return -score.losses if measure == "loss" else 100.0 - score.errors
 
 
 @dataclass(frozen=True)

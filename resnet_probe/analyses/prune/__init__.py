@@ -237,7 +237,7 @@ ANALYSIS = Analysis(
     prune_runs.csv; with --heal and --save networks too. Finished
     work is kept in files prune*.journal: an interrupted run goes on where it stopped, --fresh starts over.""",
     parameters=Parameters,
-    needs=Needs(sweep=True, blocks=True),
+    needs=Needs(sweep=True, blocks=True, tasks=True),
     run="resnet_probe.analyses.prune.table:run",
     check="resnet_probe.analyses.prune.table:check",
     tables=(PRUNE, STABILITY, RUNS),

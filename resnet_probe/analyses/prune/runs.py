@@ -49,7 +49,7 @@ def table(sets: Sets, scores: Mapping[str, Score], settings: Mapping[str, Any]) 
                 **{column.key: compared[column.key] for column in DIFFERENCE},
             }
         )
-    flags = {place: score.flags for place, score in found.items()}
+    flags = {place: score.flags if score.flagged else score.errors / 100 for place, score in found.items()}
     blocks = len(sets.names)
     halves = [late_against_early(flags, length, blocks) for length in range(1, blocks)]
     return RUNS.result(rows, **settings, halves=halves, length=max(2, blocks // 4))

@@ -10,7 +10,6 @@ import numpy as np
 from resnet_probe.analyses.runtime import Runtime
 from resnet_probe.analyses.subject import Subject
 from resnet_probe.evaluate import branches_in, saving
-from resnet_probe.tasks import EACH_LOSS
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
 
@@ -56,7 +55,7 @@ class Sets:
         self.subject, self.names, self.runtime = subject, tuple(names), runtime
         self.images = len(subject.data)
         self.losses: dict[int, np.ndarray] = {}  # (images,), nats
-        self.wrong: dict[int, np.ndarray] = {}  # (images,), flags
+        self.wrong: dict[int, np.ndarray] = {}  # (images,), flags; of other tasks shares of the error
         self.costs: dict[str, Cost] = {}
 
     @property
@@ -81,8 +80,11 @@ class Sets:
         if not chains:
             return
         about = {"players": list(self.names)}
-        found = self.runtime.evaluate(self.subject, chains, f"prune.{name}{part}", about, task=EACH_LOSS)
+        found = self.runtime.evaluate(
+            self.subject, chains, f"prune.{name}{part}", about, task=self.subject.task_of_each
+        )
         for kept, score in found.items():
-            self.losses[int(kept)], self.wrong[int(kept)] = score.kept["loss"], score.flags
+            self.losses[int(kept)] = score.losses
+            self.wrong[int(kept)] = score.flags if score.flagged else score.errors / 100
         runs = saving(list(chains.values()), network.is_identity, branches_in(network))
         self.costs[name] = self.costs.get(name, Cost()) + Cost(len(chains), *runs)

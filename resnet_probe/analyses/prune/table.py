@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnet_probe.analyses.columns import with_interval
-from resnet_probe.analyses.prune import BRANCHES, INTACT, MOST_EXHAUSTIVE, PRUNE, STABILITY, Parameters
-from resnet_probe.statistics import paired
+from resnet_probe.analyses.prune import BRANCHES, INTACT, MOST_EXHAUSTIVE, PRUNE, STABILITY, UPDATES, Parameters
 
 if TYPE_CHECKING:
     from resnet_probe.analyses.prune.sets import Sets
@@ -54,12 +53,13 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     network, names = subject.network, _names(subject, parameters)
     parameters = _fitting(subject, parameters, runtime.say)
     chooses, reports = _images(subject, parameters)
-    sets = Sets(Subject(subject.name, network, chooses, checkpoint=subject.checkpoint), names, runtime)
+    about: dict[str, Any] = {"checkpoint": subject.checkpoint, "task": subject.task}
+    sets = Sets(Subject(subject.name, network, chooses, **about), names, runtime)
     found, stability = _chosen(sets, parameters)
     kept = dict.fromkeys([sets.all, *(each for paths in found.values() for path in paths for each in path)])
     kept |= dict.fromkeys(runs.spans(sets).values() if "runs" in parameters.orders else ())
     chains = {str(each): chain_of(network, names, each) for each in kept}
-    target = Subject(subject.name, network, reports, checkpoint=subject.checkpoint, images=subject.images)
+    target = Subject(subject.name, network, reports, images=subject.images, **about)
     scores = runtime.evaluate(target, chains, "prune", {"players": names, "seed": runtime.seed})
     total, first = costs_of(network), parameters.orders[0]
     greedy = found.get("greedy", [[]])[0]
@@ -105,14 +105,14 @@ def run(subject: Subject, parameters: Parameters = Parameters(), runtime: Runtim
     ]
     settings = {
         **{key: value for key, value in target.provenance().items() if key.startswith("data_")},
-        "players": names, "seed": runtime.seed, "classes": len(subject.data.classes),
+        "players": names, "seed": runtime.seed, **subject.chance(),
         "index": [[block.name for block in network.blocks].index(name) for name in names],
         "stages": [network.unit(name).plan.stage for name in names],
         "choose": _about(chooses), "report": _about(reports), "same_images": _same(chooses, reports),
         "costs": {name: vars(cost) for name, cost in sets.costs.items()}, **about_times,
     }  # fmt: skip
-    about = {"network": subject.name, "images": len(chooses)}
-    tables = [PRUNE.result(rows, **settings), STABILITY.result([{**about, **each} for each in stability], **settings)]
+    whose = {"network": subject.name, "images": len(chooses)}
+    tables = [PRUNE.result(rows, **settings), STABILITY.result([{**whose, **each} for each in stability], **settings)]
     return [*tables, runs.table(sets, scores, settings)] if "runs" in parameters.orders else tables
 
 
@@ -133,6 +133,8 @@ def check(subject: Subject, parameters: Parameters) -> None:
         )
     if parameters.save and parameters.save > count:
         raise ValueError(f"--save {parameters.save}: {subject.name} has {count} blocks that can go; give at most that")
+    if subject.task.name != "classification" and (parameters.heal is not None or parameters.save or parameters.time):
+        raise ValueError(f"--heal, --save and --time are for classification, not {subject.task.name}; leave them out")
     fitting = _fitting(subject, parameters).orders
     if not fitting:
         raise ValueError(
@@ -149,7 +151,13 @@ def _names(subject: Subject, parameters: Parameters) -> list[str]:
 
 
 def _fitting(subject: Subject, parameters: Parameters, say: Callable[[str], None] = lambda text: None) -> Parameters:
-    """Orders for which a branch has to stand alone are left out where blocks lie inside units."""
+    """Orders for which a branch has to stand alone are left out where blocks lie inside units.
+
+    Those by what a block adds to its input are for classification.
+    """
+    if subject.task.name != "classification" and (out := [each for each in parameters.orders if each in UPDATES]):
+        say(f"note: left out, as they are for classification: {', '.join(out)}")
+        parameters = replace(parameters, orders=tuple(each for each in parameters.orders if each not in UPDATES))
     inside = [name for name in _names(subject, parameters) if subject.network.unit(name).plan.inside]
     left = tuple(order for order in parameters.orders if not (inside and order in BRANCHES))
     if left == parameters.orders:
@@ -274,14 +282,13 @@ def _measured(score: Score, against: Score, *, intact: bool) -> dict[str, Any]:
     names = ("newly_wrong", "newly_right", "difference", "difference_low", "difference_high", "p")
     if intact:
         return found | dict.fromkeys(names)
-    of = paired(against.flags, score.flags)
-    values = (of.newly_wrong, of.newly_right, of.increase, of.increase_low, of.increase_high, of.p)
-    return found | dict(zip(names, values, strict=True))
+    compared = score.against(against)
+    return found | {name: compared[name] for name in names}
 
 
 def _over(scores: Mapping[str, Score], kept: int, greedy: int | None) -> dict[str, float | None]:
     names = ("over_greedy", "over_greedy_low", "over_greedy_high")
     if greedy is None:
         return dict.fromkeys(names)
-    against = paired(scores[str(greedy)].flags, scores[str(kept)].flags)
-    return dict(zip(names, (against.increase, against.increase_low, against.increase_high), strict=True))
+    against = scores[str(kept)].against(scores[str(greedy)])
+    return dict(zip(names, (against[key] for key in ("increase", "increase_low", "increase_high")), strict=True))
