@@ -25,7 +25,7 @@ from resnet_probe.report.anatomy import Network, Picture, collect, picture
 from resnet_probe.report.cells import Sheet, sheet
 from resnet_probe.report.drawings import figure_of
 from resnet_probe.report.missing import missing
-from resnet_probe.statistics import METHODS
+from resnet_probe.statistics import METHODS, for_task
 from resnet_probe.tables import Result, Run, SavedTable
 from resnet_probe.tables.cells import visible
 from resnet_probe.tables.runs import MALFORMED
@@ -187,7 +187,8 @@ def _sections(run: Run) -> list[Section]:
                     trouble = f"The figure {plot.name} could not be drawn: {error}."
             listed = sheet(table) if about.listed else None
             used = [column.method for column in about.columns if column.key in table.result.columns]
-            methods = tuple(key for key in dict.fromkeys((*used, *about.methods)) if key in METHODS)
+            task = next((str(t) for network in table.networks if (t := table.about(network).get("task"))), "")
+            methods = for_task((*used, *about.methods), task)
             shown.append(Shown(table, title, words, _headlines(table), tuple(figures), trouble, listed, methods))
         sections.append(Section(f"analysis-{_anchor(name)}", declared(name), tuple(shown)))
     return sections

@@ -11,7 +11,7 @@ methods.py     all of them in words, for the docs and the report
 """
 
 from resnet_probe.statistics.intervals import RankCorrelation, bootstrap_mean, spearman, wilson
-from resnet_probe.statistics.methods import METHODS, Method
+from resnet_probe.statistics.methods import METHODS, Method, for_task
 from resnet_probe.statistics.multiple import bonferroni, false_discovery
 from resnet_probe.statistics.paired import Paired, confidence_sequence, mcnemar, paired, paired_difference
 from resnet_probe.statistics.ratios import ratio_of_means
@@ -30,6 +30,7 @@ __all__ = [
     "bootstrap_mean",
     "confidence_sequence",
     "false_discovery",
+    "for_task",
     "mcnemar",
     "over_seeds",
     "paired",

@@ -5,6 +5,7 @@ The table in docs/statistics.md and the section of methods in a report are writt
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -143,3 +144,12 @@ METHODS: dict[str, Method] = {
         "samples of one image count together; independent images",
     ),
 }
+
+# What stands on an image being right or wrong; other tasks have resamples of the images in their place.
+OF_CLASSIFIERS = ("wilson", "tango", "sequence", "mcnemar", "images", "both", "interaction")
+
+
+def for_task(methods: Iterable[str], task: str) -> tuple[str, ...]:
+    """The methods of a table of a task, in place of those that it has for classifiers (an empty task)."""
+    known = dict.fromkeys(key for key in methods if key in METHODS)
+    return tuple(dict.fromkeys("resamples" if task and key in OF_CLASSIFIERS else key for key in known))

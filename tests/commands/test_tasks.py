@@ -149,4 +149,6 @@ def test_a_study_of_another_task_has_its_analyses_and_a_report(run, writer, tmp_
     }
     page = (tmp_path / "report.html").read_text()
     assert "perplexity" in page
+    assert 'href="#method-resamples"' in page
+    assert 'href="#method-wilson"' not in page
     assert "iterative has not been run" not in page
