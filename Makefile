@@ -9,7 +9,7 @@ QUICK := not slow and not real and not browser and not gpu
 # What looks after the dependencies has an environment of its own, and is no part of what it looks at.
 TOOLS := build/tools
 
-.PHONY: demo test quick lowest gpu lint types format docs gallery audit sbom clean
+.PHONY: demo test quick coverage lowest gpu lint types format docs gallery audit sbom clean
 
 demo: $(INSTALLED)  ## train two small networks on bundled digits, run the analyses, draw the figures
 	$(BIN)/resnet-probe demo --out results/demo
@@ -19,6 +19,12 @@ test: $(INSTALLED)  ## every test this machine can run
 
 quick: $(INSTALLED)  ## the tests without the slow ones and without the real checkpoints
 	$(PYTEST) -m "$(QUICK)"
+
+coverage: $(INSTALLED)  ## which lines the quick tests run, in all processes that they start
+	$(BIN)/python -m coverage erase
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest --numprocesses auto --dist worksteal -m "$(QUICK)"
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --sort=cover
 
 # The oldest versions call what newer ones of their own dependencies call deprecated.
 lowest: $(TOOLS)/.installed  ## the quick tests with the lowest versions that pyproject.toml allows
