@@ -21,11 +21,13 @@ def images_of(
 ) -> Data:  # fmt: skip
     """The images `spec`, normalised by `normalize` or as the network's own file says, with the network's labels.
 
-    Floats of one's own are normalised by whoever made them. `part` is another split, limit or `whole` than those of the
-    request; `labels` is the task that they are for; `tell` gets what `load_data` notifies, and how classes are matched.
+    Floats of one's own are normalised by whoever made them, unless the network was trained on them. `part` is another
+    split, limit or `whole` than those of the request; `labels` is the task that they are for; `tell` gets what
+    `load_data` notifies, and how classes are matched.
 
     Raises:
         DataError: they cannot be read, or their classes are not in `--classes`.
+        click.UsageError: `--classes` for labels that are no classes.
     """
     from resnet_probe.data import can_match, is_own, load_data, read_classes, with_classes
 
@@ -36,9 +38,11 @@ def images_of(
     data = load_data(
         spec, root=request.data_root, normalize=chosen, size=size, seed=request.seed, task=labels, notify=tell, **which
     )
-    if chosen is None and own and data.is_pixels:
+    if chosen is None and own and (data.is_pixels or one.own("data") == data.name):
         data = data.with_normalization(own)
     if labels != CLASSES:
+        if request.classes is not None:
+            raise click.UsageError(f"--classes given, and labels of {data.name} are for {labels}; leave it out")
         return data
     outputs = one.checkpoint.num_classes
     if request.classes is not None:

@@ -89,6 +89,15 @@ def test_inputs_that_are_no_images_are_measured_as_they_are(tmp_path, capsys, mo
             assert int(row["wrong"]) == int((torch.nn.Sequential(*layers)(x).argmax(1) != y).sum())
 
 
+@pytest.mark.parametrize(("trained_on", "expected"), [("mine.py:spectra", "-8;1"), ("cifar10", "none"), (None, "none")])
+def test_floats_are_normalised_only_for_a_network_that_was_trained_on_them(tmp_path, trained_on, expected):
+    metadata = {"normalize": "-8;1", "input_size": 8, **({"data": trained_on} if trained_on else {})}
+    checkpoint.save(tmp_path / "net.safetensors", resolve("resnet8-w2"), arch="resnet8-w2", metadata=metadata)
+    session = Session()
+    data = session.images(session.load(Path("net.safetensors")), Request(data="mine.py:spectra"))
+    assert data.normalization == expected
+
+
 def test_code_that_a_checkpoint_names_is_not_run(tmp_path, capsys):
     (tmp_path / "evil.py").write_text("from pathlib import Path\nPath('ran').touch()\n\ndef data(): pass\n")
     write_good(tmp_path, data="evil.py:data")
