@@ -246,6 +246,7 @@ def _fitted(path: Path, weights: Weights, arch: str, *, given: bool) -> tuple[nn
     for counter in expected:  # old files have none; it counts training steps and changes nothing in evaluation
         if counter.endswith("num_batches_tracked"):
             tensors.setdefault(counter, torch.zeros((), dtype=torch.int64))
+    tensors |= {name: tensors[twin] for name, twin in _tied(model) if twin in tensors and name not in tensors}
     differences = _differences({name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected)
     if len(tensors) < len(weights.tensors):
         differences.insert(0, "two tensors of the file have the same place")
@@ -290,6 +291,16 @@ def _built(arch: str, **sizes: int) -> nn.Module:
             pass
     with torch.random.fork_rng(devices=[]):
         return resolve(arch, **sizes)
+
+
+def _tied(model: nn.Module) -> list[tuple[str, str]]:
+    """Pairs of names of one tensor, such as head and embedding of a GPT-2: safetensors holds it once."""
+    first: dict[int, str] = {}
+    pairs: list[tuple[str, str]] = []
+    for name, tensor in model.state_dict().items():
+        if tensor.numel() and not tensor.is_meta and (twin := first.setdefault(tensor.data_ptr(), name)) != name:
+            pairs += [(name, twin), (twin, name)]
+    return pairs
 
 
 def _differences(found: architecture.Shapes, expected: architecture.Shapes) -> list[str]:

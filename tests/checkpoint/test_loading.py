@@ -571,3 +571,28 @@ def test_a_small_file_that_names_a_giant_network(tmp_path, arch):
         path = save(tmp_path / "a.safetensors", state, arch=arch, metadata=metadata)
         with pytest.raises(CheckpointError, match=r"a\.safetensors"):
             load(path)
+
+
+TIED = """
+import torch
+from torch import nn
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Embedding(7, 4)
+        self.head = nn.Linear(4, 7, bias=False)
+        self.head.weight = self.token.weight
+
+    def forward(self, x):
+        return self.head(self.token(x))
+"""
+
+
+@pytest.mark.parametrize("kept", ["token.weight", "head.weight"])
+def test_a_tensor_with_two_names_may_be_in_the_file_once(tmp_path, kept):
+    (tmp_path / "tied.py").write_text(TIED)
+    weight = torch.randn(7, 4)
+    torch.save({kept: weight}, tmp_path / "tied.pth")
+    loaded = load(tmp_path / "tied.pth", arch=f"{tmp_path / 'tied.py'}:Tied")
+    assert torch.equal(loaded.model(torch.arange(7)), weight @ weight.T)
