@@ -174,20 +174,25 @@ class UnraveledNetwork:
     def taps(self) -> tuple[int, ...]:
         """After how many steps the chain has each of the tensors that the model returns, in their order.
 
-        One, the end of the chain, but where `unravel` followed one `output` of several. Empty where one of these is no
-        value between two units.
+        One, the end of the chain, but for a part of a model of which `unravel` followed one `output` of several. Empty
+        where one of these is no value between two units.
         """
-        traced = self.anatomy.traced
-        if traced.returned is None:
+        if self._returned is None:
             return (len(self.steps),)
-        after = {unit.plan.exit: number for number, unit in enumerate(self.units, start=1)} | {traced.source: 0}
-        found = [after.get(node) for node in _nodes(traced.returned)]
+        after = {unit.plan.exit: number for number, unit in enumerate(self.units, start=1)}
+        after[self.anatomy.traced.source] = 0
+        found = [after.get(node) for node in _nodes(self._returned)]
         return tuple(number for number in found if number is not None) if None not in found else ()
 
     def returns(self, values: Sequence[Any]) -> Any:
         """What the model returns, given the values at the `taps`: the only one, or all in the model's container."""
-        returned, given = self.anatomy.traced.returned, iter(values)
-        return next(given) if returned is None else fx.node.map_arg(returned, lambda node: next(given))
+        given = iter(values)
+        return next(given) if self._returned is None else fx.node.map_arg(self._returned, lambda node: next(given))
+
+    @property
+    def _returned(self) -> Any:
+        """What a part of a model hands on beside the output that is followed; of a whole model nothing needs it."""
+        return self.anatomy.traced.returned if self.place else None
 
     @property
     def surgical(self) -> tuple[Unit, ...]:
@@ -275,7 +280,7 @@ class UnraveledNetwork:
         parent, _, name = path.rpartition(".")
         owner = model.get_submodule(parent)
         original = owner._modules[name]
-        owner._modules[name] = self.to_module() if self.anatomy.traced.returned is None else _WithTaps(self)
+        owner._modules[name] = self.to_module() if self._returned is None else _WithTaps(self)
         try:
             yield model
         finally:
@@ -454,7 +459,7 @@ def unravel(
         leaves: module paths or classes to keep as one operation, for code that cannot be traced.
         at: path of the part to unravel, such as the backbone of a detector; see `UnraveledNetwork.install`.
         output: name (or position) of the one tensor to follow, where the model returns several; else all of them. The
-            others are the `taps` of the chain, and `install` returns them too.
+            others of a part are the `taps` of the chain, and `install` returns them too.
         trace: `fx` or `export`, to go only that way; without it `torch.export` follows where `torch.fx` stops.
 
     Raises:

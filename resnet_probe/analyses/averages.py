@@ -26,10 +26,11 @@ def over_images(scores: Sequence[Score], population: int | None, seed: int) -> t
     """
     import numpy as np  # noqa: PLC0415
 
+    from resnet_probe.tasks.resampled import ends  # noqa: PLC0415 - torch is needed to run, not to plot
+
     if not scores[0].flagged:
         means = np.mean([score.resampled["error", ""] for score in scores], axis=0)
-        low, high = np.quantile(means, [0.025, 0.975])
-        return float(np.mean([score.error for score in scores])), (float(low), float(high)), (None, None)
+        return float(np.mean([score.error for score in scores])), ends(means), (None, None)
     wrong = np.stack([score.flags for score in scores])
     both = two_way(wrong, population)
     per_image = 100 * wrong.mean(axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from resnet_probe.evaluate import (
     has_statistics,
 )
 from resnet_probe.tables import Result, provenance
-from resnet_probe.tasks import CLASSIFICATION
+from resnet_probe.tasks import CLASSIFICATION, Resampled
 from resnet_probe.unraveled import Step
 
 Progress = Callable[[int, int], None]
@@ -96,6 +97,12 @@ class Runtime:
                 subject.network, variants, subject.data, sweep=self.sweep, device=self.device, journal=journal,
                 workers=self.workers, progress=report, **{"task": subject.task, **measure},
             )  # fmt: skip
+        first = next(iter(scores.values()))
+        if isinstance(first.task, Resampled) and math.isnan(first.error):
+            raise ValueError(
+                f"the {subject.task.name} error of {subject.name} is not defined on these {first.images} images, "
+                "whose targets are all alike or all missing; give others, or more of them"
+            )
         classification = subject.task.name == CLASSIFICATION.name
         if classification and self.sweep.precision != "fp32" and self.workers.rank == 0:
             intact, *edited = variants.values()

@@ -59,7 +59,16 @@ class Detection(Resampled):
         return found
 
     def batches(self, data: Data, size: int, device: torch.device) -> Iterator[tuple[Any, Any]]:
-        """Images of their own sizes, with the boxes and labels of their objects."""
+        """Images of their own sizes, with the boxes and labels of their objects.
+
+        Raises:
+            ValueError: the data has no boxes.
+        """
+        if data.labels.dim() != 3:
+            raise ValueError(
+                f"{data.name} has no boxes but labels {tuple(data.labels.shape)}; give annotations of COCO or Pascal "
+                "VOC, or canvases"
+            )
         for start in range(0, len(data), size):
             numbers = range(start, min(start + size, len(data)))
             images = [data.original(number).to(device).float() / 255 for number in numbers]

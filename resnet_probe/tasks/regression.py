@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resnet_probe.tasks.resampled import Quantity, Resampled
-from resnet_probe.tasks.task import CEILING, Kind
+from resnet_probe.tasks.task import Kind
+
+LARGEST = 1e38  # in place of the squared error of what is no finite number, so that weights can multiply it
 
 
 class Regression(Resampled):
@@ -30,15 +32,13 @@ class Regression(Resampled):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean squared error of each example."""
-        return (outputs - targets).square().flatten(1).mean(1) if outputs.dim() > 1 else (outputs - targets).square()
+        return (outputs - targets.reshape(outputs.shape)).square().reshape(len(outputs), -1).mean(1)
 
     def measure(self, outputs: Tensor, targets: Tensor, intact: Tensor) -> Mapping[str, Any]:
         """`squared`, the squared error of each example; `targets`, what it should be."""
-        squared = self.loss(outputs.double(), targets.reshape(outputs.shape).double())
-        return {
-            "squared": squared.nan_to_num(CEILING).clamp(max=CEILING),
-            "targets": list(targets.flatten(1).cpu().numpy() if targets.dim() > 1 else targets[:, None].cpu().numpy()),
-        }
+        squared = self.loss(outputs.double(), targets.double())
+        targets = targets.reshape(len(targets), -1)
+        return {"squared": squared.nan_to_num(LARGEST, LARGEST), "targets": list(targets.cpu().numpy())}
 
     def check(self, outputs: Any, classes: tuple[str, ...], name: str) -> None:
         """Whether there is one tensor of numbers.
@@ -55,12 +55,14 @@ class Regression(Resampled):
     def quantities(self, kept: Mapping[str, Any], weights: np.ndarray) -> Mapping[Quantity, np.ndarray]:
         """Error and loss."""
         targets = np.stack(kept["targets"]).astype(np.float64)
+        targets -= targets.mean(0)  # which the difference of squares below would lose digits to
         count = weights.sum(1)
         mean = weights @ targets / count[:, None]
-        variance = (weights @ targets**2 / count[:, None] - mean**2).mean(1)
+        squares = (weights @ targets**2 / count[:, None]).mean(1)
+        variance = squares - (mean**2).mean(1)
         loss = weights @ kept["squared"] / count
         with np.errstate(divide="ignore", invalid="ignore"):
-            error = np.where(variance > 1e-12, 100 * loss / variance, np.nan)
+            error = np.where(variance > 1e-12 * squares, 100 * loss / variance, np.nan)
         return {("error", ""): error, ("loss", ""): loss}
 
 
@@ -68,7 +70,7 @@ class Embedding(Resampled):
     """Outputs and targets `(N, D)`, vectors that are compared by their cosine.
 
     Quantities: `loss`, one less the mean cosine; `error`, the share of examples whose output is nearer to the target of
-    another example of the data set than to its own.
+    another example of the data set than to its own; one without a direction, zero or not finite, is near to none.
     """
 
     labels: ClassVar[str] = "regression"
@@ -104,6 +106,6 @@ class Embedding(Resampled):
         outputs, targets = (np.stack(kept[name]) for name in ("outputs", "targets"))
         own = (outputs * targets).sum(1)
         best = np.concatenate([(part @ targets.T).max(1) for part in np.array_split(outputs, len(outputs) // 1000 + 1)])
-        missed = (best > own + 1e-6).astype(np.float64)
+        missed = 1.0 - ((best <= own + 1e-6) & outputs.any(1))
         count = weights.sum(1)
         return {("error", ""): 100 * (weights @ missed) / count, ("loss", ""): weights @ kept["apart"] / count}

@@ -12,7 +12,7 @@ import numpy as np
 from resnet_probe.tasks.score import Score
 from resnet_probe.tasks.task import Task
 
-__all__ = ["Quantity", "Resampled"]
+__all__ = ["Quantity", "Resampled", "ends"]
 
 RESAMPLES = 1000
 AT_ONCE = 100  # resamples that are worked out together
@@ -30,11 +30,11 @@ class Resampled(Task):
     Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 13 and 16.
 
     Attributes:
-        units: of each quantity, by name.
+        units: of the quantities that have one, by name.
         classes: names of the classes of the data.
     """
 
-    units: ClassVar[Mapping[str, str]] = {"error": "%", "loss": "nats"}
+    units: ClassVar[Mapping[str, str]] = {"error": "%"}
 
     def __init__(self) -> None:
         self.classes: tuple[str, ...] = ()
@@ -56,6 +56,11 @@ class Resampled(Task):
         """Keep the classes."""
         self.classes = classes
 
+    @property
+    def flagged(self) -> bool:
+        """No: the error is one of the quantities, whatever the columns are called."""
+        return False
+
     def estimates(self, score: Score) -> Mapping[str, float]:
         """The quantities of all classes together."""
         found = self.quantities(score.kept, np.ones((1, score.images)))
@@ -63,7 +68,7 @@ class Resampled(Task):
 
     def interval(self, score: Score) -> tuple[float | None, float | None]:
         """The error's interval."""
-        return _ends(score.resampled["error", ""])
+        return ends(score.resampled["error", ""])
 
     def against(self, intact: Score, score: Score, *, sequence: bool = False) -> dict[str, Any]:
         """The error's difference, and its interval over the same resamples of both.
@@ -73,7 +78,7 @@ class Resampled(Task):
         """
         if sequence:
             raise ValueError(f"--until is for classification; {self.name} takes a fixed number of images")
-        low, high = _ends(score.resampled["error", ""] - intact.resampled["error", ""])
+        low, high = ends(score.resampled["error", ""] - intact.resampled["error", ""])
         by = score.error - intact.error
         found = {"increase": by, "increase_low": low, "increase_high": high}
         found |= {"difference": by, "difference_low": low, "difference_high": high}
@@ -87,22 +92,26 @@ class Resampled(Task):
         other = intact.resampled if intact else {}
         rows = []
         for (name, of), value in mine.items():
-            low, high = _ends(drawn[name, of])
+            low, high = ends(drawn[name, of])
             row = {"measure": name, "class": of or None, "value": _number(value[0]), "low": low, "high": high}
             row["unit"] = self.units.get(name, "")
-            low, high = _ends(drawn[name, of] - other[name, of]) if intact else (None, None)
+            low, high = ends(drawn[name, of] - other[name, of]) if intact else (None, None)
             difference = _number(value[0] - theirs[name, of][0]) if intact else None
             rows.append(row | {"difference": difference, "difference_low": low, "difference_high": high})
         return rows
 
     def resampled(self, score: Score) -> Mapping[Quantity, np.ndarray]:
-        """The quantities of 1,000 resamples, the same ones for every network on as many examples."""
+        """The quantities of 1,000 resamples, the same ones for every network on as many examples.
+
+        One example says nothing of others: all are NaN.
+        """
         weights = _resamples(score.images)
         parts = [
             self.quantities(score.kept, weights[start : start + AT_ONCE].astype(np.float64))
             for start in range(0, RESAMPLES, AT_ONCE)
         ]
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        known = 1.0 if score.images > 1 else np.nan
+        return {key: known * np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     def contributions(self, score: Score) -> Mapping[Quantity, np.ndarray]:
         """What each example adds to the quantities, so that these are the means: from the figures without each of them.
@@ -134,7 +143,8 @@ def _resamples(examples: int) -> np.ndarray:
     return np.stack([np.bincount(row, minlength=examples) for row in drawn]).astype(np.uint16)
 
 
-def _ends(values: np.ndarray) -> tuple[float | None, float | None]:
+def ends(values: np.ndarray) -> tuple[float | None, float | None]:
+    """The 95 % interval of what resamples give, of those on which it is defined; none where there are no such."""
     if np.isnan(values).all():
         return None, None
     low, high = np.nanquantile(values, [0.025, 0.975])

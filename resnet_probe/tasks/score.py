@@ -39,7 +39,7 @@ class Score:
     @property
     def wrong(self) -> Any:
         """How many images were classified wrongly; None in a task where an image is not right or wrong."""
-        return int(self.sums["wrong"]) if "wrong" in self.sums else None
+        return int(self.sums["wrong"]) if self.flagged else None
 
     @property
     def changed(self) -> Any:
@@ -88,7 +88,7 @@ class Score:
     @property
     def flagged(self) -> bool:
         """Whether each image is right or wrong."""
-        return "wrong" in self.sums
+        return self.task.flagged
 
     @property
     def flags(self) -> Any:

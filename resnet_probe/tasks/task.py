@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -64,6 +66,11 @@ class Task(ABC):
 
     # -- what its examples add up to -----------------------------------------------------------------------------------
 
+    @property
+    def flagged(self) -> bool:
+        """Whether each example is right or wrong: there are flags of that name."""
+        return self.columns.get("wrong") == "flag"
+
     def estimates(self, score: Score) -> Mapping[str, float]:
         """The error in percent, the loss, and what else the examples add up to, by name."""
         return {"error": 100.0 * score.mean("wrong")}
@@ -98,8 +105,16 @@ class Task(ABC):
 
     @property
     def identity(self) -> str:
-        """What kept results depend on, beside the name and the columns: a digest of code that is not this package's."""
-        return ""
+        """What kept results depend on, beside the name and the columns: a digest of code that is not this package's.
+
+        That is the files of the classes, or of classes without one what their functions do.
+        """
+        found = []
+        for each in type(self).__mro__:
+            if issubclass(each, Task) and not each.__module__.startswith("resnet_probe."):
+                file = getattr(sys.modules.get(each.__module__), "__file__", None)
+                found.append(Path(file).read_bytes() if file else [_content(value) for value in vars(each).values()])
+        return hashlib.sha256(repr(found).encode()).hexdigest() if found else ""
 
     @abstractmethod
     def loss(self, outputs: Any, targets: Any) -> Tensor:

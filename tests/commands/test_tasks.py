@@ -98,6 +98,27 @@ def test_every_analysis_that_takes_tasks(run, writer, tmp_path, words, name, row
             assert float(row["interaction_low"]) <= float(row["interaction"]) <= float(row["interaction_high"])
 
 
+def test_one_window_has_no_interval(run, writer, tmp_path):
+    run("lesion", "--ckpt", writer, "--limit", 1, "--out", tmp_path, "--format", "png")
+    assert {(row["error_low"], row["difference_high"]) for row in table(tmp_path, "lesion")} == {("", "")}
+
+
+ALIKE = """
+import torch
+data = lambda: [(torch.rand(3, 8, 8), torch.zeros(10)) for _ in range(4)]
+"""
+
+
+def test_an_error_that_is_not_defined_is_refused(run, tmp_path):
+    (tmp_path / "own.py").write_text(ALIKE)
+    words = ["--data", f"{tmp_path / 'own.py'}:data", "--out", tmp_path]
+    said = run("lesion", *words, "--task", "regression", "--arch", "resnet8", code=2)
+    assert "is not defined on these 4 images" in said
+    assert "own.py:data has no boxes" in run(
+        "lesion", *words, "--task", "detection", "--arch", "fasterrcnn_resnet18_fpn", code=2
+    )
+
+
 def test_an_analysis_of_classifiers_says_so(run, writer, tmp_path):
     said = run("iterative", "--ckpt", writer, "--out", tmp_path, code=2)
     assert "gpt is for language" in said

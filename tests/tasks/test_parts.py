@@ -1,11 +1,14 @@
 """Networks that are a part of a model: the part by the prefix tree, the rest of the model around it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from resnet_probe import unravel
-from resnet_probe.evaluate import Journal, Sweep, evaluate, executors, fingerprint
+from resnet_probe.data import load_data
+from resnet_probe.evaluate import Journal, Sweep, evaluate, executors, fingerprint, reaching
 from resnet_probe.tasks import Detection
 
 from .cases import finder
@@ -109,6 +112,16 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_scores(case, tmp_path, mon
             assert [np.asarray(a).tobytes() for a in value] == [np.asarray(b).tobytes() for b in again[name].kept[key]]
 
 
+def test_a_part_is_timed_on_what_reaches_it(case, monkeypatch):
+    _, data, network, variants = case
+    (inputs, _), *_ = Detection().batches(data, 1, torch.device("cpu"))
+    executor = executors.Executor(network, list(variants.values()), torch.device("cpu"))
+    executor.device = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(executors, "calibrate", lambda units, images, **how: units.network(images))
+    planned = executor.plan(inputs, len(data), memory=10**9)
+    assert torch.equal(planned, network(reaching(network.place, inputs)))
+
+
 def test_other_weights_around_the_part_are_another_network(case):
     model, _, network, _ = case
     before, bias = fingerprint(network), model.head.bias.detach().clone()
@@ -116,6 +129,10 @@ def test_other_weights_around_the_part_are_another_network(case):
         model.head.bias += 1
         changed = fingerprint(network)
         model.head.bias.copy_(bias)
+    assert changed != before == fingerprint(network)
+    model.threshold = 0.5
+    changed = fingerprint(network)
+    del model.threshold
     assert changed != before == fingerprint(network)
 
 
@@ -128,3 +145,22 @@ def test_the_model_is_as_it_was_after_an_error(case):
         evaluate(network, {"": network.steps}, data, task=task, sweep=EXACT)
     assert model.backbone.body is body
     assert [module.training for module in model.modules()] == modes
+
+
+class Two(torch.nn.Module):
+    """A whole network that returns two tensors, one of them beside the way to the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Conv2d(1, 10, 3), torch.nn.Conv2d(1, 7, 3)
+
+    def forward(self, x):
+        return {"scores": self.first(x).mean((2, 3)), "rest": self.second(x).mean((2, 3))}
+
+
+def test_of_a_whole_network_only_the_output_that_is_followed_is_run():
+    model, data = Two().eval(), load_data("digits", limit=20)
+    network = unravel(model, data.input_shape, output="scores")
+    scores = evaluate(network, {"": network.steps}, data)
+    ((x, y),) = data.batches(20)
+    assert scores[""].wrong == int((model(x)["scores"].argmax(1) != y).sum())

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from resnet_probe import unravel
+from resnet_probe.analyses.averages import over_images
 from resnet_probe.data import Data, load_data
 from resnet_probe.evaluate import Score, Sweep, evaluate
 from resnet_probe.models import resolve
@@ -260,3 +261,58 @@ def test_contributions_have_the_figures_as_their_means_and_the_spread_of_their_i
     apart = other.errors - score.errors
     width = against["difference_high"] - against["difference_low"]
     assert 2 * 1.96 * apart.std(ddof=1) / 300**0.5 == pytest.approx(width, rel=0.1)
+
+
+def kept(task, outputs, targets):
+    return {name: np.asarray(value) for name, value in task.measure(outputs, targets, outputs).items()}
+
+
+def test_a_regression_of_any_scale_is_that_of_a_formula():
+    task = task_called("regression")
+    generator = torch.Generator().manual_seed(0)
+    noise, wrong = torch.randn((2, 40, 1), generator=generator, dtype=torch.float64)
+    for scale, middle in ((1e5, 3e5), (1e-8, 0.0), (1.0, 4e6)):  # a price, a length in metres, a time
+        targets = (middle + scale * noise).float().double()
+        found = task.quantities(kept(task, targets + scale * wrong, targets[:, 0]), np.ones((1, 40)))
+        assert found["loss", ""][0] == pytest.approx(float((scale * wrong).square().mean()))
+        expected = 100 * float((scale * wrong).square().mean() / targets.var(correction=0))
+        assert found["error", ""][0] == pytest.approx(expected, rel=1e-6)
+    of_overflow = task.quantities(kept(task, targets * torch.nan, targets), np.ones((1, 40)))
+    assert of_overflow["error", ""][0] > 1e30
+    alike = kept(task, targets, torch.full_like(targets, 0.1))
+    assert np.isnan(task.quantities(alike, np.ones((1, 40)))["error", ""][0])
+
+
+@pytest.mark.parametrize("value", [0.0, torch.nan, torch.inf])
+def test_outputs_without_a_direction_are_near_to_no_target(value):
+    task = task_called("embedding")
+    targets = torch.eye(5)
+    outputs = targets.clone()
+    outputs[2] = value
+    assert task.quantities(kept(task, outputs, targets), np.ones((1, 5)))["error", ""][0] == pytest.approx(20)
+
+
+def test_an_error_is_that_of_the_quantities_whatever_the_columns_are_called():
+    kept = {"wrong": np.array([1.0, 2.0, 3.0]), "of": np.full(3, 4.0)}
+    score = Score(3, {"wrong": 6.0, "of": 12.0}, kept, Counted())
+    assert (score.error, score.loss, score.wrong) == (50, 6, None)
+
+
+def test_one_example_has_no_interval_and_undefined_resamples_do_not_count():
+    one = Score(1, {}, {"wrong": np.array([1.0]), "of": np.array([4.0])}, Counted())
+    assert one.interval == (None, None)
+    assert one.against(one)["difference_low"] is None
+    assert over_images([one, one], None, 0)[1] == (None, None)
+    none = {"wrong": np.array([1.0, 0.0, 1.0]), "of": np.array([4.0, 0.0, 2.0])}  # a resample may be of the second only
+    with np.errstate(invalid="ignore"):
+        low, high = over_images([Score(3, {}, none, Counted())] * 2, None, 0)[1]
+    assert (low, high) == (25, 50)
+
+
+def test_another_code_of_ones_own_is_another_task(tmp_path):
+    assert task_called("detection").identity == ""
+    found = set()
+    for number, code in enumerate((OWN, OWN.replace("> 1", "> 2"), OWN)):
+        (tmp_path / "own.py").write_text(code)
+        found.add(task_called(f"{tmp_path / 'own.py'}:PerImage").identity)
+        assert len(found) == min(number + 1, 2)

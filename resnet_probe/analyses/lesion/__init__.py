@@ -140,7 +140,7 @@ MEASURES = Table(
         Column("measure", str, "`error`, `loss`, and those of the task, such as `map`, `map50` or `iou`"),
         Column("class", str, "the class that it is of; empty for all together"),
         Column("value", float, "the measure, in `unit`"),
-        Column("unit", str, "`%`, `nats`, or empty"),
+        Column("unit", str, "`%`, `nats`, `tokens`, or empty"),
         *c.interval("", "the measure's 95 % interval over images", method="resamples"),
         Column("difference", float, "from the intact network, on the same images"),
         *c.interval("difference", "its 95 % interval over images", method="resamples"),
@@ -320,12 +320,12 @@ def check(subject: Subject, parameters: Parameters) -> None:
     Raises:
         ValueError: it has not.
     """
-    if parameters.until is not None and "wrong" not in subject.task.columns:
+    if parameters.until is not None and not subject.task.flagged:
         raise ValueError(f"--until is for classification, not {subject.task.name}; give a --limit instead")
     if parameters.by:
         from resnet_probe.data.dataset import are_classes  # noqa: PLC0415
 
-        if "wrong" not in subject.task.columns or not are_classes(subject.data.labels):
+        if not subject.task.flagged or not are_classes(subject.data.labels):
             raise ValueError(f"--by class given, and images of {subject.data.name} have no class each; leave it out")
     units = len(subject.network.surgical)
     if not units:

@@ -80,7 +80,7 @@ def groups(table: Result, network: str) -> list[Fact]:
 
 def measures(table: Result, network: str) -> list[Fact]:
     """Of each measure of all classes together: the intact network, and the deletion that moves it most."""
-    rows = [row for row in table.of(network) if row["class"] is None]
+    rows = [row for row in table.of(network) if row["class"] is None and row["value"] is not None]
     facts = []
     for measure in dict.fromkeys(row["measure"] for row in rows):
         if measure == "error":  # the table of the lesions says that

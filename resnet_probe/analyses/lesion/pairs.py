@@ -89,7 +89,10 @@ def _interaction(pair: Score, a: Score, b: Score, intact: Score) -> tuple[float,
     four = pair, a, b, intact
     if not pair.flagged:
         both, one, other, none = (score.resampled["error", ""] for score in four)
-        return pair.error - a.error - b.error + intact.error, float((both - one - other + none).std(ddof=1))
+        drawn = both - one - other + none
+        drawn = drawn[~np.isnan(drawn)]
+        error = float(drawn.std(ddof=1)) if len(drawn) > 1 else None
+        return pair.error - a.error - b.error + intact.error, error
     both, one, other, none = (score.flags.astype(np.int8) for score in four)
     per_image = 100.0 * (both - one - other + none)
     error = float(per_image.std(ddof=1)) / len(per_image) ** 0.5 if len(per_image) > 1 else None

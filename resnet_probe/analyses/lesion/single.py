@@ -171,10 +171,15 @@ def _draw(axes: Axes, rows: Sequence[dict[str, Any]], look: dict[str, Any], name
 
 
 def _whiskers(row: Mapping[str, Any]) -> tuple[float, float]:
-    """How far the interval reaches down and up: that of the error, or that of the difference if images were added."""
+    """How far the interval reaches down and up: that of the error, or that of the difference if images were added.
+
+    One image has none in tasks other than classification; and an interval of resamples may leave out the error itself.
+    """
     if row.get("increase_low") is None and row.get("difference_low") is not None:
         return row["difference"] - row["difference_low"], row["difference_high"] - row["difference"]
-    return row["error"] - row["error_low"], row["error_high"] - row["error"]
+    if row["error_low"] is None:
+        return 0.0, 0.0
+    return max(0.0, row["error"] - row["error_low"]), max(0.0, row["error_high"] - row["error"])
 
 
 def _what(rows: Sequence[dict[str, Any]]) -> str:
