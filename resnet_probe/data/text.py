@@ -13,6 +13,7 @@ from resnet_probe.files import regular
 from resnet_probe.limits import MOST_TOKENS
 
 CONTEXT = 128  # tokens of a window, where nothing says how many
+VOCABULARY = 2**20  # tokens that there may be
 TEST_SHARE = 10  # one part in so many is for tests: the last one of a text
 
 
@@ -32,6 +33,8 @@ def load_text(spec: str | Path, *, split: str = "test", limit: int | None = None
     if split not in ("train", "test"):
         raise DataError(f"text has no split {split!r}: it has train, test")
     name, tokens, cut = _tokens(spec, split)
+    # of both parts: the largest token may be in one of them only
+    classes = tuple(map(repr, map(chr, range(256)))) if tokens.dtype == np.uint8 else _numbered(tokens)
     if cut:
         end = len(tokens) - len(tokens) // TEST_SHARE
         tokens = tokens[:end] if split == "train" else tokens[end:]
@@ -43,7 +46,6 @@ def load_text(spec: str | Path, *, split: str = "test", limit: int | None = None
     if limit is not None and limit < windows:
         kept = torch.linspace(0, windows - 1, limit).round().long()
         inputs, following = inputs[kept], following[kept]
-    classes = tuple(map(repr, map(chr, range(256)))) if tokens.dtype == np.uint8 else _numbered(tokens)
     return Data(name, split, inputs.clone(), following.clone(), classes, normalization="none")
 
 
@@ -78,13 +80,13 @@ def _array(path: Path) -> np.ndarray:
             f"{path} holds {found.dtype} of shape {found.shape}; give at most {MOST_TOKENS:,} whole numbers (tokens,)"
         )
     tokens = np.asarray(found, dtype=np.int64)
-    if tokens.size and (tokens.min() < 0 or tokens.max() >= MOST_TOKENS):
-        raise DataError(f"{path} has tokens from {tokens.min()} to {tokens.max()}; tokens count from 0")
+    if tokens.size and (tokens.min() < 0 or tokens.max() >= VOCABULARY):
+        raise DataError(f"{path} has tokens from {tokens.min()} to {tokens.max()}; give 0 to {VOCABULARY - 1:,}")
     return tokens
 
 
 def _numbered(tokens: np.ndarray) -> tuple[str, ...]:
-    return tuple(map(str, range(int(tokens.max()) + 1)))
+    return tuple(map(str, range(int(tokens.max(initial=-1)) + 1)))
 
 
 def _pydoc() -> str:

@@ -69,7 +69,7 @@ def fit(
     """Train `model` on `train`, in place; return one row per epoch.
 
     recipe: how; or its `values` one by one.
-    task: what for, a key of `objectives.OBJECTIVES`: classification, segmentation or detection.
+    task: what for, a key of `objectives.OBJECTIVES`.
     test: images to measure on after each epoch.
     device: where the model is moved to, and trained; or `fabric`, launched, from `fabric_for` the same recipe.
     channels_last: compute with this memory layout, which is faster; the weights have their layout again afterwards.
