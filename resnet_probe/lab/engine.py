@@ -1,0 +1,272 @@
+"""What an edited network does to the images, chunk by chunk; what it shares with networks before it is not run again.
+
+Values between units are kept, within a number of bytes: those of the intact network for as many images as half of it
+holds, those of edited networks for the first images, the least recently used of them going first. So a block that is
+switched off costs the blocks after it. Chunks, units and measures are those of `evaluate`, and so are the counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resnet_probe.analyses.subject import Subject
+from resnet_probe.evaluate import Executor, FastUnits, grow
+from resnet_probe.evaluate.calibrate import ChunkPlan, cache_chunk, default_memory
+from resnet_probe.evaluate.journal import Row
+from resnet_probe.evaluate.sweep import run_shard, scores_of
+from resnet_probe.float32 import full_float32
+from resnet_probe.statistics import bootstrap_mean, paired, wilson
+from resnet_probe.tasks.classification import Classification
+from resnet_probe.unraveled import Step
+
+SAMPLE = 64  # images of the first answer
+STATES = 32  # edited networks whose answers are kept
+SPARE = 32  # units with a factor inside them that are kept ready
+EXAMPLES = 24  # images that are shown
+MOST_CLASSES = 30  # of a confusion matrix
+
+Steps = tuple[Step, ...]
+
+
+class Seen(Classification):
+    """Classification that keeps of each image also its loss, the predicted class and its probability."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.columns = {**self.columns, "each": "value", "predicted": "value", "probability": "value"}
+
+    def measure(self, outputs: Tensor, targets: Tensor, intact: Tensor) -> Mapping[str, Tensor]:
+        """The measures of `Classification`, and what else is kept."""
+        found = super().measure(outputs, targets, intact)
+        probability = outputs.float().softmax(-1).amax(-1).nan_to_num(0).double()
+        return {**found, "each": found["loss"], "predicted": self.predict(outputs), "probability": probability}
+
+
+SEEN = Seen()
+
+
+class Kept:
+    """Values by key, within a number of bytes: half for those that stay, half for the least recently used."""
+
+    def __init__(self, memory: int) -> None:
+        self.half = memory // 2
+        self.stay: dict[Any, Tensor] = {}
+        self.recent: OrderedDict[Any, Tensor] = OrderedDict()
+
+    @property
+    def bytes(self) -> int:
+        """What all of them take."""
+        return sum(value.nbytes for part in (self.stay, self.recent) for value in part.values())
+
+    def get(self, key: Any) -> Tensor | None:
+        """The value, if it is there."""
+        if key in self.recent:
+            self.recent.move_to_end(key)
+        return self.stay.get(key, self.recent.get(key))
+
+    def put(self, key: Any, value: Tensor, *, stays: bool) -> None:
+        """Keep a value, if there is room or if others may go for it."""
+        part: dict[Any, Tensor] = self.stay if stays else self.recent
+        room = self.half - sum(each.nbytes for each in part.values()) - value.nbytes
+        while room < 0 and not stays and self.recent:
+            room += self.recent.popitem(last=False)[1].nbytes
+        if room >= 0:
+            part[key] = value
+
+
+class Engine(Executor):
+    """Measures edited networks on the images of a subject, in a random order that is the same every time.
+
+    Use it from one thread at a time.
+
+    Args:
+        subject: network and labelled images.
+        device: where to compute; the network's model must be there.
+        memory: bytes for values between units; by default what a sweep may use.
+
+    Raises:
+        ValueError: network and images do not fit.
+    """
+
+    def __init__(self, subject: Subject, *, device: str = "cpu", memory: int | None = None) -> None:
+        network = subject.network
+        super().__init__(network, grow([network.steps], network.is_identity), torch.device(device))
+        self.subject, self.network = subject, network
+        self.data = subject.shuffled(0).data
+        chunk = cache_chunk(network, self.units.dtype)
+        self.budget = ChunkPlan(chunk, chunk)
+        self.kept = Kept(memory or default_memory(self.device))
+        self.chunks = [slice(at, min(at + chunk, len(self.data))) for at in range(0, len(self.data), chunk)]
+        self.sample = min(ceil(SAMPLE / chunk), len(self.chunks))
+        first = [self.data.subset(part) for part in self.chunks[: self.sample]]
+        self._first = [replace(part, images=part.pixels()) for part in first]  # files are decoded once
+        self._rows: OrderedDict[Steps, list[list[Row]]] = OrderedDict()
+        self._spare = FastUnits(network)
+        self._spared: set[Steps] = set()
+        self._now: tuple[Steps, int] = (network.steps, 0)
+        with torch.inference_mode():
+            images, _ = next(self._first[0].batches(1))
+            SEEN.check(network(images.to(self.device)), len(self.data.classes), self.data.name)
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def make_ready(self, steps: Sequence[Step]) -> None:
+        """Make the modules of a chain ready, so that the first time is as fast as the second."""
+        for group in self._groups(steps):
+            if self._factor(group[0]) == 1.0 and not self._inside(group):
+                self.units(*group)
+
+    def advance(self, steps: Steps) -> int:
+        """Run the next chunk of images through the chain, if there is one; how many have been run then."""
+        known = self._rows.setdefault(steps, [])
+        self._rows.move_to_end(steps)
+        if len(self._rows) > STATES:
+            self._rows.popitem(last=False)
+        if (number := len(known)) < len(self.chunks):
+            data = self._first[number] if number < self.sample else self.data.subset(self.chunks[number])
+            self._now = (steps, number)
+            with torch.inference_mode(), full_float32():
+                known.append(run_shard(self, SEEN, data, number))
+        return len(known)
+
+    def run(self, images: Tensor, targets: Any) -> Iterator[tuple[list[Any], Any]]:
+        """Outputs of the intact network and of the edited one, with the targets."""
+        steps, number = self._now
+        yield [self._output(chain, number, images) for chain in (self.network.steps, steps)], targets
+
+    def _output(self, steps: Steps, number: int, images: Tensor) -> Tensor:
+        """The last value, from the last one that is kept; those after it are kept for next time."""
+        groups = self._keyed(steps, number)
+        start, value = len(groups), None
+        while start and value is None:
+            value = self.kept.get(groups[start - 1][1])
+            start -= value is None
+        value = self.units.arrange(images) if value is None else value
+        intact = steps == self.network.steps
+        for group, key in groups[start:]:
+            value = self._apply(group, value)
+            if intact or number < self.sample:
+                self.kept.put(key, value, stays=intact)
+        return value
+
+    def _keyed(self, steps: Steps, number: int) -> list[tuple[Steps, Any]]:
+        """The groups of steps, each with the key of the value after it."""
+        digest, found = hashlib.blake2b(digest_size=16), []
+        for group in self._groups(steps):
+            digest.update(repr(group).encode())
+            found.append((group, (number, digest.digest())))
+        return found
+
+    def _groups(self, steps: Sequence[Step]) -> list[Steps]:
+        """The steps that do something, each with the activation after it."""
+        groups: list[Steps] = []
+        for step in steps:
+            if self.network.is_identity(step):
+                continue
+            if groups and len(groups[-1]) == 1 and self.units.is_plain(step) and self._factor(groups[-1][0]) == 1.0:
+                groups[-1] = (*groups[-1], step)
+            else:
+                groups.append((step,))
+        return groups
+
+    def _apply(self, group: Steps, value: Tensor) -> Tensor:
+        step = group[0]
+        if (factor := self._factor(step)) != 1.0:  # no module of its own for each place of a slider
+            short = Step(step.unit, "shortcut")
+            kept = value if self.network.is_identity(short) else self.units(short)(value)
+            return kept + self.units(Step(step.unit, "branch"))(value) * factor  # type: ignore[no-any-return]
+        if not self._inside(group):
+            return self.units(*group)(value)  # type: ignore[no-any-return]
+        self._spared.add(group)
+        if len(self._spared) > SPARE:
+            self._spare, self._spared = FastUnits(self.network), {group}
+        return self._spare(*group)(value)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _factor(step: Step) -> float:
+        return step.scale if step.mode == "whole" else 1.0
+
+    @staticmethod
+    def _inside(group: Steps) -> bool:
+        return any(factor not in (0.0, 1.0) for step in group for _, factor in step.factors)
+
+    # -- answers -------------------------------------------------------------------------------------------------------
+
+    def answer(self, steps: Steps) -> dict[str, Any]:
+        """What the chunks so far say: errors, losses and their intervals, confusions, and images that changed."""
+        rows = [row for part in self._rows[steps] for row in part]
+        before, after = scores_of(["intact", "edited"], rows, SEEN).values()
+        difference = after.kept["each"] - before.kept["each"]
+        low, high = bootstrap_mean(difference, 0)
+        error_low, error_high = wilson(after.wrong, after.images)
+        return {
+            "images": after.images,
+            "of": len(self.data),
+            "intact": {"wrong": before.wrong, "error": before.error, "loss": before.loss},
+            **{"wrong": after.wrong, "error": after.error, "error_low": error_low, "error_high": error_high},
+            **{"loss": after.loss, "loss_increase": after.loss - before.loss, "loss_low": low, "loss_high": high},
+            "changed": after.changed,
+            **asdict(paired(before.flags, after.flags)),
+            **self._by_class(before.kept, after.kept),
+            "examples": self._examples(before.kept, after.kept),
+        }
+
+    def _by_class(self, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Per class how many images, and how many wrong before and after; and the confusions of a few classes."""
+        count = len(self.data.classes)
+        labels = self.data.labels[: len(after["wrong"])].numpy()
+        columns = [np.bincount(labels, weights=each, minlength=count) for each in (before["wrong"], after["wrong"])]
+        found: dict[str, Any] = {
+            "classes": np.stack([np.bincount(labels, minlength=count), *columns], 1).astype(int).tolist()
+        }
+        if count <= MOST_CLASSES:
+            pairs = labels * count + after["predicted"].astype(int)
+            found["confusion"] = np.bincount(pairs, minlength=count**2).reshape(count, count).tolist()
+        return found
+
+    def _examples(self, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+        """Images whose prediction changed: those that are newly wrong, newly right, the others, the surest first."""
+        changed = np.flatnonzero(before["predicted"] != after["predicted"])
+        kind = np.where(~before["wrong"][changed], 0, np.where(~after["wrong"][changed], 1, 2))
+        order = changed[np.lexsort((-after["probability"][changed], kind))]
+        names = self.data.classes
+        return [
+            {
+                "number": int(i),
+                "label": names[int(self.data.labels[i])],
+                "before": names[int(before["predicted"][i])],
+                "after": names[int(after["predicted"][i])],
+                "confidence": float(after["probability"][i]),
+            }
+            for i in order[:EXAMPLES]
+        ]
+
+    def profile(self, steps: Steps) -> list[tuple[str, float]]:
+        """Standard deviation of every unit's output over the first images, all positions and channels together."""
+        sums: dict[str, list[Tensor]] = {}
+        with torch.inference_mode(), full_float32():
+            for number, data in enumerate(self._first):
+                (images, _), *_ = data.batches(self.budget.chunk, device=self.device)
+                value = self.units.arrange(images)
+                for group, key in self._keyed(steps, number):
+                    kept = self.kept.get(key)
+                    value = self._apply(group, value) if kept is None else kept
+                    found = torch.stack([value.double().sum(), value.double().square().sum()])
+                    sums.setdefault(self.network.units[group[0].unit].name, []).append(
+                        torch.cat([found, found.new_tensor([value.numel()])])
+                    )
+        totals = {name: torch.stack(parts).sum(0).tolist() for name, parts in sums.items()}
+        return [(name, max(square / n - (total / n) ** 2, 0.0) ** 0.5) for name, (total, square, n) in totals.items()]
+
+    def picture(self, number: int) -> np.ndarray:
+        """The pixels of an image, uint8 (H, W, C)."""
+        return self.data.pixels(slice(number, number + 1))[0].permute(1, 2, 0).numpy()
