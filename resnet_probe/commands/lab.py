@@ -129,9 +129,8 @@ def _lines(request: Request) -> Any:
         about = analysis(name)
         return tuple(asked.with_parameters(about.parameters).words(about))
 
-    how = {"arch": request.arch, "leaf": request.leaf, "trace": request.trace, "size": request.size}
-    network, images = (
-        Request(ckpts=request.ckpts, **how),
-        replace(request, ckpts=(), arch=(), leaf=(), trace=None, size=None),
-    )
+    network = Request(
+        ckpts=request.ckpts, arch=request.arch, leaf=request.leaf, trace=request.trace, size=request.size
+    )  # fmt: skip
+    images = replace(request, ckpts=(), arch=(), leaf=(), trace=None, size=None)
     return Lines(("surgery", *words(network, "lesion")[1:]), words(request, "lesion"), words(images, "evaluate"))

@@ -72,7 +72,7 @@ def units(network: UnraveledNetwork) -> list[dict[str, Any]]:
                 "stage": plan.stage,
                 "shortcut": plan.shortcut,
                 "resizes": plan.resizes,
-                "shape": " × ".join(map(str, plan.out_shape)),
+                "shape": "×".join(map(str, plan.out_shape)),
                 "editable": plan.name in surgical,
                 "scalable": plan.name in surgical and plan.kind == "block",
                 "place": "" if plan.inside else f"{plan.in_shape} {plan.out_shape}",

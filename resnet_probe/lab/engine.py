@@ -265,7 +265,12 @@ class Engine(Executor):
                         torch.cat([found, found.new_tensor([value.numel()])])
                     )
         totals = {name: torch.stack(parts).sum(0).tolist() for name, parts in sums.items()}
-        return [(name, max(square / n - (total / n) ** 2, 0.0) ** 0.5) for name, (total, square, n) in totals.items()]
+        maps = {unit.name for unit in self.network.units if len(unit.plan.out_shape) > 1}  # scores are no response
+        return [
+            (name, max(square / n - (total / n) ** 2, 0.0) ** 0.5)
+            for name, (total, square, n) in totals.items()
+            if name in maps or not maps
+        ]
 
     def picture(self, number: int) -> np.ndarray:
         """The pixels of an image, uint8 (H, W, C)."""

@@ -3,9 +3,9 @@
 const WIDE = 380;
 
 /** An SVG with axes: `x` and `y` are scales without a range, `titles` what they show. */
-function frame(host, label, { high = 190, x, y, titles, left = 44, ticks = {} }) {
+function frame(host, label, { high = 200, x, y, titles, left = 44, ticks = {} }) {
   const wide = Math.max(240, Math.min(host.clientWidth || WIDE, 640));
-  const edge = { top: 10, right: 12, bottom: 38, left };
+  const edge = { top: 24, right: 12, bottom: 38, left };
   x.range([edge.left, wide - edge.right]);
   y.range([high - edge.bottom, edge.top]);
   const svg = d3.create("svg").attr("class", "chart").attr("viewBox", `0 0 ${wide} ${high}`).attr("width", wide).attr("height", high)
@@ -19,14 +19,15 @@ function frame(host, label, { high = 190, x, y, titles, left = 44, ticks = {} })
   return svg;
 }
 
+/** What the lines mean, in a row above the figure, from the right. */
 function key(svg, words) {
-  const at = Number(svg.attr("width")) - 14;
-  words.forEach(([style, text], row) => {
-    const line = svg.append("text").attr("x", at).attr("y", 18 + 15 * row).attr("text-anchor", "end").text(text);
-    const length = 6.2 * text.length;
-    line.attr("class", "key");
-    svg.append("path").attr("class", style).attr("d", `M${at - length - 26} ${14 + 15 * row}h20`);
-  });
+  let at = Number(svg.attr("width")) - 14;
+  for (const [style, text] of words.reverse()) {
+    svg.append("text").attr("x", at).attr("y", 12).attr("text-anchor", "end").text(text);
+    at -= 6 * text.length + 8;
+    svg.append("path").attr("class", style).attr("d", `M${at - 20} 8h20`);
+    at -= 34;
+  }
 }
 
 /** The change of the error with its 95 % interval, on a line with a mark at zero. */
@@ -55,7 +56,7 @@ export function lengths(host, now, intact) {
   svg.selectAll("rect").data(now.shares.slice(0, last)).join("rect").attr("class", "now").attr("x", (_, length) => x(length) - half).attr("width", 2 * half)
     .attr("y", (share) => y(100 * share)).attr("height", (share) => y(0) - y(100 * share));
   svg.append("path").attr("class", "before-line").attr("d", d3.line((_, length) => x(length), (share) => y(100 * share)).curve(d3.curveStep)(intact.shares.slice(0, last)));
-  key(svg, [["before-line", "intact"]]);
+  key(svg, [["now-line", "now"], ["before-line", "intact"]]);
 }
 
 /** Standard deviation of each unit's output along the network, the intact network's as a line. */
@@ -90,7 +91,7 @@ export function confusion(host, matrix, classes) {
   const left = Math.min(84, 12 + 6.3 * d3.max(classes, (name) => name.length));
   const side = (wide - left - 4) / n;
   const top = 20;
-  const high = top + n * side + left * 0.75;
+  const high = top + n * side + left * 0.9;
   const wrong = d3.sum(matrix, (row, i) => d3.sum(row) - row[i]);
   const svg = d3.create("svg").attr("class", "chart").attr("viewBox", `0 0 ${wide} ${high}`).attr("width", wide).attr("height", high).attr("role", "img")
     .attr("aria-label", `Confusion matrix of ${n} classes: ${wrong} images off the diagonal; the table below has the errors of each class`);

@@ -42,7 +42,10 @@ export async function page(title, about, entries) {
   for (const { words, rows, note, figures, pictures } of entries) {
     const numbers = make("table", {}, ...rows.map(([name, value]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, value))));
     const shown = pictures.map((each) => each.cloneNode(true));
-    for (const image of shown.map((each) => each.querySelector("img"))) image.setAttribute("src", await inlined(image));
+    for (const image of shown.map((each) => each.querySelector("img"))) {
+      image.setAttribute("src", await inlined(image));
+      image.removeAttribute("loading");
+    }
     main.append(make("section", {}, make("h2", {}, words), ...note.split("\n").filter(Boolean).map((line) => make("p", {}, line)),
       numbers, ...figures.map((each) => make("div", { class: "scroll" }, each.cloneNode(true))), make("ul", { class: "pictures" }, ...shown)));
   }
