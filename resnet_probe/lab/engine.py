@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from resnet_probe.analyses.subject import Subject
-from resnet_probe.evaluate import Executor, FastUnits, grow
+from resnet_probe.evaluate import Executor, FastUnits
 from resnet_probe.evaluate.calibrate import ChunkPlan, cache_chunk, default_memory
 from resnet_probe.evaluate.journal import Row
 from resnet_probe.evaluate.sweep import run_shard, scores_of
@@ -61,11 +61,12 @@ class Kept:
         self.half = memory // 2
         self.stay: dict[Any, Tensor] = {}
         self.recent: OrderedDict[Any, Tensor] = OrderedDict()
+        self._used = {True: 0, False: 0}
 
     @property
     def bytes(self) -> int:
         """What all of them take."""
-        return sum(value.nbytes for part in (self.stay, self.recent) for value in part.values())
+        return sum(self._used.values())
 
     def get(self, key: Any) -> Tensor | None:
         """The value, if it is there."""
@@ -74,13 +75,12 @@ class Kept:
         return self.stay.get(key, self.recent.get(key))
 
     def put(self, key: Any, value: Tensor, *, stays: bool) -> None:
-        """Keep a value, if there is room or if others may go for it."""
-        part: dict[Any, Tensor] = self.stay if stays else self.recent
-        room = self.half - sum(each.nbytes for each in part.values()) - value.nbytes
-        while room < 0 and not stays and self.recent:
-            room += self.recent.popitem(last=False)[1].nbytes
-        if room >= 0:
-            part[key] = value
+        """Keep a value that is not there yet, if there is room or if others may go for it."""
+        while not stays and self.recent and self._used[stays] + value.nbytes > self.half:
+            self._used[stays] -= self.recent.popitem(last=False)[1].nbytes
+        if self._used[stays] + value.nbytes <= self.half:
+            (self.stay if stays else self.recent)[key] = value
+            self._used[stays] += value.nbytes
 
 
 class Engine(Executor):
@@ -99,7 +99,7 @@ class Engine(Executor):
 
     def __init__(self, subject: Subject, *, device: str = "cpu", memory: int | None = None) -> None:
         network = subject.network
-        super().__init__(network, grow([network.steps], network.is_identity), torch.device(device))
+        super().__init__(network, [network.steps], torch.device(device))
         self.subject, self.network = subject, network
         self.data = subject.shuffled(0).data
         chunk = cache_chunk(network, self.units.dtype)
@@ -115,7 +115,7 @@ class Engine(Executor):
         self._now: tuple[Steps, int] = (network.steps, 0)
         with torch.inference_mode():
             images, _ = next(self._first[0].batches(1))
-            SEEN.check(network(images.to(self.device)), len(self.data.classes), self.data.name)
+            SEEN.check(network(images.to(self.device)), self.data.classes, self.data.name)
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -273,5 +273,9 @@ class Engine(Executor):
         ]
 
     def picture(self, number: int) -> np.ndarray:
-        """The pixels of an image, uint8 (H, W, C)."""
-        return self.data.pixels(slice(number, number + 1))[0].permute(1, 2, 0).numpy()
+        """The pixels of an image, uint8 (H, W, 3), or (H, W) of one channel; what is no byte is stretched from 0 to 255."""
+        pixels = self.data.pixels(slice(number, number + 1))[0]
+        if pixels.dtype != torch.uint8:
+            low, high = pixels.min(), pixels.max()
+            pixels = ((pixels - low).float() * (255 / max(float(high - low), 1e-12))).to(torch.uint8)
+        return (pixels.permute(1, 2, 0) if len(pixels) == 3 else pixels[0]).numpy()

@@ -171,7 +171,7 @@ class Lab:
         bench = self.benches[request.path_params["network"]]
         pixels = bench.engine.picture(request.path_params["number"])
         written = BytesIO()
-        Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(written, "png")
+        Image.fromarray(pixels).save(written, "png")
         return Response(written.getvalue(), media_type="image/png")
 
     async def _save(self, request: Request) -> Response:
