@@ -30,9 +30,7 @@ AMOUNT = Amount(draws=10, samples=100, images=100)
 @options.formats
 @click.option("--lab", "opens", is_flag=True, help="Open the two networks in the lab at the end.")
 @options.quiet
-def command(
-    *, seed: int, device: str, out: Path | None, formats: tuple[str, ...], opens: bool, quiet: bool
-) -> None:
+def command(*, seed: int, device: str, out: Path | None, formats: tuple[str, ...], opens: bool, quiet: bool) -> None:
     """Train a ResNet and a VGG on scikit-learn's handwritten digits, open them up, and write a report.
 
     Takes two or three minutes on two CPU cores. What an earlier demo left in the folder is used again.

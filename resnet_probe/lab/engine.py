@@ -273,7 +273,7 @@ class Engine(Executor):
         ]
 
     def picture(self, number: int) -> np.ndarray:
-        """The pixels of an image, uint8 (H, W, 3), or (H, W) of one channel; what is no byte is stretched from 0 to 255."""
+        """The pixels of an image, uint8 (H, W, 3) or (H, W); what is no byte is stretched from 0 to 255."""
         pixels = self.data.pixels(slice(number, number + 1))[0]
         if pixels.dtype != torch.uint8:
             low, high = pixels.min(), pixels.max()
