@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 from html import escape
 from pathlib import Path
-from threading import Thread
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -69,17 +68,14 @@ def show(
         >>> resnet_probe.lab(unravel(model, (3, 32, 32)), load_data("cifar10"))
     """
     try:
-        from resnet_probe.lab.server import Bench, Lab, listen, serving  # noqa: PLC0415 - an extra
+        from resnet_probe.lab.server import Bench, Lab, start  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise ImportError(MISSING) from error
     from resnet_probe.analyses.subject import Subject  # noqa: PLC0415 - torch
     from resnet_probe.lab.engine import Engine  # noqa: PLC0415
 
     made = Lab([Bench(Engine(Subject(name, net, data)))], Path(out), framed=True)
-    opened, hosts = listen()
-    server = serving(made, hosts)
-    Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True).start()
-    return Frame(f"http://{hosts[0]}/{made.token}/", server, height)
+    return Frame(*start(made), height)
 
 
 class _Callable(ModuleType):

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import uvicorn
@@ -261,6 +262,14 @@ def serving(lab: Lab, hosts: Sequence[str]) -> uvicorn.Server:
             timeout_graceful_shutdown=1, limit_concurrency=200,
         )
     )  # fmt: skip
+
+
+def start(lab: Lab) -> tuple[str, uvicorn.Server]:
+    """Serve a lab from a thread of its own: its address, and the server, which stops when `should_exit` is set."""
+    opened, hosts = listen()
+    server = serving(lab, hosts)
+    Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True).start()
+    return f"http://{hosts[0]}/{lab.token}/", server
 
 
 async def _body(request: Request, most: int) -> Mapping[str, Any]:

@@ -1,15 +1,13 @@
 """A lab of a tiny network on digits, served in this process; each file that asks has its own."""
 
 from contextlib import contextmanager
-from threading import Thread
-from time import sleep
 
 from resnet_probe import checkpoint
 from resnet_probe.analyses.subject import Subject
 from resnet_probe.data import load_data
 from resnet_probe.lab.about import Lines
 from resnet_probe.lab.engine import Engine
-from resnet_probe.lab.server import Bench, Lab, listen, serving
+from resnet_probe.lab.server import Bench, Lab, start
 from resnet_probe.unraveled import unravel
 from tests.commands.subjects import write_good
 
@@ -39,15 +37,8 @@ def lab_in(folder, names=("tiny",), cloud=()):
 @contextmanager
 def served(lab):
     """The address of the lab, for as long as the context lasts."""
-    opened, hosts = listen()
-    server = serving(lab, hosts)
-    thread = Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
-    thread.start()
-    while not server.started:
-        sleep(0.02)
+    url, server = start(lab)
     try:
-        yield f"http://{hosts[0]}/{lab.token}/"
+        yield url
     finally:
         server.should_exit = True
-        thread.join(10)
-        opened.close()

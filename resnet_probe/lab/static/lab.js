@@ -58,10 +58,10 @@ function scaled(next, names, factor) {
 
 /** Go to a state: a new entry of the history, or another form of the newest one. */
 function change(next, { same = false } = {}) {
-  const address = `#${written(network(), next)}`;
+  const fragment = written(network(), next);
   if (!same) last = ++place;
   state = next;
-  history[same ? "replaceState" : "pushState"]({ place }, "", address);
+  history[same ? "replaceState" : "pushState"]({ place }, "", fragment ? `#${fragment}` : location.pathname);
   enter();
 }
 
