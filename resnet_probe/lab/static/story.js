@@ -47,7 +47,7 @@ export async function page(title, about, entries) {
       image.removeAttribute("loading");
     }
     main.append(make("section", {}, make("h2", {}, words), ...note.split("\n").filter(Boolean).map((line) => make("p", {}, line)),
-      numbers, ...figures.map((each) => make("div", { class: "scroll" }, each.cloneNode(true))), make("ul", { class: "pictures" }, ...shown)));
+      numbers, ...figures.map((each, number) => make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${words}, figure ${number + 1}` }, each.cloneNode(true))), make("ul", { class: "pictures" }, ...shown)));
   }
   made.body.append(make("header", { class: "page" }, make("h1", {}, title), make("p", { class: "hint" }, about)), main);
   return `<!doctype html>\n${made.documentElement.outerHTML}\n`;
