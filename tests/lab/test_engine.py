@@ -7,12 +7,13 @@ import torch
 
 from resnet_probe.analyses import lesion
 from resnet_probe.analyses.subject import Subject
-from resnet_probe.data import load_data
+from resnet_probe.data import Data, load_data
 from resnet_probe.evaluate import evaluate
+from resnet_probe.lab import about
 from resnet_probe.lab.engine import STATES, Engine
 from resnet_probe.models import resolve
 from resnet_probe.unraveled import unravel
-from tests.networks import trained
+from tests.networks import MADE, SHAPE, Bypassed, make, trained
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +109,25 @@ def test_profile_is_the_deviation_of_each_output(subject, engine):
             if unit.kind == "block":
                 value = value.relu()  # an activation belongs to the unit before it
             assert std == pytest.approx(value.std(unbiased=False).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", [*sorted(MADE), Bypassed])
+def test_networks_of_every_kind_are_scaled_and_deleted_as_in_the_sweep(name):
+    """Those with blocks inside units, tokens first, projections, none at all."""
+    network = unravel(make(name), SHAPE)
+    if not network.surgical:
+        pytest.skip("nothing to delete")
+    classes = network(torch.zeros(1, *SHAPE)).shape[-1]
+    pixels = torch.randint(256, (70, *SHAPE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    data = Data("noise", "test", pixels, torch.arange(70) % classes, tuple(map(str, range(classes))), "none")
+    engine = Engine(Subject(name, network, data))
+    edits = [[{"delete": [unit.name]}] for unit in network.surgical]
+    edits += [[{"scale": {block.name: 0.3}}] for block in network.blocks]
+    chains = {"intact": network.steps} | {str(number): network.edit(each).steps for number, each in enumerate(edits)}
+    for each, score in evaluate(network, chains, engine.data).items():
+        found = finished(engine, chains[each])
+        assert (found["wrong"], found["changed"]) == (score.wrong, score.changed)
+        assert found["loss"] == pytest.approx(score.loss, rel=1e-6)
+    engine.profile(network.steps)
+    about.units(network)
+    about.lengths(network, network.steps)
