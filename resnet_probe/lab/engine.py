@@ -8,10 +8,10 @@ switched off costs the blocks after it. Chunks, units and measures are those of 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,12 @@ from resnet_probe.unraveled import Step
 SAMPLE = 64  # images of the first answer
 STATES = 32  # edited networks whose answers are kept
 SPARE = 32  # units with a factor inside them that are kept ready
+MOMENTS = 10_000  # means and variances of values that are kept
 EXAMPLES = 24  # images that are shown
 MOST_CLASSES = 30  # of a confusion matrix
 
 Steps = tuple[Step, ...]
+Key = tuple[int, bytes]  # number of a chunk, and digest of the steps before a value
 
 
 class Seen(Classification):
@@ -106,10 +108,11 @@ class Engine(Executor):
         self.budget = ChunkPlan(chunk, chunk)
         self.kept = Kept(memory or default_memory(self.device))
         self.chunks = [slice(at, min(at + chunk, len(self.data))) for at in range(0, len(self.data), chunk)]
-        self.sample = min(ceil(SAMPLE / chunk), len(self.chunks))
+        self.sample = min(math.ceil(SAMPLE / chunk), len(self.chunks))
         first = [self.data.subset(part) for part in self.chunks[: self.sample]]
         self._first = [replace(part, images=part.pixels()) for part in first]  # files are decoded once
         self._rows: OrderedDict[Steps, list[list[Row]]] = OrderedDict()
+        self._moments: OrderedDict[Key, tuple[int, float, float]] = OrderedDict()
         self._spare = FastUnits(network)
         self._spared: set[Steps] = set()
         self._now: tuple[Steps, int] = (network.steps, 0)
@@ -141,24 +144,25 @@ class Engine(Executor):
     def run(self, images: Tensor, targets: Any) -> Iterator[tuple[list[Any], Any]]:
         """Outputs of the intact network and of the edited one, with the targets."""
         steps, number = self._now
-        yield [self._output(chain, number, images) for chain in (self.network.steps, steps)], targets
+        outputs = []
+        for chain in (self.network.steps, steps):
+            outputs.append(self._value(self._keyed(chain, number), images, stays=chain == self.network.steps))
+        yield outputs, targets
 
-    def _output(self, steps: Steps, number: int, images: Tensor) -> Tensor:
-        """The last value, from the last one that is kept; those after it are kept for next time."""
-        groups = self._keyed(steps, number)
+    def _value(self, groups: Sequence[tuple[Steps, Key]], images: Tensor, *, stays: bool) -> Tensor:
+        """The value after the last of the groups, from the last one that is kept; those after it are kept from now on."""
         start, value = len(groups), None
         while start and value is None:
             value = self.kept.get(groups[start - 1][1])
             start -= value is None
         value = self.units.arrange(images) if value is None else value
-        intact = steps == self.network.steps
         for group, key in groups[start:]:
             value = self._apply(group, value)
-            if intact or number < self.sample:
-                self.kept.put(key, value, stays=intact)
+            if stays or key[0] < self.sample:
+                self.kept.put(key, value, stays=stays)
         return value
 
-    def _keyed(self, steps: Steps, number: int) -> list[tuple[Steps, Any]]:
+    def _keyed(self, steps: Steps, number: int) -> list[tuple[Steps, Key]]:
         """The groups of steps, each with the key of the value after it."""
         digest, found = hashlib.blake2b(digest_size=16), []
         for group in self._groups(steps):
@@ -252,25 +256,24 @@ class Engine(Executor):
 
     def profile(self, steps: Steps) -> list[tuple[str, float]]:
         """Standard deviation of every unit's output over the first images, all positions and channels together."""
-        sums: dict[str, list[Tensor]] = {}
+        maps = {unit.name for unit in self.network.units if len(unit.plan.out_shape) > 1}  # scores are no response
+        found: dict[str, list[tuple[int, float, float]]] = {}
         with torch.inference_mode(), full_float32():
             for number, data in enumerate(self._first):
                 (images, _), *_ = data.batches(self.budget.chunk, device=self.device)
-                value = self.units.arrange(images)
-                for group, key in self._keyed(steps, number):
-                    kept = self.kept.get(key)
-                    value = self._apply(group, value) if kept is None else kept
-                    found = torch.stack([value.double().sum(), value.double().square().sum()])
-                    sums.setdefault(self.network.units[group[0].unit].name, []).append(
-                        torch.cat([found, found.new_tensor([value.numel()])])
-                    )
-        totals = {name: torch.stack(parts).sum(0).tolist() for name, parts in sums.items()}
-        maps = {unit.name for unit in self.network.units if len(unit.plan.out_shape) > 1}  # scores are no response
-        return [
-            (name, max(square / n - (total / n) ** 2, 0.0) ** 0.5)
-            for name, (total, square, n) in totals.items()
-            if name in maps or not maps
-        ]
+                groups = self._keyed(steps, number)
+                for place, (group, key) in enumerate(groups):
+                    name = self.network.units[group[0].unit].name
+                    if maps and name not in maps:
+                        continue
+                    if key not in self._moments:
+                        value = self._value(groups[: place + 1], images, stays=steps == self.network.steps)
+                        variance, mean = torch.var_mean(value.float(), correction=0)
+                        self._moments[key] = (len(images), float(mean), float(variance))
+                    found.setdefault(name, []).append(self._moments[key])
+        while len(self._moments) > MOMENTS:
+            self._moments.popitem(last=False)
+        return [(name, _pooled(parts)) for name, parts in found.items()]
 
     def picture(self, number: int) -> np.ndarray:
         """The pixels of an image, uint8 (H, W, 3) or (H, W); what is no byte is stretched from 0 to 255."""
@@ -279,3 +282,10 @@ class Engine(Executor):
             low, high = pixels.min(), pixels.max()
             pixels = ((pixels - low).float() * (255 / max(float(high - low), 1e-12))).to(torch.uint8)
         return (pixels.permute(1, 2, 0) if len(pixels) == 3 else pixels[0]).numpy()
+
+
+def _pooled(parts: Sequence[tuple[int, float, float]]) -> float:
+    """Standard deviation of all values together, given number, mean and variance of each part."""
+    total = sum(n for n, _, _ in parts)
+    mean = sum(n * each for n, each, _ in parts) / total
+    return math.sqrt(sum(n * (variance + (each - mean) ** 2) for n, each, variance in parts) / total)

@@ -164,6 +164,8 @@ class Lab:
                 if more:
                     more = False
                     rest = {"paths": await self.compute(about.lengths, engine.network, steps)}
+                    if self.newest.get(client) is not me:
+                        return
                     rest["profile"] = await self.compute(engine.profile, steps)
                     file = self.out / about.file_name(engine.subject.name, edits)
                     yield _line({**rest, "lines": bench.lines.of(edits, file) if bench.lines else []})
