@@ -150,7 +150,7 @@ class Engine(Executor):
         yield outputs, targets
 
     def _value(self, groups: Sequence[tuple[Steps, Key]], images: Tensor, *, stays: bool) -> Tensor:
-        """The value after the last of the groups, from the last one that is kept; those after it are kept from now on."""
+        """The value after the last of the groups, from the last one that is kept; those after it are kept too."""
         start, value = len(groups), None
         while start and value is None:
             value = self.kept.get(groups[start - 1][1])

@@ -62,7 +62,7 @@ export function lengths(host, now, intact) {
 /** Standard deviation of each unit's output along the network, the intact network's as a line. */
 export function profile(host, now, intact) {
   const names = intact.map(([name]) => name);
-  const points = now.map(([name, std]) => [names.indexOf(name), std]).sort((a, b) => a[0] - b[0]);
+  const points = now.map(([name, std]) => [names.indexOf(name), std]).filter(([place]) => place >= 0).sort((a, b) => a[0] - b[0]);
   const x = d3.scaleLinear().domain([-0.5, names.length - 0.5]);
   const y = d3.scaleLinear().domain([0, d3.max([...now, ...intact], ([, std]) => std) || 1]).nice();
   const svg = frame(host, `Standard deviation of the outputs of ${names.length} units, now and intact`, { x, y, titles: ["unit, from input to output", "standard deviation"], ticks: { format: "d" } });

@@ -145,7 +145,7 @@ function show(said, asked) {
   if (!("error" in said)) {
     rest = said;
     charts.lengths($("paths"), said.paths, network().paths);
-    $("paths-more").textContent = `${said.paths.total} paths, ${said.paths.mean.toFixed(2)} residual branches long on average; intact ${network().paths.total}, ${network().paths.mean.toFixed(2)}.`;
+    $("paths-more").textContent = `${said.paths.total} ${said.paths.total === "1" ? "path" : "paths"}, ${said.paths.mean.toFixed(2)} residual branches long on average; intact ${network().paths.total}, ${network().paths.mean.toFixed(2)}.`;
     charts.profile($("profile"), said.profile, network().profile);
     $("lines").replaceChildren(...said.lines.map(line));
     return finish();
