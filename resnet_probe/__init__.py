@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from resnet_probe.checkpoint import load as load_checkpoint
     from resnet_probe.data import Data as Data
     from resnet_probe.data import load_data as load_data
+    from resnet_probe.lab import lab as lab
     from resnet_probe.models import resolve as resolve
     from resnet_probe.probes import Moments as Moments
     from resnet_probe.probes import record as record
@@ -28,6 +29,7 @@ VOCABULARY = {
     "load_checkpoint": "resnet_probe.checkpoint:load",
     "Data": "resnet_probe.data:Data",
     "load_data": "resnet_probe.data:load_data",
+    "lab": "resnet_probe.lab:lab",
     "resolve": "resnet_probe.models:resolve",
     "Moments": "resnet_probe.probes:Moments",
     "record": "resnet_probe.probes:record",
@@ -44,6 +46,7 @@ __all__ = [
     "Result",
     "UnraveledNetwork",
     "__version__",
+    "lab",
     "load_checkpoint",
     "load_data",
     "read",

@@ -27,12 +27,13 @@ OWN = {
     "demo": ("resnet_probe.commands.demo:command", "Train two small networks on digits and open them up."),
     "train": ("resnet_probe.commands.train:command", "Train a network by a paper's recipe."),
     "surgery": ("resnet_probe.commands.surgery:command", "Delete, scale and reorder blocks, and save the result."),
+    "lab": ("resnet_probe.commands.lab:command", "Open a network in the browser: delete, scale, reorder, and see."),
     "study": ("resnet_probe.commands.study:command", "Run every analysis on one checkpoint, and write the report."),
     "report": ("resnet_probe.commands.report:command", "Write one HTML page about a run: figures, tables, claims."),
     "claims": ("resnet_probe.commands.claims:command", "Test what the papers claim against the tables of a run."),
     "replot": ("resnet_probe.commands.replot:command", "Draw the figures of a run again from its tables."),
 }
-FIRST, LAST = ("demo", "train"), ("surgery", "study", "report", "claims", "replot")
+FIRST, LAST = ("demo", "train"), ("surgery", "lab", "study", "report", "claims", "replot")
 
 
 def commands() -> dict[str, str]:

@@ -44,6 +44,7 @@ LAYERS = {
     "claims": 4,
     "cli": 5,
     "commands": 5,
+    "lab": 5,
     "__main__": 5,
 }
 SIDEWAYS = {
@@ -53,6 +54,7 @@ SIDEWAYS = {
     ("surgery", "checkpoint"),
     ("export", "checkpoint"),
     ("cli", "commands"),
+    ("commands", "lab"),
     ("__main__", "cli"),
 }
 # What all analyses share, within their layer: how one is declared, and what it is given when it runs.

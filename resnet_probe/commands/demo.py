@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,9 @@ AMOUNT = Amount(draws=10, samples=100, images=100)
 @options.device
 @options.out
 @options.formats
+@click.option("--lab", "opens", is_flag=True, help="Open the two networks in the lab at the end.")
 @options.quiet
-def command(*, seed: int, device: str, out: Path | None, formats: tuple[str, ...], quiet: bool) -> None:
+def command(*, seed: int, device: str, out: Path | None, formats: tuple[str, ...], opens: bool, quiet: bool) -> None:
     """Train a ResNet and a VGG on scikit-learn's handwritten digits, open them up, and write a report.
 
     Takes two or three minutes on two CPU cores. What an earlier demo left in the folder is used again.
@@ -44,6 +46,10 @@ def command(*, seed: int, device: str, out: Path | None, formats: tuple[str, ...
         done = study.run(request, AMOUNT)
     if not done:
         raise Exit(1)
+    if opens:
+        from resnet_probe.commands import lab
+
+        lab.run(replace(request, out=folder / "lab"), folders=[folder])
 
 
 def _train(arch: str, folder: Path, *, seed: int, device: str, screen: Console, quiet: bool) -> None:
