@@ -47,7 +47,7 @@ def source(tmp_path):
 
 
 def test_registry():
-    assert set(MODELS) == {"resnet", "plain", "vgg", "lenet"}
+    assert set(MODELS) == {"resnet", "plain", "vgg", "lenet", "gpt", "fasterrcnn", "fcn"}
     for name in ("resnet8", "plain8", "vgg11-w2", "lenet5"):
         model = resolve(f"cifar:{name}", num_classes=4, in_channels=2)
         assert (model.arch, model.num_classes, model.in_channels) == (name, 4, 2)
@@ -59,8 +59,8 @@ def test_torchvision():
         assert resolve("torchvision:googlenet", num_classes=4).fc.out_features == 4
     with pytest.raises(LookupError, match="did you mean resnet50"):
         resolve("torchvision:resnet51")
-    with pytest.raises(LookupError, match="no classification network 'fasterrcnn_resnet50_fpn'"):
-        resolve("torchvision:fasterrcnn_resnet50_fpn")  # would download a backbone
+    detector = resolve("torchvision:fasterrcnn_mobilenet_v3_large_320_fpn", num_classes=5)  # downloads no backbone
+    assert detector.roi_heads.box_predictor.cls_score.out_features == 5
     with pytest.raises(ValueError, match="1 input channels; torchvision's networks take 3"):
         resolve("torchvision:resnet18", in_channels=1)
 
