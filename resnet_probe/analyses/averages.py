@@ -30,7 +30,8 @@ def over_images(scores: Sequence[Score], population: int | None, seed: int) -> t
 
     if not scores[0].flagged:
         means = np.mean([score.resampled["error", ""] for score in scores], axis=0)
-        return float(np.mean([score.error for score in scores])), ends(means), (None, None)
+        mean = float(np.mean([score.error for score in scores]))
+        return mean, ends(mean, means), (None, None)
     wrong = np.stack([score.flags for score in scores])
     both = two_way(wrong, population)
     per_image = 100 * wrong.mean(axis=0)

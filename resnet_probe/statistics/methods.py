@@ -43,7 +43,7 @@ METHODS: dict[str, Method] = {
     ),
     "resamples": Method(
         "error and measures of tasks other than classification",
-        "percentile bootstrap over images, 1,000 resamples, the same for every network",
+        "percentile bootstrap over images, 1,000 resamples, the same for every network, moved by twice their bias",
         "independent images, some dozens of them at least",
     ),
     "images": Method(

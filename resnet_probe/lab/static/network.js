@@ -74,7 +74,10 @@ export class Drawing {
       "aria-label": told(unit, state, chosen, away), tabindex: unit.name === this.here ? 0 : -1, disabled: unit.editable ? undefined : "",
       ...(unit.editable ? { role: "switch", "aria-checked": String(!off) } : {}),
     }, picture(unit, off ? "off" : factor === undefined ? "" : `× ${factor}`));
-    if (!off && factor !== undefined) button.querySelector("rect").setAttribute("fill-opacity", Math.min(Math.max(factor, 0.08), 1));
+    if (!off && factor !== undefined) { // opaque: the wire ends at the box
+      const share = 100 * Math.min(Math.max(factor, 0.08), 1);
+      button.querySelector("rect").style.fill = `color-mix(in srgb, var(--fill) ${share}%, var(--paper))`;
+    }
     if (!unit.editable) return button;
     button.addEventListener("focus", () => { this.here = unit.name; });
     button.addEventListener("click", (event) => {
