@@ -17,7 +17,7 @@ RESIZES = Column("resizes", bool, "whether it changes channels or size")
 IMAGES = Column("images", int, "images that were evaluated")
 WRONG = Column("wrong", int, "images that were classified wrongly; empty in other tasks")
 ERROR = Column("error", float, "share of wrong predictions; in other tasks their own error", "%")
-LOSS = Column("loss", float, "mean cross-entropy", "nats")
+LOSS = Column("loss", float, "mean cross-entropy; in other tasks their own loss", "nats")
 CHANGED = Column("changed", int, "predictions that differ from the intact network's")
 ERROR_LOW = Column(
     "error_low",

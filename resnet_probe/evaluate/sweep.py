@@ -152,6 +152,13 @@ def _fit(executor: Executor, data: Data, task: Task) -> Any:
     if isinstance(task, Measured):
         task.learn(output, targets[:1])
     task.check(output, data.classes, data.name)
+    if task.name != CLASSIFICATION.name:
+        try:
+            task.measure(output, targets[:1], output)
+        except RuntimeError as error:
+            raise ValueError(
+                f"outputs of the network and targets of {data.name} do not go together: {str(error).splitlines()[0]}"
+            ) from error
     return images
 
 

@@ -316,3 +316,14 @@ def test_another_code_of_ones_own_is_another_task(tmp_path):
         (tmp_path / "own.py").write_text(code)
         found.add(task_called(f"{tmp_path / 'own.py'}:PerImage").identity)
         assert len(found) == min(number + 1, 2)
+
+
+@pytest.mark.parametrize("task", ["regression", "segmentation"])
+def test_targets_of_another_size_are_refused_in_one_line(task):
+    model, data = dense()
+    targets = data.labels[:, :5, :5] if task == "segmentation" else torch.rand(len(data), 2)
+    data = Data("others", "test", data.images, targets, data.classes, normalization="0.5;0.25")
+    network = unravel(model, data.input_shape)
+    with pytest.raises(ValueError, match="do not go together") as refused:
+        evaluate(network, {"": network.steps}, data, task=task_called(task))
+    assert "\n" not in str(refused.value)
