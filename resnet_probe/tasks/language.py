@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 from resnet_probe.tasks.resampled import Quantity, Resampled
 from resnet_probe.tasks.task import CEILING, Kind
+
+if TYPE_CHECKING:
+    from resnet_probe.data import Data
 
 HIDDEN = -100  # the target of a token that does not count, as in transformers
 
@@ -74,6 +77,29 @@ class Language(Resampled):
                 ("loss", ""): total / tokens,
                 ("perplexity", ""): np.exp(total / tokens),
             }
+
+
+class Masked(Language):
+    """Language for networks that fill gaps: some tokens are hidden, the same ones every time, and are the targets.
+
+    Args:
+        mask: the token that stands for a hidden one.
+    """
+
+    def __init__(self, mask: int) -> None:
+        super().__init__()
+        self.name, self.mask = f"masked:{mask}", mask
+
+    def batches(self, data: Data, size: int, device: torch.device) -> Iterator[tuple[Any, Any]]:
+        """Windows of text with tokens hidden, and those tokens.
+
+        What is hidden of a window depends on the window alone, so that no number depends on how they were batched.
+        """
+        for tokens, _ in data.batches(size, device=torch.device("cpu")):
+            seeds = (tokens.sum(1) + tokens[:, 0] * 31).tolist()
+            pairs = [hide(row[None], self.mask, seed=seed) for row, seed in zip(tokens, seeds, strict=True)]
+            inputs, targets = (torch.cat(part).to(device) for part in zip(*pairs, strict=True))
+            yield inputs, targets
 
 
 def hide(tokens: Tensor, mask: int, *, share: float = 0.15, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from resnet_probe.factories import call, find_factory, suggest
 from resnet_probe.tasks.classification import CLASSIFICATION
 from resnet_probe.tasks.detection import Detection
-from resnet_probe.tasks.language import Language
+from resnet_probe.tasks.language import Language, Masked
 from resnet_probe.tasks.regression import Embedding, Regression
 from resnet_probe.tasks.segmentation import Segmentation
 from resnet_probe.tasks.task import Task
@@ -31,6 +31,8 @@ def task_called(name: str) -> Task:
     """
     if name in NAMES:
         return NAMES[name]()
+    if name.startswith("masked:") and name[7:].isdecimal():
+        return Masked(int(name[7:]))
     if ":" not in name:
         raise LookupError(f"no task {name!r}{suggest(name, list(NAMES))}; one of your own is file.py:CLASS")
     task = call(name, find_factory(name, "task"))

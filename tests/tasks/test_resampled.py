@@ -93,6 +93,24 @@ def test_hidden_tokens_are_the_targets_and_no_others():
     assert all(torch.equal(a, b) for a, b in zip(hide(tokens, 9999), (inputs, targets), strict=True))
 
 
+def test_a_network_that_fills_gaps_is_measured_on_the_hidden_tokens_alone():
+    torch.manual_seed(0)
+    model = resolve("gpt2-w32").eval()
+    data = load_data("pydoc", task="language", limit=9, size=40)
+    task = task_called("masked:0")
+    for size in (9, 4):  # the same tokens are hidden, however the windows are batched
+        parts = list(task.batches(data, size, torch.device("cpu")))
+        inputs, targets = (torch.cat(part) for part in zip(*parts, strict=True))
+    hidden = targets != -100
+    assert torch.equal(inputs == 0, hidden)
+    assert torch.equal(targets[hidden], data.images[hidden])
+    assert 0.05 < float(hidden.double().mean()) < 0.25
+    _, scores = swept(model, data, task, inputs[:2])
+    with torch.no_grad():
+        loss = nn.functional.cross_entropy(model(inputs)[hidden], targets[hidden])
+    assert scores[""].loss == pytest.approx(float(loss), rel=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(3,), ()])
 def test_regression_is_that_of_a_formula(shape):
     _, data = dense()

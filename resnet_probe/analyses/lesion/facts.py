@@ -26,7 +26,8 @@ def single(table: Result, network: str) -> list[Fact]:
     middle = median(row["error"] for row in deleted)
     low, high = intact.get("error_low"), intact.get("error_high")
     text = f"{intact['error']:.4g} % error, "
-    examples = "windows of text" if table.about(network).get("task") == "language" else "images"
+    of_text = str(table.about(network).get("task")).startswith(("language", "masked:"))
+    examples = "windows of text" if of_text else "images"
     text += f"{intact['images']:,} {examples}" if intact["wrong"] is None else ""
     text += "" if intact["wrong"] is None else f"{intact['wrong']} wrong of {intact['images']:,} images"
     text += "" if low is None else f" (95 % interval {low:.3g} to {high:.3g} %)"
