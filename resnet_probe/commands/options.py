@@ -155,8 +155,8 @@ size: Decorator = click.option(
 task: Decorator = click.option(
     "--task",
     metavar="NAME",
-    help="What is asked of the network: classification, detection, segmentation, language, masked:TOKEN, regression, embedding, "
-    "or file.py:CLASS for one of your own. "
+    help="What is asked of the network: classification, detection, segmentation, language, masked:TOKEN, regression, "
+    "embedding, or file.py:CLASS for one of your own. "
     "[default: the network's own, where it is known, or classification]",
 )
 
