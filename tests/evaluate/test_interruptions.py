@@ -84,10 +84,10 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from resnet_probe import cli
-from resnet_probe.evaluate import sweep
+from resnet_probe.evaluate import executors
 
 out, words, whole = Path(sys.argv[1]), sys.argv[3:], Path(sys.argv[2]).read_bytes()
-run_tree = sweep.run_tree
+run_tree = executors.run_tree
 def slow(*args, **how):
     time.sleep(0.04)
     return run_tree(*args, **how)
@@ -112,7 +112,7 @@ def finished():
 assert cli.main(words) == 0
 shutil.rmtree(out)
 out.mkdir()
-sweep.run_tree = slow
+executors.run_tree = slow
 begin = time.monotonic()
 assert os.waitpid(child(), 0)[1] == 0
 length = time.monotonic() - begin
