@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +143,9 @@ def _regular(path: Path) -> Path:
 def opened(path: Path) -> Image.Image:
     """Open an image file of a known format and a size that is read. Raises DataError for any other."""
     try:
-        image = Image.open(_regular(path), formats=FORMATS)
+        image = Image.open(_regular(path), formats=_formats())
     except UnidentifiedImageError:
-        known = ", ".join(FORMATS)
+        known = ", ".join(_formats())
         raise DataError(f"cannot read image {path}: damaged, or none of {known}; replace or remove the file") from None
     if image.width * image.height > MOST_PIXELS:
         image.close()
@@ -189,3 +190,10 @@ def reading(path: Path) -> Iterator[None]:
     except Exception as error:  # for damaged files Pillow's decoders raise a dozen types, SyntaxError among them
         reason = " ".join(str(error).split()).replace(f" {str(path)!r}", "") or type(error).__name__
         raise DataError(f"cannot read image {path}: {reason}; replace or remove the file") from error
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow has: an older one has no AVIF, and would refuse every file for it."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)

@@ -41,7 +41,10 @@ def test_numbers_of_every_type(tmp_path, state, dtype, which, ending):
         name: cast(tensor, dtype) if which in ("", name) and tensor.dim() else tensor for name, tensor in state.items()
     }
     path = tmp_path / f"a.{ending}"
-    (torch.save if ending == "pt" else save_file)(changed, path)
+    try:
+        (torch.save if ending == "pt" else save_file)(changed, path)
+    except KeyError:
+        pytest.skip(f"this version of safetensors writes no {dtype}")
     if dtype in HALF:
         loaded = load(path).model.state_dict()
         assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in loaded.values())
