@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from resnet_probe import unravel
+from resnet_probe.anatomy import reaching
 from resnet_probe.data import load_data
-from resnet_probe.evaluate import evaluate, reaching
+from resnet_probe.evaluate import evaluate
 from resnet_probe.evaluate.executors import Executor
 from resnet_probe.models import resolve
 from resnet_probe.tasks import Detection
@@ -87,7 +88,7 @@ def _loop(net, variants, data, task) -> dict[str, dict[str, np.ndarray]]:
 
 def _backbone(net, variants, data, task) -> tuple[float, float]:
     """Seconds of all versions of the backbone alone, shared and one after the other."""
-    given = [reaching(net.place, inputs) for inputs, _ in task.batches(data, 1, CPU)]
+    given = [reaching(*net.place, inputs) for inputs, _ in task.batches(data, 1, CPU)]
     modules = [net.with_steps(steps).to_module() for steps in variants.values()]
     executor = Executor(net, list(variants.values()), CPU)
     executor.budget = executor.plan(given[0], len(given), most=1)

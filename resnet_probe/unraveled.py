@@ -14,113 +14,35 @@ import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from torch import fx, nn
 
 from .anatomy import (
-    BATCHES,
     Anatomy,
     Certificate,
-    Mode,
     Piece,
+    Step,
+    Tapped,
+    Unit,
     UnitPlan,
     batch_of,
     certify,
     dissect,
     each_tensor,
     is_shape,
-    parameters_in,
     part_at,
+    replaced,
     runnable,
     share_tensors,
     unwrap,
 )
 
 __all__ = ["Certificate", "Step", "Unit", "UnraveledNetwork", "unravel"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One link of a chain: which unit stands there, and what is run of it.
-
-    Attributes:
-        unit: position of the unit in `UnraveledNetwork.units`.
-        mode: `whole`, `shortcut` (the block is deleted), `branch`, or `bypass` (the layer is deleted).
-        scale: factor on a block's residual branch.
-        factors: of blocks inside the unit, name and factor on the branch, sorted; at 0 the block is deleted.
-    """
-
-    unit: int
-    mode: Mode = "whole"
-    scale: float = 1.0
-    factors: tuple[tuple[str, float], ...] = ()
-
-
-class Unit:
-    """A unit that can be run whole, or in part. Made by `unravel`."""
-
-    def __init__(self, plan: UnitPlan, anatomy: Anatomy) -> None:
-        self.plan = plan
-        self._anatomy = anatomy
-        self._modules: dict[Step, nn.Module] = {}
-
-    @property
-    def name(self) -> str:
-        """Module path, unique in the network."""
-        return self.plan.name
-
-    @property
-    def kind(self) -> str:
-        """`block`, `layer`, `parallel` or `other`."""
-        return self.plan.kind
-
-    @property
-    def has_identity_shortcut(self) -> bool:
-        """Whether deleting the unit leaves nothing to compute."""
-        return self.plan.kind == "block" and self.plan.shortcut == "identity"
-
-    @cached_property
-    def is_batch_first(self) -> bool:
-        """Whether batches can be put one behind the other: first dimension of input and output grow with the batch.
-
-        False inside a transformer that keeps its tokens in the first dimension.
-        """
-        traced = self._anatomy.traced
-        small, large = (
-            [(traced.shape(node, batch) or (1,))[0] for node in (self.plan.entry, self.plan.exit)] for batch in (0, 1)
-        )
-        return all(a * BATCHES[1] == b * BATCHES[0] for a, b in zip(small, large, strict=True))
-
-    @property
-    def parameters(self) -> int:
-        """Number of learned values in the unit."""
-        if self.plan.inside:
-            return sum(p.numel() for p in parameters_in(self.plan.nodes))
-        return sum(p.numel() for p in self.module().parameters())
-
-    def module(
-        self, mode: Mode = "whole", scale: float = 1.0, factors: tuple[tuple[str, float], ...] = ()
-    ) -> nn.Module:
-        """The unit, or a part of it, as a module of one tensor. It shares the model's weights.
-
-        Args:
-            mode, scale, factors: as in `Step`.
-
-        Raises:
-            ValueError: there is no such part, or a block inside a unit reads more than one value.
-        """
-        key = Step(0, mode, scale, factors)
-        if key not in self._modules:
-            piece = Piece(self.plan, mode, scale, dict(factors))
-            self._modules[key] = runnable(self._anatomy.traced, [piece], "Unit")
-        return self._modules[key]
-
-    def __repr__(self) -> str:
-        return f"Unit({self.name!r}, {self.kind}, {self.plan.in_shape} -> {self.plan.out_shape})"
 
 
 class UnraveledNetwork:
@@ -277,14 +199,8 @@ class UnraveledNetwork:
         if self.place is None:
             raise ValueError("the whole model was unraveled; give unravel(..., at=PATH) to install a part of one")
         model, path = self.place
-        parent, _, name = path.rpartition(".")
-        owner = model.get_submodule(parent)
-        original = owner._modules[name]
-        owner._modules[name] = self.to_module() if self._returned is None else _WithTaps(self)
-        try:
+        with replaced(model, path, self.to_module() if self._returned is None else self._tapped()):
             yield model
-        finally:
-            owner._modules[name] = original
 
     def delete(self, *names: str) -> UnraveledNetwork:
         """Delete blocks (what remains is the shortcut) or layers (what remains is an identity that fits).
@@ -393,6 +309,18 @@ class UnraveledNetwork:
         """
         return certify(self.units, self.anatomy.traced, model, x, tolerance=tolerance)
 
+    def _tapped(self) -> nn.Module:
+        """The chain with all tensors that the model returns."""
+        if not self.taps:
+            traced = self.anatomy.traced
+            raise ValueError(
+                f"not all tensors that {type(traced.module).__name__} returns lie on the way to output "
+                f"{traced.output}; unravel it without output="
+            )
+        ends = sorted(set(self.taps))
+        parts = [self.with_steps(self.steps[a:b]).to_module() for a, b in pairwise([0, *ends])]
+        return Tapped(parts, [1 + ends.index(tap) for tap in self.taps], self.returns)
+
     def _inside(self, factors: Mapping[str, float]) -> UnraveledNetwork:
         """The network with factors on the branches of blocks inside its units, times those that are there."""
         if not factors:
@@ -408,28 +336,6 @@ class UnraveledNetwork:
         before = dict(step.factors)
         names = [block.name for block in self.units[step.unit].plan.blocks if block.name in factors]
         return {name: factors[name] * before.get(name, 1.0) for name in names}
-
-
-class _WithTaps(nn.Module):
-    """A chain in place of a module that returns several tensors, of which the chain leads to one."""
-
-    def __init__(self, network: UnraveledNetwork) -> None:
-        super().__init__()
-        self.network, self.ends = network, sorted(set(network.taps))
-        if not self.ends:
-            traced = network.anatomy.traced
-            raise ValueError(
-                f"not all tensors that {type(traced.module).__name__} returns lie on the way to output "
-                f"{traced.output}; unravel it without output="
-            )
-        cuts = zip([0, *self.ends], self.ends, strict=False)
-        self.parts = nn.ModuleList(network.with_steps(network.steps[a:b]).to_module() for a, b in cuts)
-
-    def forward(self, x: Any) -> Any:
-        values = {}
-        for end, part in zip(self.ends, self.parts, strict=True):
-            values[end] = x = part(x)
-        return self.network.returns([values[end] for end in self.network.taps])
 
 
 def _nodes(container: Any) -> list[fx.Node]:

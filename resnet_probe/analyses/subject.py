@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from resnet_probe.anatomy import reaching
 from resnet_probe.data import Data
 from resnet_probe.tasks import CLASSIFICATION, EACH_LOSS, Task
 from resnet_probe.unraveled import UnraveledNetwork
@@ -128,11 +129,9 @@ class Subject:
 
     def inputs(self, size: int, device: str) -> Iterator[Any]:
         """The values that the network gets, `size` examples at a time; of a part of a model those that reach it."""
-        from resnet_probe.evaluate import reaching  # noqa: PLC0415 - costs more to import than this module
-
         place = self.network.place
         for given, _ in self.task.batches(self.data, min(size, self.task.most or size), torch.device(device)):
-            yield given if place is None else reaching(place, given)
+            yield given if place is None else reaching(*place, given)
 
     @property
     def task_of_each(self) -> Task:

@@ -12,7 +12,8 @@ trunk.py     graph -> dominators of the output, regions between them
 residual.py  sums -> residual blocks wherever they stand, or why they are none
 ways.py      graph -> what a path is, and how many there are of each length
 units.py     regions -> named units: blocks, layers, parallel regions with the blocks inside them
-parts.py     part of a larger model -> the values that reach it
+parts.py     part of a larger model -> the values that reach it, and what is put in its place
+links.py     unit -> what can be run of it, whole or in part; a chain's steps
 certificate.py chain -> what was checked on a batch
 extract.py   unit -> runnable piece of graph: whole, shortcut, branch, bypass
 rewriting.py graph -> the same with taps on its values, or faster
@@ -22,8 +23,9 @@ from .certificate import Certificate, certify
 from .cleaning import UntraceableError
 from .extract import Mode, Piece, bypass, emit, runnable
 from .inputs import batch_of, each_tensor, is_shape, named_outputs, run, scores_in, tensors_in
+from .links import Step, Unit
 from .operation import Operation, layers_in, parameters_in
-from .parts import part_at
+from .parts import Tapped, part_at, reaching, replaced
 from .recording import BATCHES
 from .residual import regions
 from .rewriting import for_inference, functional_batch_norm, overwrite_where_unshared, with_taps
@@ -41,7 +43,10 @@ __all__ = [
     "Operation",
     "Piece",
     "Region",
+    "Step",
+    "Tapped",
     "Traced",
+    "Unit",
     "UnitPlan",
     "UntraceableError",
     "assemble",
@@ -61,7 +66,9 @@ __all__ = [
     "overwrite_where_unshared",
     "parameters_in",
     "part_at",
+    "reaching",
     "regions",
+    "replaced",
     "run",
     "runnable",
     "scores_in",

@@ -21,7 +21,6 @@ from resnet_probe.evaluate.executors import CompiledExecutor, Executor
 from resnet_probe.evaluate.fast import PRECISIONS, FastUnits
 from resnet_probe.evaluate.identity import fingerprint, has_statistics
 from resnet_probe.evaluate.journal import Journal, JournalError
-from resnet_probe.evaluate.placed import reaching
 from resnet_probe.evaluate.precision import changed_by_precision
 from resnet_probe.evaluate.recalibrate import evaluate_recalibrated, recalibrate
 from resnet_probe.evaluate.sweep import Sweep, evaluate
@@ -48,7 +47,6 @@ __all__ = [
     "fingerprint",
     "grow",
     "has_statistics",
-    "reaching",
     "recalibrate",
     "run_tree",
     "saving",

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from resnet_probe.anatomy import reaching
 from resnet_probe.evaluate.calibrate import (
     ChunkPlan,
     cache_chunk,
@@ -19,7 +20,7 @@ from resnet_probe.evaluate.calibrate import (
 )
 from resnet_probe.evaluate.engine import run_tree
 from resnet_probe.evaluate.fast import FastUnits
-from resnet_probe.evaluate.placed import reaching, run_placed
+from resnet_probe.evaluate.placed import run_placed
 from resnet_probe.evaluate.tree import Tree, grow
 from resnet_probe.unraveled import Step, UnraveledNetwork
 
@@ -89,7 +90,7 @@ class Executor:
             chunk = min(chunk, at_most)
             return ChunkPlan(min(chunk, most or chunk), chunk)
         if units.network.place is not None:
-            images = reaching(units.network.place, images)
+            images = reaching(*units.network.place, images)
         return calibrate(units, images, count=count, at_most=at_most, device=self.device)
 
     def intact(self, inputs: Any, targets: Any) -> Any:

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from resnet_probe import unravel
+from resnet_probe.anatomy import reaching
 from resnet_probe.data import load_data
-from resnet_probe.evaluate import Journal, Sweep, evaluate, executors, fingerprint, reaching
+from resnet_probe.evaluate import Journal, Sweep, evaluate, executors, fingerprint
 from resnet_probe.tasks import Detection
 
 from .cases import finder
@@ -119,7 +120,7 @@ def test_a_part_is_timed_on_what_reaches_it(case, monkeypatch):
     executor.device = SimpleNamespace(type="cuda")
     monkeypatch.setattr(executors, "calibrate", lambda units, images, **how: units.network(images))
     planned = executor.plan(inputs, len(data), memory=10**9)
-    assert torch.equal(planned, network(reaching(network.place, inputs)))
+    assert torch.equal(planned, network(reaching(*network.place, inputs)))
 
 
 def test_other_weights_around_the_part_are_another_network(case):
