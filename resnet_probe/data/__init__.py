@@ -21,12 +21,14 @@ from resnet_probe.data.classes import can_match, read_classes, with_classes
 from resnet_probe.data.dataset import Data, spread
 from resnet_probe.data.errors import DataError
 from resnet_probe.data.folder import load_folder
+from resnet_probe.data.masks import IGNORED
 from resnet_probe.data.named import cifar, cifar_in, digits, fake
 from resnet_probe.data.normalization import NORMALIZATIONS, normalizations_for, parse_normalization
 from resnet_probe.data.own import from_dataset, is_own, load_own
 from resnet_probe.files import is_kernel
 
 __all__ = [
+    "IGNORED",
     "NAMES",
     "NORMALIZATIONS",
     "Data",

@@ -72,27 +72,17 @@ class Detection(Resampled):
         for start in range(0, len(data), size):
             numbers = range(start, min(start + size, len(data)))
             images = [data.original(number).to(device).float() / 255 for number in numbers]
-            targets = []
-            for rows in data.labels[start : start + size].to(device):
-                its = rows[rows[:, 4] > 0]
-                labels, crowd = its[:, 4].long(), its[:, 6].long()
-                targets.append({"boxes": its[:, :4], "labels": labels, "area": its[:, 5], "iscrowd": crowd})
-            yield images, targets
+            yield images, [target_of(rows) for rows in data.labels[start : start + size].to(device)]
 
     def run(self, model: nn.Module, inputs: Any, targets: Any) -> Any:
         """Detections and losses of each image. What a loss draws at random is drawn alike for every network."""
         found = model(inputs)
         losses = []
         for image, target in zip(inputs, targets, strict=True):
-            plain = {key: value[target["iscrowd"] == 0] for key, value in target.items()}
-            with _for_losses(model), torch.random.fork_rng([image.device] if image.is_cuda else []):
+            with for_losses(model), torch.random.fork_rng([image.device] if image.is_cuda else []):
                 torch.manual_seed(0)
-                losses.append(model([image], [plain]))
+                losses.append(model([image], [without_crowds(target)]))
         return list(zip(found, losses, strict=True))
-
-    def loss(self, outputs: Any, targets: Any) -> Tensor:
-        """The sum of the losses of each image."""
-        return torch.stack([torch.stack(list(losses.values())).sum() for _, losses in outputs])
 
     def measure(self, outputs: Any, targets: Any, intact: Any) -> Mapping[str, Any]:
         """`detections` and `objects` of each image, see `matched`, and each of the losses."""
@@ -132,6 +122,17 @@ class Detection(Resampled):
         found["loss", ""] = np.sum(list(mean.values()), axis=0)
         found |= {(name, ""): value for name, value in mean.items()}
         return found | {("map", name): of_classes[i] for i, name in enumerate(self.classes)}
+
+
+def target_of(rows: Tensor) -> dict[str, Tensor]:
+    """What a model is given of an image's objects, from its rows of `Data.labels`, `(M, 7)`; crowds are marked."""
+    its = rows[rows[:, 4] > 0]
+    return {"boxes": its[:, :4], "labels": its[:, 4].long(), "iscrowd": its[:, 6].long()}
+
+
+def without_crowds(target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The objects that a model is trained on."""
+    return {key: value[target["iscrowd"] == 0] for key, value in target.items()}
 
 
 def matched(found: Mapping[str, np.ndarray], true: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -228,7 +229,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _for_losses(model: nn.Module) -> Iterator[None]:
+def for_losses(model: nn.Module) -> Iterator[None]:
     """The model in training mode, but for norms, dropout and the choice of an image's size; as it was afterwards."""
     from torchvision.models.detection.transform import GeneralizedRCNNTransform  # noqa: PLC0415 - seconds
 

@@ -38,10 +38,12 @@ class Language(Resampled):
         """Tokens to trace with."""
         return inputs
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy of the tokens of each window, in nats."""
-        losses = F.cross_entropy(outputs.movedim(-1, 1), targets, ignore_index=HIDDEN, reduction="none").sum(1)
-        return losses / (targets != HIDDEN).sum(1).clamp(min=1)
+        losses = F.cross_entropy(
+            outputs.movedim(-1, 1), targets, ignore_index=HIDDEN, reduction="none", label_smoothing=label_smoothing
+        )
+        return losses.sum(1) / (targets != HIDDEN).sum(1).clamp(min=1)
 
     def measure(self, outputs: Tensor, targets: Tensor, intact: Tensor) -> Mapping[str, Tensor]:
         """`missed`, how many tokens of each window are not the likeliest; `tokens`, how many count; `total`, loss."""

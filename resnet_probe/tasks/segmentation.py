@@ -9,10 +9,9 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
+from resnet_probe.data import IGNORED
 from resnet_probe.tasks.resampled import Quantity, Resampled
 from resnet_probe.tasks.task import CEILING, Kind
-
-IGNORED = 255  # the class of a pixel that does not count, as in VOC
 
 
 class Segmentation(Resampled):
@@ -31,10 +30,12 @@ class Segmentation(Resampled):
         self.name = "segmentation"
         self.columns: Mapping[str, Kind] = {"confusion": "record", "total": "value"}
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy of the pixels of each image, in nats."""
-        losses = F.cross_entropy(outputs, targets.long(), ignore_index=IGNORED, reduction="none").sum((1, 2))
-        return losses / (targets != IGNORED).sum((1, 2)).clamp(min=1)
+        losses = F.cross_entropy(
+            outputs, targets.long(), ignore_index=IGNORED, reduction="none", label_smoothing=label_smoothing
+        )
+        return losses.sum((1, 2)) / (targets != IGNORED).sum((1, 2)).clamp(min=1)
 
     def measure(self, outputs: Tensor, targets: Tensor, intact: Tensor) -> Mapping[str, Any]:
         """`confusion`, per image how many pixels of each class (rows) went to each (columns); `total`, their loss."""

@@ -116,9 +116,13 @@ class Task(ABC):
                 found.append(Path(file).read_bytes() if file else [_content(value) for value in vars(each).values()])
         return hashlib.sha256(repr(found).encode()).hexdigest() if found else ""
 
-    @abstractmethod
     def loss(self, outputs: Any, targets: Any) -> Tensor:
-        """The loss of each example, `(N,)`, in the precision of the outputs; what is differentiated and trained on."""
+        """The loss of each example, `(N,)`, in the precision of the outputs; what is differentiated and trained on.
+
+        Raises:
+            TypeError: the task has none, and only measures.
+        """
+        raise TypeError(f"{self.name} measures only; it has no loss")
 
     @abstractmethod
     def measure(self, outputs: Any, targets: Any, intact: Any) -> Mapping[str, Any]:
@@ -166,14 +170,6 @@ class Measured(Task):
     def identity(self) -> str:
         """Digest of the function."""
         return hashlib.sha256(repr(_content(self.function)).encode()).hexdigest()
-
-    def loss(self, outputs: Any, targets: Any) -> Tensor:
-        """There is none.
-
-        Raises:
-            TypeError: always.
-        """
-        raise TypeError(f"{self.name} measures only; it has no loss")
 
     def measure(self, outputs: Any, targets: Any, intact: Any) -> Mapping[str, Tensor]:
         """What the function returns.

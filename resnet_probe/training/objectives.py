@@ -14,19 +14,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_probe.data import Data
+from resnet_probe.data import IGNORED, Data
 from resnet_probe.data.dataset import send
-from resnet_probe.tasks import CLASSIFICATION
+from resnet_probe.tasks import CLASSIFICATION, Language, Segmentation
+from resnet_probe.tasks.detection import for_losses, target_of, without_crowds
 from resnet_probe.training.augment import Moves
 from resnet_probe.training.recipe import Recipe, TrainingError
 from resnet_probe.training.seeding import seeded
 
 Normalize = Callable[[Tensor], Tensor]
 
-IGNORED = 255  # the class of a pixel that counts for nothing
+SEGMENTATION, LANGUAGE = Segmentation(), Language()
 AUXILIARY = 0.5  # weight of the auxiliary classifier's loss, as in torchvision's references/segmentation
 FOUND_SCORE, FOUND_OVERLAP = 0.5, 0.5  # from which on a detection of the right class finds an object
 
@@ -123,15 +123,16 @@ class Segmenting(Objective):
         scores = _scores(outputs)
         if scores.ndim != 4 or scores.shape[1] != len(data.classes) or scores.shape[2:] != targets.shape[1:]:
             raise self._unfit(tuple(scores.shape), data, "images, ", ", H, W")
-        loss = _per_pixel(scores, targets, smoothing)
+        loss = SEGMENTATION.loss(scores, targets, label_smoothing=smoothing).sum()
         if isinstance(outputs, dict) and "aux" in outputs:
-            loss = loss + AUXILIARY * _per_pixel(outputs["aux"].float(), targets, smoothing)
+            aside = SEGMENTATION.loss(outputs["aux"].float(), targets, label_smoothing=smoothing)
+            loss = loss + AUXILIARY * aside.sum()
         return loss, _wrong_pixels(scores, targets)
 
     def test(self, network: nn.Module, inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
         """The same, without an auxiliary classifier."""
         scores = _scores(network(inputs))
-        return _per_pixel(scores, targets), _wrong_pixels(scores, targets)
+        return SEGMENTATION.loss(scores, targets).sum(), _wrong_pixels(scores, targets)
 
 
 class Detecting(Objective):
@@ -157,14 +158,13 @@ class Detecting(Objective):
         images, targets = [], []
         for place, number in enumerate(index.tolist()):
             image = send(data.original(number), device).float() / 255
-            rows = data.labels[number]
-            rows = rows[(rows[:, 4] > 0) & (rows[:, 6] == 0)]
-            boxes, labels = rows[:, :4], rows[:, 4].to(torch.int64)
+            target = without_crowds(target_of(data.labels[number]))
+            boxes = target["boxes"]
             if moves is not None and bool(moves.mirrored[place]):
                 image, boxes = image.flip(-1), boxes[:, [2, 1, 0, 3]] * boxes.new_tensor([-1, 1, -1, 1])
                 boxes = boxes + boxes.new_tensor([image.shape[-1], 0, image.shape[-1], 0])
             images.append(image)
-            targets.append({"boxes": send(boxes, device), "labels": send(labels, device)})
+            targets.append({"boxes": send(boxes, device), "labels": send(target["labels"], device)})
         return images, targets
 
     def batches(self, data: Data, device: torch.device) -> Iterator[tuple[Any, Any]]:
@@ -184,14 +184,9 @@ class Detecting(Objective):
         return loss, torch.full_like(loss.detach(), torch.nan)
 
     def test(self, network: nn.Module, inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
-        """The losses of training mode with the statistics of evaluation mode, and the objects that are not found."""
-        norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
-        network.train()
-        for module in norms:
-            module.eval()
-        with seeded(0, inputs[0].device):  # which anchors and proposals count is drawn at random
+        """The losses as the task measures them, and the objects that are not found."""
+        with for_losses(network), seeded(0, inputs[0].device):  # which anchors and proposals count is drawn at random
             loss = torch.stack(list(network(inputs, targets).values())).float().sum() * len(inputs)
-        network.eval()
         missed = [
             1 - _found(one, target).double().mean() for one, target in zip(network(inputs), targets, strict=True)
             if len(target["labels"])
@@ -212,12 +207,16 @@ class Predicting(Objective):
         scores = _scores(network(inputs))
         if scores.ndim != 3 or scores.shape[2] < len(data.classes) or scores.shape[:2] != targets.shape:
             raise self._unfit(tuple(scores.shape), data, "texts, tokens, ")
-        return _per_token(scores, targets, smoothing), (scores.argmax(-1) != targets).double().mean(1).sum()
+        return self._measured(scores, targets, smoothing)
 
     def test(self, network: nn.Module, inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
         """The same."""
-        scores = _scores(network(inputs))
-        return _per_token(scores, targets), (scores.argmax(-1) != targets).double().mean(1).sum()
+        return self._measured(_scores(network(inputs)), targets)
+
+    @staticmethod
+    def _measured(scores: Tensor, tokens: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+        loss = LANGUAGE.loss(scores, tokens, label_smoothing=smoothing)
+        return loss.sum(), (scores.argmax(-1) != tokens).double().mean(1).sum()
 
 
 OBJECTIVES: dict[str, Objective] = {one.name: one for one in (Objective(), Segmenting(), Detecting(), Predicting())}
@@ -226,19 +225,6 @@ OBJECTIVES: dict[str, Objective] = {one.name: one for one in (Objective(), Segme
 def _scores(outputs: Any) -> Tensor:
     scores: Tensor = outputs["out"] if isinstance(outputs, dict) else outputs
     return scores.float()
-
-
-def _per_pixel(scores: Tensor, classes: Tensor, smoothing: float = 0.0) -> Tensor:
-    known = classes != IGNORED
-    losses = F.cross_entropy(
-        scores, classes.to(torch.int64), ignore_index=IGNORED, reduction="none", label_smoothing=smoothing
-    )
-    return (losses.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)).sum()
-
-
-def _per_token(scores: Tensor, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
-    losses = F.cross_entropy(scores.movedim(-1, 1), tokens, reduction="none", label_smoothing=smoothing)
-    return losses.mean(1).sum()
 
 
 def _wrong_pixels(scores: Tensor, classes: Tensor) -> Tensor:
