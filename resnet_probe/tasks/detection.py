@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resnet_probe.tasks.resampled import Quantity, Resampled
-from resnet_probe.tasks.task import CEILING, Kind
+from resnet_probe.tasks.resampled import Resampled
+from resnet_probe.tasks.task import CEILING, Kind, Quantity
 
 if TYPE_CHECKING:
     from resnet_probe.data import Data

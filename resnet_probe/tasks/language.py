@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from resnet_probe.tasks.resampled import Quantity, Resampled
-from resnet_probe.tasks.task import CEILING, Kind
+from resnet_probe.tasks.resampled import Resampled
+from resnet_probe.tasks.task import CEILING, Kind, Quantity
 
 if TYPE_CHECKING:
     from resnet_probe.data import Data

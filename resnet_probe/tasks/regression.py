@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from resnet_probe.tasks.resampled import Quantity, Resampled
-from resnet_probe.tasks.task import Kind
+from resnet_probe.tasks.resampled import Resampled
+from resnet_probe.tasks.task import Kind, Quantity
 
 LARGEST = 1e38  # in place of the squared error of what is no finite number, so that weights can multiply it
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resnet_probe.data import IGNORED
-from resnet_probe.tasks.resampled import Quantity, Resampled
-from resnet_probe.tasks.task import CEILING, Kind
+from resnet_probe.tasks.resampled import Resampled
+from resnet_probe.tasks.task import CEILING, Kind, Quantity
 
 
 class Segmentation(Resampled):

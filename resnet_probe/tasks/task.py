@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # the sum of numbers; `value`, a number of each example; `record`, an array of each example, of any length.
 Kind = Literal["flag", "count", "sum", "value", "record"]
 
+# A quantity and what it is of: a class, or nothing for all together.
+Quantity = tuple[str, str]
+
 CEILING = 1e5  # of one number that is added up; the loss of a network that overflows is no more than this, in nats
 
 
@@ -71,17 +74,9 @@ class Task(ABC):
         """Whether each example is right or wrong: there are flags of that name."""
         return self.columns.get("wrong") == "flag"
 
-    def estimates(self, score: Score) -> Mapping[str, float]:
-        """The error in percent, the loss, and what else the examples add up to, by name."""
-        return {"error": 100.0 * score.mean("wrong")}
-
-    def resampled(self, score: Score) -> Mapping[tuple[str, str], Any]:
-        """Quantities on resamples of the examples; only tasks that are `Resampled` have them."""
-        raise TypeError(f"{self.name} has no resamples")
-
-    def contributions(self, score: Score) -> Mapping[tuple[str, str], Any]:
-        """What each example adds to the quantities; only tasks that are `Resampled` have them."""
-        raise TypeError(f"{self.name} has no contributions")
+    def quantities(self, kept: Mapping[str, Any], weights: Any) -> Mapping[Quantity, Any]:
+        """What examples of such weights add up to, see `Resampled`; other tasks have none."""
+        raise TypeError(f"{self.name} is a mean over examples")
 
     def interval(self, score: Score) -> tuple[float | None, float | None]:
         """The error's 95 % interval over examples, in percent; of classification Wilson's."""

@@ -45,7 +45,7 @@ def test_segmentation_is_that_of_torchmetrics(segmented):
         each = metrics.MulticlassJaccardIndex(**how, average="none")(outputs, y.long())
         right = metrics.MulticlassAccuracy(**how, average="micro")(outputs, y.long())
         loss = nn.functional.cross_entropy(outputs, y.long(), ignore_index=255)
-        assert score.estimates["iou"] == pytest.approx(100 * float(overlap), abs=1e-4)
+        assert score.estimates["iou", ""] == pytest.approx(100 * float(overlap), abs=1e-4)
         assert score.error == pytest.approx(100 - 100 * float(right), abs=1e-4)
         assert score.loss == pytest.approx(float(loss), rel=1e-6)
         rows = {row["class"]: row["value"] for row in score.task.rows(score, None) if row["measure"] == "iou"}
@@ -67,7 +67,7 @@ def test_language_is_that_of_torchmetrics_and_of_a_loop_by_hand():
         with torch.no_grad():
             outputs = _without(model, name, x)
         expected = text.Perplexity(ignore_index=-100)(outputs, y)
-        assert score.estimates["perplexity"] == pytest.approx(float(expected), rel=1e-5)
+        assert score.estimates["perplexity", ""] == pytest.approx(float(expected), rel=1e-5)
         known = y != -100
         assert score.error == pytest.approx(100 * float((outputs.argmax(-1) != y)[known].double().mean()), abs=1e-9)
         assert score.loss == pytest.approx(np.log(float(expected)), rel=1e-5)
@@ -263,7 +263,7 @@ def test_the_example_of_the_docs_is_a_task(tmp_path):
         ratio = (outputs / y).clamp(min=1e-6)
         far = (ratio.maximum(1 / ratio) > 1.25).double().mean()
         assert score.error == pytest.approx(100 * float(far))
-        assert score.estimates["rmse"] == pytest.approx(float((outputs - y).square().mean()) ** 0.5, rel=1e-5)
+        assert score.estimates["rmse", ""] == pytest.approx(float((outputs - y).square().mean()) ** 0.5, rel=1e-5)
 
 
 def test_contributions_have_the_figures_as_their_means_and_the_spread_of_their_intervals():
