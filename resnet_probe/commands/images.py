@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -10,8 +10,9 @@ import rich_click as click
 CLASSES = "classification"
 
 if TYPE_CHECKING:
+    from resnet_probe.analyses.subject import Subject
+    from resnet_probe.commands.loaded import Loaded
     from resnet_probe.commands.request import Request
-    from resnet_probe.commands.session import Loaded
     from resnet_probe.data import Data
 
 
@@ -84,3 +85,18 @@ def check_fit(one: Loaded, data: Data) -> None:
             f"{loaded.name} takes images of {loaded.in_channels} channels and {data.name} has {shape[0]}; "
             "give the data the network was trained for"
         )
+
+
+def same_images(found: Sequence[Subject]) -> None:
+    """Whether networks that are set side by side see the images of one data set.
+
+    Raises:
+        click.UsageError: they do not.
+    """
+    first = found[0].data
+    for other in found[1:]:
+        if (other.data.name, other.data.classes) != (first.name, first.classes):
+            raise click.UsageError(
+                f"{found[0].name} was trained for {first.name} and {other.name} for {other.data.name}; give --data, "
+                "so that both see the same images"
+            )

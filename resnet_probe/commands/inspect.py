@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import rich_click as click
 
 from resnet_probe.commands import options, output
-from resnet_probe.commands.session import Loaded, Session, with_leaves
+from resnet_probe.commands.loaded import Loaded, with_leaves
+from resnet_probe.commands.session import Session
 
 if TYPE_CHECKING:
     from resnet_probe.tables import Result

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from resnet_probe.commands.images import check_fit, images_of, outputs_for
+from resnet_probe.commands.images import check_fit, images_of, outputs_for, same_images
+from resnet_probe.commands.loaded import Loaded, distinct, with_leaves
 
 if TYPE_CHECKING:
     from resnet_probe.analyses.declaration import Needs
     from resnet_probe.analyses.subject import Subject
-    from resnet_probe.checkpoint import Checkpoint
     from resnet_probe.commands.request import Request
     from resnet_probe.data import Data
     from resnet_probe.tasks import Task
@@ -24,86 +24,6 @@ if TYPE_CHECKING:
 AUTO = "auto"  # the architecture is read from the weights
 NO_NETWORK = "no network given; give --ckpt FILE or --arch NAME"
 NO_IMAGES = "no images given; give --data digits, cifar10, cifar100, fake, a folder or file.py:factory"
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A network with its weights.
-
-    `like` is the number of the one whose images an untrained network is to see; `leaves` are the modules to keep whole;
-    `trace` is the only way of tracing to go; `size` is the side of its images that was asked for; `inputs` are what it
-    is traced with, where a shape does not say it.
-    """
-
-    checkpoint: Checkpoint
-    trained: bool = True
-    like: int | None = None
-    leaves: tuple[str, ...] = ()
-    trace: Literal["fx", "export"] | None = None
-    size: int | None = None
-    inputs: Any = None
-
-    @property
-    def input_size(self) -> int | None:
-        """Side of its images in pixels, where it is known."""
-        return self.size or self.checkpoint.input_size
-
-    @property
-    def example(self) -> Any:
-        """Inputs to trace with, of a task or of a network of transformers; None of a network of images."""
-        return getattr(self.checkpoint.model, "example", None) if self.inputs is None else self.inputs
-
-    @property
-    def name(self) -> str:
-        """The checkpoint's file stem, or the name given with `--arch`."""
-        return self.checkpoint.name
-
-    @property
-    def identity(self) -> str:
-        """Hash of the file, or the architecture of a network with random weights."""
-        return self.checkpoint.sha256 or f"untrained {self.checkpoint.arch}"
-
-    def with_its_leaves(self) -> Checkpoint:
-        """The checkpoint, whose edited networks are to be traced in the same way, with the same modules whole."""
-        metadata = dict(self.checkpoint.metadata)
-        if self.leaves:
-            metadata["leaves"] = [*metadata.get("leaves", []), *self.leaves]
-        if self.trace:
-            metadata["trace"] = self.trace
-        return replace(self.checkpoint, metadata=metadata)
-
-    def own(self, key: str) -> str | None:
-        """A word of the metadata of our own format; in files of others the same word may mean something else."""
-        metadata = self.checkpoint.metadata
-        value = metadata.get(key) if {"arch", "format"} <= metadata.keys() else None
-        return value if isinstance(value, str) else None
-
-    @property
-    def images(self) -> str | None:
-        """The data that our own format says the network was trained on.
-
-        Raises:
-            click.UsageError: it is code, which the file's author chose.
-        """
-        from resnet_probe.data import is_own
-
-        spec = self.own("data")
-        if spec is not None and is_own(spec):
-            raise click.UsageError(
-                f"{self.name} names its data {spec}, which is code; if you trust it, give --data {spec}"
-            )
-        return spec
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of its outputs, where our own format has them."""
-        metadata = self.checkpoint.metadata
-        names = metadata.get("classes") if {"arch", "format"} <= metadata.keys() else None
-        if not isinstance(names, list) or len(names) != self.checkpoint.num_classes:
-            return ()
-        return tuple(names) if all(isinstance(name, str) for name in names) else ()
-
-
 USUAL = 32  # pixels of a side, where nothing says of what size a network's images are
 
 
@@ -161,7 +81,7 @@ class Session:
         arch = archs[0] if archs else None
         found = [self.load(path, arch, size=request.size) for path in ckpts]
         found = found or [self.load(None, arch, seed=request.seed)]
-        found = _distinct(found, ckpts)
+        found = distinct(found, ckpts)
         if request.untrained and not ckpts:
             raise click.UsageError("--untrained without --ckpt given; --arch NAME alone is an untrained network")
         if request.untrained:
@@ -200,7 +120,7 @@ class Session:
             )
         kinds = [None if kind == AUTO else kind for kind in read_as or [AUTO] * len(ckpts)]
         pairs = zip(ckpts, kinds, strict=True)
-        found = _distinct([self.load(path, kind, size=request.size) for path, kind in pairs], ckpts)
+        found = distinct([self.load(path, kind, size=request.size) for path, kind in pairs], ckpts)
         if not archs:
             return found
         spec = request.data or (found[0].images if found else None)
@@ -287,7 +207,7 @@ class Session:
                 settled = (normalize or one.own("normalize")) is not None or not one.trained
                 self._once("looked", partial(self._look, one, data, settled, device), one.checkpoint, data)
         if needs.side_by_side and found:
-            _same_images(found)
+            same_images(found)
         return found
 
     def images(
@@ -411,48 +331,3 @@ class Session:
         if side is None:
             raise click.UsageError(f"the size of the images that {one.name} is made for is not known; give --size N")
         return self.unraveled(one, (one.checkpoint.in_channels, side, side))
-
-
-def with_leaves(found: Sequence[Loaded], leaves: Sequence[str]) -> list[Loaded]:
-    """Each network with those of the modules called `leaves` that it has.
-
-    Raises:
-        click.UsageError: none of the networks has one of them.
-    """
-    if not leaves:
-        return list(found)
-    from resnet_probe.factories import suggest
-
-    modules = [[name for name, _ in one.checkpoint.model.named_modules() if name] for one in found]
-    for leaf in leaves:
-        if not any(leaf in names for names in modules):
-            named = " and ".join(one.name for one in found)
-            raise click.UsageError(f"--leaf {leaf}: no such module in {named}{suggest(leaf, modules[0])}")
-    return [
-        replace(one, leaves=tuple(leaf for leaf in leaves if leaf in names))
-        for one, names in zip(found, modules, strict=True)
-    ]
-
-
-def _distinct(found: list[Loaded], ckpts: Sequence[Path]) -> list[Loaded]:
-    """Checkpoints of the same file name are told apart by their folders."""
-    if len({one.name for one in found}) == len(found):
-        return found
-    folders = [path.resolve().parent.name for path in ckpts]
-    told = [
-        replace(one, checkpoint=replace(one.checkpoint, name=f"{folder}/{one.name}"))
-        for one, folder in zip(found, folders, strict=True)
-    ]
-    if len({one.name for one in told}) < len(told):
-        raise click.UsageError("the same checkpoint given twice; give each --ckpt once")
-    return told
-
-
-def _same_images(found: Sequence[Subject]) -> None:
-    first = found[0].data
-    for other in found[1:]:
-        if (other.data.name, other.data.classes) != (first.name, first.classes):
-            raise click.UsageError(
-                f"{found[0].name} was trained for {first.name} and {other.name} for {other.data.name}; give --data, "
-                "so that both see the same images"
-            )

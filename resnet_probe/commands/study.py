@@ -22,9 +22,10 @@ from click.exceptions import Exit
 from resnet_probe.analyses.declaration import Amount, Analysis, Census, StudyStep
 from resnet_probe.analyses.registry import analyses, analysis
 from resnet_probe.commands import errors, options, output, runner
+from resnet_probe.commands.loaded import Loaded
 from resnet_probe.commands.options import Invocation
 from resnet_probe.commands.request import Request
-from resnet_probe.commands.session import Loaded, Session
+from resnet_probe.commands.session import Session
 from resnet_probe.figures import FORMATS
 from resnet_probe.files import write_text
 from resnet_probe.tables import read_run

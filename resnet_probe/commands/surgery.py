@@ -10,7 +10,8 @@ from typing import Any, Literal
 import rich_click as click
 
 from resnet_probe.commands import options, output
-from resnet_probe.commands.session import Session, with_leaves
+from resnet_probe.commands.loaded import with_leaves
+from resnet_probe.commands.session import Session
 
 
 @click.command("surgery")

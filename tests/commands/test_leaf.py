@@ -8,8 +8,9 @@ import torch
 
 from resnet_probe import checkpoint
 from resnet_probe.cli import commands, load
+from resnet_probe.commands.loaded import with_leaves
 from resnet_probe.commands.request import Request
-from resnet_probe.commands.session import Session, with_leaves
+from resnet_probe.commands.session import Session
 from resnet_probe.tables import read
 from tests.commands.running import ran as run
 from tests.networks import trained
