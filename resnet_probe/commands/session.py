@@ -291,15 +291,19 @@ class Session:
         self, one: Loaded, part: str, inputs: Any, device: str, shape: tuple[int, ...] | None
     ) -> UnraveledNetwork:
         """A part of a network that is measured as a whole; of several outputs the last, with the others on its way."""
+        import torch
+
+        from resnet_probe.anatomy import named_outputs, part_at
         from resnet_probe.unraveled import unravel
 
         def taken_apart() -> UnraveledNetwork:
             model, how = one.checkpoint.model.to(device), {"at": part, "leaves": one.leaves, "trace": one.trace}
-            network = unravel(model, inputs, **how)  # type: ignore[arg-type]
-            *others, last = network.anatomy.traced.named_outputs
-            chain = unravel(model, inputs, output=last, **how) if others else network  # type: ignore[arg-type]
+            module, given = part_at(model, part, inputs)
+            with torch.no_grad():
+                *others, last = named_outputs(module(given))
             self.tell(f"{one.name}: {part} is taken apart, the rest is run as it is")
-            return chain if chain.taps else network
+            chain = unravel(model, inputs, output=last if others else "", **how)  # type: ignore[arg-type]
+            return chain if chain.taps else unravel(model, inputs, **how)  # type: ignore[arg-type]
 
         return self._once(  # type: ignore[no-any-return]
             ("part", part, device, one.leaves, one.trace), taken_apart, one.checkpoint.model
